@@ -39,6 +39,7 @@ demo: $(STAMP) ## the main job on the built-in data, about ten minutes; goes on 
 	$(BIN)/edgehone run builtin:digits --model yolov4-tiny --board cpu --budget 8m --out runs/demo
 
 test: $(STAMP) ## all tests, with coverage
+	@rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --cov --cov-report=term
 
 check: $(STAMP) ## style, types, layers and sizes
