@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.edgehone-setup
-PIP := $(BIN)/python -m pip --disable-pip-version-check install -q --root-user-action ignore -c constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --root-user-action ignore -c constraints.txt
 
 # Networks here are small: one thread per process and several processes beat one process of many threads.
 export OMP_NUM_THREADS ?= 1
