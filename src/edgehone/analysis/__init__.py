@@ -1,0 +1,81 @@
+"""The three analyses: data space, representational capacity, knowledge projection. Facts, no decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgehone.analysis.capacity import CapacityProfile, capacity_profile
+from edgehone.analysis.data_space import DataProfile, data_profile
+from edgehone.analysis.projection import Candidate, ProjectionFacts, projection_facts
+from edgehone.data import Dataset
+from edgehone.models import MODELS
+from edgehone.projection import KmeansAnchors, TaskAligned
+from edgehone.space import Settings, replace
+from edgehone.strategy import AUTHORS, DARKNET, Strategy
+
+
+class Profile(Settings):
+    """What was measured before anything is trained."""
+
+    data: DataProfile
+    capacity: CapacityProfile
+    projection: tuple[ProjectionFacts, ...]
+
+
+def analyse(dataset: Dataset, model: str, input_sizes: Sequence[int]) -> Profile:
+    """All three analyses at the candidate input sizes; labels of train and validation only.
+
+    Args:
+        dataset: the data.
+        model: name of the architecture.
+        input_sizes: sides of the network input in pixels.
+    """
+    graph = MODELS[model].graph(len(dataset.class_names))
+    shown = _spread(input_sizes)
+    candidates = [candidate for size in shown for candidate in projection_candidates(size)]
+    return Profile(
+        data=data_profile(dataset, input_sizes, graph.strides),
+        capacity=capacity_profile(graph, input_sizes),
+        projection=tuple(
+            projection_facts(candidate, DARKNET, model, dataset.class_names, dataset.train)
+            for candidate in candidates
+        ),
+    )
+
+
+def projection_candidates(size: int) -> list[Candidate]:
+    """The presets' projections, clustered anchors, and task-aligned assignment, at one input size."""
+    clustered = replace(DARKNET, {"projection.anchors.kind": "kmeans", "projection.second_head_mask": "0,1,2"})
+    aligned = clustered.model_copy(
+        update={
+            "projection": AUTHORS.projection.model_copy(
+                update={"anchors": KmeansAnchors(), "second_head_mask": "0,1,2", "assigner": TaskAligned()}
+            )
+        }
+    )
+    authors = DARKNET.model_copy(update={"projection": AUTHORS.projection})
+    named = {"darknet": DARKNET, "authors": authors, "kmeans": clustered, "task_aligned": aligned}
+    return [Candidate(label, _at(strategy, size)) for label, strategy in named.items()]
+
+
+def _at(strategy: Strategy, size: int) -> Strategy:
+    return replace(strategy, {"input.size": size})
+
+
+def _spread(sizes: Sequence[int]) -> list[int]:
+    """Smallest, middle and largest: the ceiling changes slowly with the input size."""
+    ordered = sorted(set(sizes))
+    return sorted({ordered[0], ordered[len(ordered) // 2], ordered[-1]})
+
+
+__all__ = [
+    "CapacityProfile",
+    "DataProfile",
+    "Profile",
+    "ProjectionFacts",
+    "analyse",
+    "capacity_profile",
+    "data_profile",
+    "projection_candidates",
+    "projection_facts",
+]

@@ -1,0 +1,193 @@
+"""The data space, measured: sizes, classes, crowding, pictures. Training and validation labels only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehone.data import Dataset, Sample
+from edgehone.space import Settings
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+HISTOGRAM_EDGES = tuple(float(f"{edge:.4g}") for edge in np.geomspace(0.005, 1.0, 25))
+CROWDED_IOU = 0.3
+PICTURES_READ = 64
+
+
+class SizeFacts(Settings):
+    """Object sizes at one input size.
+
+    Attributes:
+        input_size: side of the (stretched) network input, pixels.
+        side_px: quantile to sqrt(area) in pixels.
+        side_px_by_class: class name to the median of sqrt(area), pixels.
+        below_stride: stride to the share of objects smaller than one cell.
+        load: stride to the share of objects that are nearest (in octaves) to four cells of it.
+    """
+
+    input_size: int
+    side_px: dict[str, float]
+    side_px_by_class: dict[str, float]
+    below_stride: dict[int, float]
+    load: dict[int, float]
+
+
+class Histogram(Settings):
+    """Objects by sqrt(area) as a share of the input's side: ``edges_share`` has one entry more than counts."""
+
+    edges_share: tuple[float, ...]
+    counts: dict[str, tuple[int, ...]]
+
+
+class DataProfile(Settings):
+    """Facts of the data space.
+
+    Attributes:
+        splits: name to number of images and boxes.
+        classes: name to boxes in the training split.
+        imbalance: boxes of the commonest class over those of the rarest.
+        boxes_per_image_mean: in training pictures; likewise the largest.
+        empty_images: training pictures without an object.
+        aspect: quantile to width / height at the (stretched) input.
+        crowded_fraction: share of objects that overlap another by an IoU above 0.3.
+        neighbour_share: median distance to the nearest other object's centre, as a share of the input's side.
+        sizes: by input size.
+        size_histogram: for charts.
+        image_sizes: ``"height x width"`` to number of training pictures, the most frequent ones.
+        gray: share of sampled pictures without colour.
+        brightness: mean of sampled pictures, 0 to 255; likewise ``contrast``, their standard deviation.
+    """
+
+    splits: dict[str, dict[str, int]]
+    classes: dict[str, int]
+    imbalance: float
+    boxes_per_image_mean: float
+    boxes_per_image_max: int
+    empty_images: int
+    aspect: dict[str, float]
+    crowded_fraction: float
+    neighbour_share: float | None
+    sizes: tuple[SizeFacts, ...]
+    size_histogram: Histogram
+    image_sizes: dict[str, int]
+    gray: float
+    brightness: float
+    contrast: float
+
+
+def data_profile(dataset: Dataset, input_sizes: Sequence[int], strides: Sequence[int]) -> DataProfile:
+    """Measure the data.
+
+    Args:
+        dataset: labels of train and validation are read, and up to 64 training pictures.
+        input_sizes: sides of the network input, pixels.
+        strides: of the detector's heads.
+    """
+    train = dataset.train
+    names = dataset.class_names
+    counts = np.bincount(np.concatenate([s.classes for s in train]), minlength=len(names))
+    shares, labels = _shares([*train, *dataset.val])
+    areas = np.sqrt(shares.prod(1))
+    boxes = [len(s.classes) for s in train]
+    crowded, neighbours = _crowding(train)
+    gray, brightness, contrast = _pictures(train)
+    return DataProfile(
+        splits={k: {"images": len(v), "boxes": sum(len(s.classes) for s in v)} for k, v in dataset.splits.items()},
+        classes={name: int(count) for name, count in zip(names, counts, strict=True)},
+        imbalance=round(float(counts.max() / max(counts[counts > 0].min(), 1)), 2),
+        boxes_per_image_mean=round(float(np.mean(boxes)), 2),
+        boxes_per_image_max=int(max(boxes)),
+        empty_images=sum(count == 0 for count in boxes),
+        aspect=_quantiles(shares[:, 0] / np.maximum(shares[:, 1], 1e-9)),
+        crowded_fraction=round(crowded, 4),
+        neighbour_share=neighbours,
+        sizes=tuple(_size_facts(size, areas, labels, names, strides) for size in input_sizes),
+        size_histogram=_histogram(areas, labels, names),
+        image_sizes=_image_sizes(train),
+        gray=round(gray, 3),
+        brightness=round(brightness, 1),
+        contrast=round(contrast, 1),
+    )
+
+
+def _shares(samples: Sequence[Sample]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """``[n, 2]`` sides as shares of the picture's, and ``[n]`` classes."""
+    sides: list[NDArray[np.float64]] = []
+    for sample in samples:
+        height, width = sample.size
+        sides.append((sample.boxes_xyxy[:, 2:] - sample.boxes_xyxy[:, :2]).astype(np.float64) / (width, height))
+    return np.concatenate(sides), np.concatenate([s.classes for s in samples])
+
+
+def _size_facts(
+    size: int, areas: NDArray[np.float64], labels: NDArray[np.int64], names: Sequence[str], strides: Sequence[int]
+) -> SizeFacts:
+    pixels = areas * size
+    nearest = np.abs(np.log2(np.maximum(pixels, 1e-6))[:, None] - np.log2(4.0 * np.array(strides))[None]).argmin(1)
+    return SizeFacts(
+        input_size=size,
+        side_px=_quantiles(pixels),
+        side_px_by_class={
+            name: round(float(np.median(pixels[labels == k])), 2) for k, name in enumerate(names) if (labels == k).any()
+        },
+        below_stride={stride: round(float((pixels < stride).mean()), 4) for stride in strides},
+        load={stride: round(float((nearest == k).mean()), 4) for k, stride in enumerate(strides)},
+    )
+
+
+def _quantiles(values: NDArray[np.float64]) -> dict[str, float]:
+    return {f"{100 * q:.0f} %": round(float(v), 3) for q, v in zip(QUANTILES, np.quantile(values, QUANTILES), strict=True)}
+
+
+def _histogram(areas: NDArray[np.float64], labels: NDArray[np.int64], names: Sequence[str]) -> Histogram:
+    counts = {
+        name: tuple(int(c) for c in np.histogram(areas[labels == k], HISTOGRAM_EDGES)[0]) for k, name in enumerate(names)
+    }
+    return Histogram(edges_share=HISTOGRAM_EDGES, counts=counts)
+
+
+def _crowding(samples: Sequence[Sample]) -> tuple[float, float | None]:
+    """Share of objects that overlap another, and the median share of the side to the nearest other centre."""
+    crowded: list[NDArray[np.bool_]] = [np.zeros(0, bool)]
+    nearest: list[NDArray[np.float64]] = [np.zeros(0)]
+    for sample in samples:
+        boxes = sample.boxes_xyxy.astype(np.float64)
+        if len(boxes) < 2:
+            crowded.append(np.zeros(len(boxes), bool))
+            continue
+        low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+        high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+        inner = np.clip(high - low, 0, None).prod(-1)
+        area = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
+        overlap = inner / (area[:, None] + area[None] - inner)
+        np.fill_diagonal(overlap, 0)
+        crowded.append(overlap.max(1) > CROWDED_IOU)
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / (sample.size[1], sample.size[0])
+        apart = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
+        np.fill_diagonal(apart, np.inf)
+        nearest.append(apart.min(1))
+    distances = np.concatenate(nearest)
+    share = float(np.concatenate(crowded).mean()) if len(np.concatenate(crowded)) else 0.0
+    return share, round(float(np.median(distances)), 4) if len(distances) else None
+
+
+def _image_sizes(samples: Sequence[Sample]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for sample in samples:
+        key = f"{sample.size[0]} x {sample.size[1]}"
+        found[key] = found.get(key, 0) + 1
+    return dict(sorted(found.items(), key=lambda item: -item[1])[:10])
+
+
+def _pictures(samples: Sequence[Sample]) -> tuple[float, float, float]:
+    """Share without colour, mean brightness, mean contrast of evenly spaced pictures."""
+    chosen = np.linspace(0, len(samples) - 1, min(len(samples), PICTURES_READ)).round().astype(int)
+    gray, brightness, contrast = [], [], []
+    for index in chosen:
+        image = samples[int(index)].source.read().astype(np.float32)
+        gray.append(float(np.ptp(image, axis=-1).mean()) < 2.0)
+        brightness.append(float(image.mean()))
+        contrast.append(float(image.std()))
+    return float(np.mean(gray)), float(np.mean(brightness)), float(np.mean(contrast))

@@ -1,0 +1,222 @@
+"""What the command line shows: progress, tables, and the JSON shapes that scripts rely on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from edgehone.analysis import Profile
+from edgehone.boards import Board
+from edgehone.data import Dataset
+from edgehone.evaluation import Evaluation
+from edgehone.results import Entry, Results
+from edgehone.search.progress import Show, Status
+from edgehone.space import Prior
+from edgehone.training import Progress as TrainingProgress
+from edgehone.types import Json
+
+QUIET_SECONDS = 30.0
+
+
+def clock(seconds: float) -> str:
+    """``12:05`` or ``1:02:05``."""
+    minutes, rest = divmod(int(max(seconds, 0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+@contextmanager
+def live(console: Console, budget_s: float) -> Iterator[Show]:
+    """Progress of a run: a bar on a terminal, else a line now and then."""
+    if not console.is_terminal:
+        yield _lines(console)
+        return
+    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}"))
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def show(status: Status) -> None:
+            if status.event:
+                bar.console.print(f"[dim]{clock(status.seconds)}[/dim] {escape(status.message)}")
+            left = "" if status.seconds_left is None else f", {clock(status.seconds_left)} left"
+            text = f"{clock(status.seconds)} of {clock(budget_s)}{left}  {escape(status.message)[:70]}"
+            bar.update(task, completed=status.share, description=text)
+
+        yield show
+
+
+def _lines(console: Console) -> Show:
+    last = 0.0
+
+    def show(status: Status) -> None:
+        nonlocal last
+        if not status.event and time.monotonic() - last < QUIET_SECONDS:
+            return
+        last = time.monotonic()
+        left = "" if status.seconds_left is None else f" ({100 * status.share:.0f} %, {clock(status.seconds_left)} left)"
+        console.print(f"{clock(status.seconds)}{left} {escape(status.message)}", soft_wrap=True)
+
+    return show
+
+
+@contextmanager
+def training_bar(console: Console) -> Iterator[Callable[[TrainingProgress], None]]:
+    """Progress of one training."""
+    with Progress(BarColumn(), TextColumn("{task.description}"), console=console) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def watch(progress: TrainingProgress) -> None:
+            loss = ", ".join(f"{name} {value:.3g}" for name, value in progress.loss.items())
+            left = progress.seconds / progress.step * (progress.steps - progress.step)
+            text = f"step {progress.step} of {progress.steps}, {clock(left)} left, loss {loss}"
+            bar.update(task, completed=progress.step / progress.steps, description=text)
+
+        yield watch
+
+
+def with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
+    """``0.423 [0.391, 0.455]``."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" + ("" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]")
+
+
+def print_results(console: Console, results: Results, out: Path) -> None:
+    """The table of presets and found, the verdict, and where things are."""
+    table = Table(title=f"test split of {escape(results.data)}, input {results.found.strategy.input.size} px")
+    for column in ("strategy", "AP [95 %]", "AP50 [95 %]", "AP75", "small", "medium", "large"):
+        table.add_column(column, justify="left" if column == "strategy" else "right")
+    entries: dict[str, Entry | None] = {**results.presets, "evolution": results.evolution, "found": results.found}
+    for name, entry in entries.items():
+        if entry is None:
+            continue
+        test = entry.test
+        label = f"preset {name}" if entry.preset else name
+        if name == results.default_preset:
+            label += " (default)"
+        cells = [with_interval(v, None) for v in (test.ap75, test.ap_small, test.ap_medium, test.ap_large)]
+        ap, ap50 = (entry.interval95.get(key) for key in ("ap", "ap50"))
+        table.add_row(label, with_interval(test.ap, ap), with_interval(test.ap50, ap50), *cells)
+    console.print(table)
+    if results.gain is not None:
+        low, high = results.gain.interval95
+        console.print(
+            f"found against the default ({results.default_preset}): {100 * results.gain.ap:+.1f} AP points "
+            f"[{100 * low:+.1f}, {100 * high:+.1f}]: {results.gain.verdict}"
+        )
+    for name, deployment in results.boards.items():
+        latency = deployment.latency
+        console.print(f"{name}: {latency.p50_ms:.1f} ms median, {latency.p90_ms:.1f} ms 90th percentile, batch 1")
+    console.print(f"total time {clock(results.seconds['total'])}")
+    console.print(f"report: {out / 'report.html'}\nmodel:  {out / 'model.onnx'}", soft_wrap=True)
+
+
+def print_evaluation(console: Console, evaluation: Evaluation, title: str) -> None:
+    """Overall and per-class AP."""
+    interval = (evaluation.interval95 or {}).get("ap")
+    table = Table(title=escape(title))
+    table.add_column("class")
+    table.add_column("AP", justify="right")
+    table.add_row("all", with_interval(evaluation.ap, interval))
+    for name, value in evaluation.per_class.items():
+        table.add_row(escape(name), with_interval(value, None))
+    console.print(table)
+    console.print(f"AP50 {evaluation.ap50:.3f}, AP75 {evaluation.ap75:.3f}, {evaluation.images} images")
+
+
+def evaluation_summary(evaluation: Evaluation) -> Json:
+    """The shape of ``evaluate --json``."""
+    return evaluation.model_dump(mode="json", exclude={"precision_recall"})
+
+
+def dataset_summary(dataset: Dataset) -> Json:
+    """The shape of ``check --json``."""
+    splits = dataset.splits
+    return {
+        "format": dataset.format,
+        "images": sum(len(samples) for samples in splits.values()),
+        "boxes": sum(len(s.classes) for samples in splits.values() for s in samples),
+        "classes": list(dataset.class_names),
+        "splits": {name: len(samples) for name, samples in splits.items()},
+        "findings": [
+            {"code": f.code, "severity": f.severity, "where": f.where, "message": f.message, "remedy": f.remedy}
+            for f in dataset.findings
+        ],
+    }
+
+
+def print_dataset(console: Console, dataset: Dataset) -> None:
+    """What was read and what was found."""
+    summary = dataset_summary(dataset)
+    splits = ", ".join(f"{name} {count}" for name, count in summary["splits"].items())
+    console.print(f"{escape(dataset.name)}: {dataset.format}, {summary['images']} images ({splits}), {summary['boxes']} boxes")
+    console.print("classes: " + escape(", ".join(dataset.class_names)))
+    for finding in dataset.findings:
+        console.print(
+            f"{finding.severity} {finding.code} {escape(finding.where)}: {escape(finding.message)} ({escape(finding.remedy)})",
+            soft_wrap=True,
+        )
+
+
+def analysis_summary(profile: Profile, priors: tuple[Prior, ...]) -> Json:
+    """The shape of ``analyse --json``."""
+    rules: list[dict[str, Any]] = []
+    for prior in priors:
+        advice = prior.model_dump(mode="json", exclude={"kind", "value", "values"})
+        advice[prior.kind] = prior.value if prior.kind == "prefer" else list(prior.values)
+        rules.append(advice)
+    return {
+        "data": profile.data.model_dump(mode="json"),
+        "capacity": profile.capacity.model_dump(mode="json"),
+        "projection": {"candidates": [facts.model_dump(mode="json") for facts in profile.projection]},
+        "rules": rules,
+    }
+
+
+def print_analysis(console: Console, profile: Profile, priors: tuple[Prior, ...]) -> None:
+    """Projection facts and rules; the rest is in ``--json``."""
+    table = Table(title="knowledge projection: what a perfect network could reach")
+    for column in ("projection", "input px", "ceiling AP", "objects no cell learns", "positives per object"):
+        table.add_column(column, justify="left" if column == "projection" else "right")
+    for facts in profile.projection:
+        table.add_row(facts.label, str(facts.input_size), f"{facts.ceiling_ap:.3f}",
+                      f"{100 * facts.unclaimed_fraction:.1f} %", f"{facts.positives_per_object:.1f}")
+    console.print(table)
+    for prior in priors:
+        if prior.kind == "prefer":
+            console.print(f"prefer {prior.path} = {prior.value} ({100 * prior.confidence:.0f} %): {escape(prior.because)}")
+        else:
+            console.print(f"forbid {prior.path} {', '.join(map(str, prior.values))}: {escape(prior.because)}")
+
+
+def print_detections(console: Console, found: list[dict[str, Json]]) -> None:
+    """A line per detection."""
+    for picture in found:
+        console.print(f"{escape(picture['path'])}: {len(picture['detections'])} objects", soft_wrap=True)
+        for item in picture["detections"]:
+            box = ", ".join(f"{v:.0f}" for v in item["box_xyxy"])
+            console.print(f"  {escape(item['class'])} {item['score']:.2f} at {box}")
+
+
+def print_diff(console: Console, first: str, second: str, changes: Mapping[str, tuple[Any, Any]]) -> None:
+    """A row per value that differs."""
+    table = Table()
+    for column in ("setting", first, second):
+        table.add_column(escape(column))
+    for path, (old, new) in changes.items():
+        table.add_row(path, str(old), str(new))
+    console.print(table if changes else "no difference")
+
+
+def print_boards(console: Console, boards: Mapping[str, Board]) -> None:
+    """A line per board."""
+    for name, board in boards.items():
+        console.print(f"{name}: {board.runtime}; {', '.join(board.precisions)}; opset up to {board.max_opset}")

@@ -1,0 +1,136 @@
+"""What a data set is, whatever format it came from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehone.data.picture import ImageSource
+from edgehone.types import Picture, Size, Truth
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about the data that its owner should know.
+
+    Attributes:
+        code: stable name of the kind of finding.
+        severity: ``error``: lost or unusable; ``warning``: repaired or suspicious; ``note``: information.
+        where: file, with line or object number where there is one.
+        message: what was found.
+        remedy: what was done, or what to do.
+    """
+
+    code: str
+    severity: Severity
+    where: str
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled picture.
+
+    Attributes:
+        id: stable name: the path relative to the data set's folder.
+        size: ``(height, width)`` of the decoded picture.
+        boxes_xyxy: ``[n, 4]`` float32, pixels, inside the picture, of positive area.
+        classes: ``[n]`` int64.
+        source: gives the pixels.
+    """
+
+    id: str
+    size: Size
+    boxes_xyxy: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    source: ImageSource
+
+    def read(self) -> Picture:
+        """The picture with its truth."""
+        return Picture(self.source.read(), self.boxes_xyxy, self.classes)
+
+    def truth(self) -> Truth:
+        """The truth without pixels."""
+        return Truth(self.boxes_xyxy, self.classes, self.size)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled pictures in three splits.
+
+    Attributes:
+        name: for people.
+        format: that was recognised.
+        class_names: in the order of the class numbers.
+        train: to learn from; likewise ``val`` to choose by and ``test`` to prove with.
+        findings: everything that was repaired, left out or worth knowing.
+    """
+
+    name: str
+    format: str
+    class_names: tuple[str, ...]
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def splits(self) -> dict[str, tuple[Sample, ...]]:
+        """By name."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that name these labels: equal labels and splits, equal fingerprint."""
+        digest = hashlib.sha256("\0".join(self.class_names).encode())
+        for name, samples in self.splits.items():
+            digest.update(name.encode())
+            for sample in samples:
+                digest.update(f"\0{sample.id}\0{sample.size}".encode())
+                digest.update(sample.boxes_xyxy.tobytes() + sample.classes.tobytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class RawBox:
+    """A box as a file gives it, before it is trusted.
+
+    Attributes:
+        label: name of its class.
+        xyxy: left, top, right, bottom; pixels, or shares of the picture's sides where ``relative``.
+        where: file and place, for findings.
+        relative: the unit of ``xyxy``.
+    """
+
+    label: str
+    xyxy: tuple[float, float, float, float]
+    where: str
+    relative: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RawSample:
+    """A labelled picture as a format gives it. ``size`` is what the annotation claims, if it does."""
+
+    id: str
+    source: ImageSource
+    boxes: Sequence[RawBox]
+    size: Size | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RawDataset:
+    """What a format's reader returns."""
+
+    format: str
+    class_names: tuple[str, ...]
+    samples: Sequence[RawSample]
+    findings: Sequence[Finding] = ()

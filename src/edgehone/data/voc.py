@@ -1,0 +1,92 @@
+"""Pascal VOC: one XML file a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import ParseError, fromstring
+
+from edgehone.data.dataset import Finding, RawBox, RawDataset, RawSample
+from edgehone.data.folder import Folder
+from edgehone.data.picture import FileImage
+
+FORMAT = "Pascal VOC"
+SETS = {"train": "train", "val": "val", "test": "test"}
+
+
+def recognise(folder: Folder) -> str | None:
+    """Why this folder is Pascal VOC; None if it is not."""
+    files = folder.with_suffix(".xml")
+    for path in files[:20]:
+        if b"<annotation" in path.read_bytes()[:2000]:
+            return f"{len(files)} XML files, {path.name} holds an <annotation>"
+    return None
+
+
+def read(folder: Folder) -> RawDataset:
+    """Every annotation whose picture is found; classes in alphabetical order."""
+    findings: list[Finding] = []
+    splits = _image_sets(folder)
+    samples: list[RawSample] = []
+    for path in folder.with_suffix(".xml"):
+        where = folder.relative(path)
+        try:
+            root = _root(path.read_bytes())
+        except (ParseError, ValueError) as error:
+            findings.append(Finding("annotation-unreadable", "error", where, f"not valid XML: {error}",
+                                    "left out; repair the file"))
+            continue
+        if root.tag != "annotation":
+            continue
+        picture = folder.picture(path, str(root.findtext("filename") or ""))
+        if picture is None:
+            findings.append(Finding("label-without-image", "error", where, "its picture was not found",
+                                    "left out; put the picture beside it or in JPEGImages"))
+            continue
+        boxes = list(_boxes(root, where, findings))
+        samples.append(RawSample(folder.relative(picture), FileImage(picture), boxes, _size(root), splits.get(path.stem)))
+    names = tuple(sorted({box.label for sample in samples for box in sample.boxes}))
+    return RawDataset(FORMAT, names, samples, findings)
+
+
+def _root(content: bytes) -> Any:
+    # An annotation needs no entities; refusing them leaves nothing to expand without bound.
+    if b"<!ENTITY" in content or b"<!DOCTYPE" in content:
+        raise ValueError("document types and entities are not accepted")
+    return fromstring(content)
+
+
+def _boxes(root: Any, where: str, findings: list[Finding]) -> Iterator[RawBox]:
+    for number, item in enumerate(root.iter("object"), start=1):
+        place = f"{where} object {number}"
+        name = (item.findtext("name") or "").strip()
+        try:
+            box = item.find("bndbox")
+            x1, y1, x2, y2 = (float(box.findtext(key)) for key in ("xmin", "ymin", "xmax", "ymax"))
+        except (AttributeError, TypeError, ValueError):
+            findings.append(Finding("box-unreadable", "warning", place, "no bndbox of four numbers", "left out"))
+            continue
+        if not name:
+            findings.append(Finding("class-missing", "warning", place, "no name", "left out"))
+            continue
+        yield RawBox(name, (x1, y1, x2, y2), place)
+
+
+def _size(root: Any) -> tuple[int, int] | None:
+    try:
+        height, width = int(float(root.findtext("size/height"))), int(float(root.findtext("size/width")))
+    except (TypeError, ValueError):
+        return None
+    return (height, width) if height > 0 and width > 0 else None
+
+
+def _image_sets(folder: Folder) -> dict[str, str]:
+    """Stem to split from ImageSets/Main."""
+    found: dict[str, str] = {}
+    for name, split in SETS.items():
+        for path in folder.root.glob(f"**/ImageSets/Main/{name}.txt"):
+            for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+                if line.strip():
+                    found[line.split()[0]] = split
+    return found

@@ -1,0 +1,152 @@
+"""Detections against truth under the COCO protocol, by pycocotools; and AP from the matches.
+
+pycocotools decides what matches what. Its matches are kept per image, so that AP over any weighting of the
+images (a bootstrap draw) needs no new matching.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO  # pyright: ignore[reportMissingTypeStubs]
+from pycocotools.cocoeval import COCOeval  # pyright: ignore[reportMissingTypeStubs]
+
+from edgehone.errors import EdgehoneError
+from edgehone.types import Detections, Truth
+
+RECALLS = np.linspace(0.0, 1.0, 101)
+MAX_DETECTIONS = 100
+
+
+@dataclass(frozen=True)
+class ClassMatches:
+    """Detections of one class over all images, best score first.
+
+    Attributes:
+        images: ``[k]`` index of the image of each detection.
+        hits: ``[10, k]`` bool, per IoU threshold 0.50 to 0.95: true positive.
+        truths: ``[images]`` number of objects of the class in each image.
+    """
+
+    images: NDArray[np.int64]
+    hits: NDArray[np.bool_]
+    truths: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Matches:
+    """One :class:`ClassMatches` a class; all objects, whatever their size."""
+
+    classes: tuple[ClassMatches, ...]
+    image_count: int
+
+
+def run_coco(truths: Sequence[Truth], detections: Sequence[Detections], classes: int) -> Any:
+    """A pycocotools ``COCOeval`` that has matched and accumulated.
+
+    Raises:
+        EdgehoneError: different numbers of truths and detections, or no object at all.
+    """
+    if len(truths) != len(detections):
+        raise EdgehoneError(f"each image needs its detections, got {len(truths)} images and {len(detections)}")
+    if not any(len(truth.classes) for truth in truths):
+        raise EdgehoneError("evaluation needs at least one labelled object, and this split has none")
+    with contextlib.redirect_stdout(io.StringIO()):
+        gt = COCO()
+        gt.dataset = _ground_truth(truths, classes)
+        gt.createIndex()
+        dt = COCO()
+        dt.dataset = {**gt.dataset, "annotations": _annotations(detections)}
+        dt.createIndex()
+        evaluator: Any = COCOeval(gt, dt, "bbox")
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    return evaluator
+
+
+def _ground_truth(truths: Sequence[Truth], classes: int) -> dict[str, Any]:
+    annotations: list[dict[str, Any]] = []
+    for image, truth in enumerate(truths):
+        for box, label in zip(truth.boxes_xyxy.astype(float), truth.classes, strict=True):
+            annotations.append(_annotation(len(annotations) + 1, image, int(label), box))
+    return {
+        "info": {},
+        "images": [{"id": i, "height": t.size[0], "width": t.size[1]} for i, t in enumerate(truths)],
+        "categories": [{"id": k} for k in range(classes)],
+        "annotations": annotations,
+    }
+
+
+def _annotations(detections: Sequence[Detections]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for image, detected in enumerate(detections):
+        rows = zip(detected.boxes_xyxy.astype(float), detected.scores, detected.classes, strict=True)
+        for box, score, label in rows:
+            found.append({**_annotation(len(found) + 1, image, int(label), box), "score": float(score)})
+    return found
+
+
+def _annotation(key: int, image: int, label: int, box: NDArray[np.float64]) -> dict[str, Any]:
+    x, y, width, height = float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1])
+    return {"id": key, "image_id": image, "category_id": label, "bbox": [x, y, width, height],
+            "area": width * height, "iscrowd": 0}
+
+
+def matches_of(evaluator: Any) -> Matches:
+    """The matches (all areas, 100 detections an image) that an evaluator holds."""
+    params = evaluator.params
+    images, areas = len(params.imgIds), len(params.areaRng)
+    found: list[ClassMatches] = []
+    for k in range(len(params.catIds)):
+        per_image = evaluator.evalImgs[k * areas * images : (k * areas + 1) * images]
+        found.append(_class_matches(per_image, images))
+    return Matches(tuple(found), images)
+
+
+def _class_matches(per_image: Sequence[dict[str, Any] | None], images: int) -> ClassMatches:
+    scores, rows, hits = [np.zeros(0)], [np.zeros(0, np.int64)], [np.zeros((10, 0), bool)]
+    truths = np.zeros(images, np.int64)
+    for image, record in enumerate(per_image):
+        if record is None:
+            continue
+        kept = np.asarray(record["dtScores"])[:MAX_DETECTIONS]
+        scores.append(kept)
+        rows.append(np.full(len(kept), image, np.int64))
+        hits.append(np.asarray(record["dtMatches"])[:, :MAX_DETECTIONS].reshape(10, -1) > 0)
+        truths[image] = len(record["gtIds"])
+    order = np.argsort(-np.concatenate(scores), kind="mergesort")
+    return ClassMatches(np.concatenate(rows)[order], np.concatenate(hits, axis=1)[:, order], truths)
+
+
+def average_precision(matches: ClassMatches, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64] | None:
+    """AP per IoU threshold ``[10]`` with each image counted ``weights`` times; None without objects."""
+    precision = precision_at_recalls(matches, weights)
+    return None if precision is None else precision.mean(axis=1)
+
+
+def precision_at_recalls(
+    matches: ClassMatches, weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64] | None:
+    """``[10, 101]`` interpolated precision at :data:`RECALLS`, as pycocotools accumulates it."""
+    weights = np.ones(len(matches.truths)) if weights is None else weights
+    total = float(matches.truths @ weights)
+    if total == 0:
+        return None
+    each = weights[matches.images]
+    true = np.cumsum(matches.hits * each, axis=1)
+    false = np.cumsum(~matches.hits * each, axis=1)
+    precision = true / np.maximum(true + false, np.spacing(1))
+    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    result = np.zeros((len(precision), len(RECALLS)))
+    for row in range(len(precision)):
+        places = np.searchsorted(true[row] / total, RECALLS, side="left")
+        inside = places < precision.shape[1]
+        result[row, inside] = precision[row, places[inside]]
+    return result

@@ -1,0 +1,222 @@
+"""The stages of a run, top-down. Each takes frozen inputs and saves a frozen result."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+import edgehone
+from edgehone.analysis import Profile, analyse
+from edgehone.boards import board
+from edgehone.data import Dataset, read_dataset
+from edgehone.deploy.bundle import Deployment, deploy, latency_by_size
+from edgehone.errors import EdgehoneError, UsageError
+from edgehone.files import write_json
+from edgehone.inference import EXPORT
+from edgehone.models import MODELS
+from edgehone.report.run_page import Story, write_run_report
+from edgehone.results import Results
+from edgehone.run_folder import RunFolder, open_run
+from edgehone.search.calibration import calibrate
+from edgehone.search.evolution import evolve
+from edgehone.search.facts import LatencyLimit, gather_facts
+from edgehone.search.ladder import Ladder, TaskMaker, climb
+from edgehone.search.plan import Plan, Proof, make_plan
+from edgehone.search.progress import Monitor, Show
+from edgehone.search.proof import PresetRuns, train_presets
+from edgehone.search.rules import apply_rules
+from edgehone.search.searcher import PriorSearcher
+from edgehone.search.trial import Outcome
+from edgehone.search.verdict import Tested, gain, test_everything
+from edgehone.search.workers import Workers, start_workers
+from edgehone.space import Prior, SearchSpace, Settings
+from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
+from edgehone.training import image_flops
+
+WORKERS = 2
+
+
+class Request(Settings):
+    """What the user asked for; the same request in the same folder goes on where it was."""
+
+    data: str
+    model: str = "yolov4-tiny"
+    boards: tuple[str, ...] = ("cpu",)
+    budget_s: float = Field(gt=0)
+    proof: Proof = "full"
+    max_input: int = 416
+    latency: str | None = None
+    compare: Literal["evolution"] | None = None
+    workers: int = Field(default=WORKERS, ge=1, le=64)
+    seed: int = 0
+
+
+class Priors(Settings):
+    """What the rules said, frozen."""
+
+    rules: tuple[Prior, ...]
+
+
+class Latencies(Settings):
+    """90th percentile in milliseconds by input size, of the untrained graph on this machine."""
+
+    p90_ms: dict[int, float]
+
+
+@dataclass(frozen=True)
+class Explored:
+    """Everything that was trained."""
+
+    ladder: Ladder
+    presets: PresetRuns
+    evolved: Outcome | None
+
+
+def run(request: Request, out: Path, show: Show) -> Results:
+    """The whole job: data in, the best strategy, its proof and its bundle out.
+
+    Args:
+        request: what to do.
+        out: the run's folder, new or to be gone on with.
+        show: told of every step.
+
+    Raises:
+        UsageError: the request cannot be met.
+        EdgehoneError: the data cannot be used, or a worker died.
+    """
+    check(request)
+    with open_run(out, request) as folder:
+        monitor = Monitor(folder, show)
+        dataset = read_dataset(request.data)
+        monitor.say(f"read {dataset.name} ({dataset.format}): " + describe_splits(dataset))
+        sizes = [size for size in INPUT_SIZES if size <= request.max_input]
+        profile = folder.stage("profile", Profile, lambda: analyse(dataset, request.model, sizes))
+        monitor.say("analysed data space, capacity and projection")
+        limit = measure_limit(request, dataset, folder, sizes)
+        with start_workers(request.workers, dataset, folder.trials) as workers:
+            plan = folder.stage("plan", Plan, lambda: plan_run(request, folder, workers, dataset))
+            facts = gather_facts(dataset, profile, plan, request.model, request.max_input, limit)
+            priors = folder.stage("rules", Priors, lambda: Priors(rules=tuple(apply_rules(facts))))
+            for prior in priors.rules:
+                monitor.say(describe_prior(prior))
+            space = SearchSpace(Strategy(), priors.rules)
+            explored = explore(request, space, plan, dataset, monitor, workers)
+        tested = test_everything(explored.ladder, explored.presets, explored.evolved, dataset, folder.trials)
+        monitor.say("evaluated on the test split")
+        winner = explored.ladder.finalists[0]
+        boards = {name: deploy_winner(winner, name, dataset, folder) for name in request.boards}
+        results = conclude(request, folder, explored, tested, boards, plan)
+        story = Story(request, dataset, profile, plan, priors.rules, explored.ladder, explored.presets, tested, results)
+        write_run_report(story, folder.path)
+        write_json(folder.path / "results.json", results.to_json())
+        monitor.say(f"done: {folder.path / 'report.html'}")
+        return results
+
+
+def check(request: Request) -> None:
+    """Refuse early what could only fail late."""
+    if request.model not in MODELS:
+        raise UsageError(f"the models are {', '.join(MODELS)}; got {request.model!r}")
+    for name in request.boards:
+        board(name)
+    if request.max_input < INPUT_SIZES[0]:
+        raise UsageError(f"inputs are at least {INPUT_SIZES[0]} px, got --max-input {request.max_input}")
+    if request.latency is not None and LatencyLimit.parse(request.latency).board not in request.boards:
+        raise UsageError(f"a latency limit names one of the boards {', '.join(request.boards)}; got {request.latency!r}")
+
+
+def measure_limit(
+    request: Request, dataset: Dataset, folder: RunFolder, sizes: list[int]
+) -> tuple[LatencyLimit, dict[int, float]] | None:
+    """Latency by input size, where the request sets a limit."""
+    if request.latency is None:
+        return None
+    graph = MODELS[request.model].graph(len(dataset.class_names))
+    found = folder.stage("latency", Latencies, lambda: Latencies(p90_ms=latency_by_size(graph, sizes)))
+    return LatencyLimit.parse(request.latency), found.p90_ms
+
+
+def plan_run(request: Request, folder: RunFolder, workers: Workers, dataset: Dataset) -> Plan:
+    """Time a few steps, then fit the run into what is left of the budget."""
+    classes = len(dataset.class_names)
+    calibration = calibrate(workers, request.model, classes)
+    cheapest = image_flops(request.model, classes, INPUT_SIZES[0]) / 1e9
+    return make_plan(request.budget_s, folder.clock.seconds(), request.proof, calibration, cheapest)
+
+
+def explore(
+    request: Request, space: SearchSpace, plan: Plan, dataset: Dataset, monitor: Monitor, workers: Workers
+) -> Explored:
+    """Search, then train the proof."""
+    classes = len(dataset.class_names)
+    make = TaskMaker(plan, request.model, lambda size: image_flops(request.model, classes, size) / 1e9, request.seed)
+    monitor.follow(plan, plan.total_gflops())
+
+    def run_tasks(tasks: list[object]) -> list[Outcome]:
+        return monitor.run(workers, tasks)  # pyright: ignore[reportArgumentType]
+
+    ladder = climb(PriorSearcher(space, request.seed), make, run_tasks)
+    winner = ladder.finalists[0]
+    if winner.status != "done":
+        raise EdgehoneError("every finalist diverged; the trials' messages in the run's folder say at what loss")
+    presets = train_presets(winner.task.job.strategy, plan.proof, make, run_tasks)
+    evolved = evolve(winner.task.job.strategy, make, run_tasks) if request.compare == "evolution" else None
+    return Explored(ladder, presets, evolved)
+
+
+def deploy_winner(winner: Outcome, board_name: str, dataset: Dataset, folder: RunFolder) -> Deployment:
+    """The winner's bundle for a board."""
+    checkpoint = folder.trials / winner.task.name
+    return folder.stage(f"deploy-{board_name}", Deployment, lambda: deploy(checkpoint, board_name, dataset, folder.path / EXPORT))
+
+
+def conclude(
+    request: Request, folder: RunFolder, explored: Explored, tested: dict[str, Tested],
+    boards: dict[str, Deployment], plan: Plan,
+) -> Results:
+    """Compare and put together; the default is the preset that did better on validation."""
+    default = explored.presets.default
+    found = tested["found"]
+    evolved = tested.get("evolution")
+    save_strategy(found.entry.strategy, folder.path / "strategy.json")
+    trials = [*explored.ladder.outcomes, *explored.presets.rates, *explored.presets.finals.values()]
+    search = sum(o.seconds for o in explored.ladder.outcomes)
+    return Results(
+        edgehone=edgehone.__version__,
+        date=datetime.date.today().isoformat(),
+        hardware=f"{plan.calibration.cpu}, {plan.calibration.workers} workers of one thread, "
+        f"{plan.calibration.precision}",
+        model=request.model,
+        data=request.data,
+        found=found.entry,
+        default=None if default is None else tested[default].entry,
+        default_preset=default,
+        presets={name: tested[name].entry for name in explored.presets.finals},
+        evolution=None if evolved is None else evolved.entry,
+        gain=None if default is None else gain(found, tested[default]),
+        gain_over_evolution=None if evolved is None else gain(found, evolved),
+        seconds={
+            "total": round(folder.clock.seconds(), 1),
+            "search": round(search / plan.calibration.workers, 1),
+            "train": round(sum(o.seconds for o in trials) / plan.calibration.workers, 1),
+        },
+        trials=len(explored.ladder.outcomes),
+        boards=boards,
+    )
+
+
+def describe_splits(dataset: Dataset) -> str:
+    """``train 205, val 87, test 72 images; 3 classes``."""
+    counts = ", ".join(f"{name} {len(samples)}" for name, samples in dataset.splits.items())
+    return f"{counts} images; {len(dataset.class_names)} classes"
+
+
+def describe_prior(prior: Prior) -> str:
+    """A rule's advice in one line."""
+    if prior.kind == "forbid":
+        return f"rule: {prior.path} not {', '.join(map(str, prior.values))}: {prior.because}"
+    return f"rule: {prior.path} = {prior.value} ({100 * prior.confidence:.0f} %): {prior.because}"

@@ -1,0 +1,59 @@
+"""The knowledge projection space: how labels become learning targets on a detector's lattice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgehone.projection.anchors import HEAD_32, SECOND_HEAD, Anchors, KmeansAnchors, OfficialAnchors
+from edgehone.projection.assigners import Assigner, BestAnchor, RatioMatch, SimOta, TaskAligned
+from edgehone.projection.box_loss import BoxLoss, Ciou, Diou, Giou, Siou
+from edgehone.projection.coding import Coding, ExpCoding, SquaredSigmoidCoding
+from edgehone.projection.lattice import build_lattice, flatten_heads
+from edgehone.projection.loss import Classification, LossParts, LossTerms, Objectness, detection_loss
+from edgehone.space import Choice, Settings
+from edgehone.types import Lattice, Predictions, Size, Targets
+
+
+class Projection(Settings):
+    """Everything between a label and the number that a slot should say."""
+
+    anchors: Anchors = OfficialAnchors()
+    second_head_mask: Annotated[Literal["1,2,3", "0,1,2"], Choice("1,2,3", "0,1,2")] = "0,1,2"
+    coding: Coding = ExpCoding()
+    assigner: Assigner = RatioMatch()
+    box_loss: BoxLoss = Ciou()
+    objectness: Objectness = Objectness()
+    classification: Classification = Classification()
+    normalisation: Annotated[Literal["image", "mean"], Choice("image", "mean")] = "mean"
+    vote: Annotated[Literal["positive", "object"], Choice("positive", "object")] = "positive"
+
+    def lattice(self, anchors_px: NDArray[np.float64], strides: Sequence[int], input_size: Size) -> Lattice:
+        """The lattice of a two-head detector with these anchors, coarse head first."""
+        masks = (HEAD_32, SECOND_HEAD[self.second_head_mask])
+        return build_lattice(torch.as_tensor(anchors_px, dtype=torch.float32), masks, strides, input_size)
+
+    def predictions(self, heads: Sequence[Tensor], lattice: Lattice) -> Predictions:
+        """Raw heads of a batch, flattened and decoded."""
+        raw = flatten_heads(heads, lattice)
+        boxes = self.coding.decode(raw.boxes, lattice.cells_xy, lattice.strides, lattice.anchors_px)
+        return Predictions(boxes, raw.objectness, raw.classes)
+
+    def loss(self, heads: Sequence[Tensor], targets: Targets, lattice: Lattice) -> LossTerms:
+        """Project the truth onto the lattice and compare: the loss of a batch."""
+        predictions = self.predictions(heads, lattice)
+        assignment = self.assigner.assign(targets, lattice, predictions)
+        parts = LossParts(self.box_loss, self.objectness, self.classification, self.normalisation, self.vote)
+        return detection_loss(parts, predictions, targets, assignment, lattice)
+
+
+__all__ = [
+    "Anchors", "Assigner", "BestAnchor", "BoxLoss", "Ciou", "Classification", "Coding", "Diou", "ExpCoding",
+    "Giou", "KmeansAnchors", "Objectness", "OfficialAnchors", "Projection", "RatioMatch", "Siou", "SimOta",
+    "SquaredSigmoidCoding", "TaskAligned",
+]

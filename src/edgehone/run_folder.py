@@ -1,0 +1,109 @@
+"""A run's folder: what is in it, the time it has taken, and who may write to it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from edgehone.errors import EdgehoneError, UsageError
+from edgehone.files import read_json, write_json
+from edgehone.space import Settings, diff, load
+
+S = TypeVar("S", bound=Settings)
+
+CLOCK_SECONDS = 3.0
+
+
+class Clock:
+    """Wall-clock seconds that a run has taken, added up over restarts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.before = float(read_json(path)["seconds"]) if path.is_file() else 0.0
+        self.started = self.saved = time.monotonic()
+
+    def seconds(self) -> float:
+        """Spent so far, over all restarts."""
+        return self.before + time.monotonic() - self.started
+
+    def tick(self) -> None:
+        """Note the time on disk, every few seconds."""
+        if time.monotonic() - self.saved >= CLOCK_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Note the time on disk now."""
+        self.saved = time.monotonic()
+        write_json(self.path, {"seconds": round(self.seconds(), 2)})
+
+
+class RunFolder:
+    """Frozen results of stages, by name; a stage whose result is there is not done again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trials = path / "trials"
+        self.clock = Clock(path / "clock.json")
+
+    def stage(self, name: str, kind: type[S], make: Callable[[], S]) -> S:
+        """The saved result of a stage, or what ``make`` returns, saved."""
+        path = self.path / f"{name}.json"
+        if path.is_file():
+            return load(kind, read_json(path))
+        result = make()
+        write_json(path, result.model_dump(mode="json"))
+        self.clock.save()
+        return result
+
+
+@contextmanager
+def open_run(path: Path, request: Settings) -> Iterator[RunFolder]:
+    """The folder of a run, new or gone on with; one process at a time.
+
+    Raises:
+        UsageError: the folder holds something else, or a run of another request.
+        EdgehoneError: another process works on it.
+    """
+    stored = path / "request.json"
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"a run needs a folder, but {path} is a file; choose another --out")
+    if path.is_dir() and not stored.is_file() and any(path.iterdir()):
+        raise UsageError(f"{path} holds files but no run; choose an empty or new folder for --out")
+    if stored.is_file():
+        earlier = load(type(request), read_json(stored))
+        changes = diff(earlier, request)
+        if changes:
+            lines = [f"  {key}: there {old}, now {new}" for key, (old, new) in changes.items()]
+            raise UsageError(
+                f"{path} holds a run of another request; repeat its command to go on, or choose another --out:\n"
+                + "\n".join(lines)
+            )
+    path.mkdir(parents=True, exist_ok=True)
+    with _lock(path / "lock"):
+        if not stored.is_file():
+            write_json(stored, request.model_dump(mode="json"))
+        folder = RunFolder(path)
+        try:
+            yield folder
+        finally:
+            folder.clock.save()
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold a lock that the operating system drops when the process ends, however it ends."""
+    import fcntl
+
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise EdgehoneError(f"another process works on {path.parent}; wait for it or choose another --out") from None
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,57 @@
+"""Timing a few steps, with all workers busy, before anything is planned."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+
+from edgehone.inference import Precision
+from edgehone.search.plan import Calibration
+from edgehone.search.workers import Workers
+from edgehone.space import replace
+from edgehone.strategy import AUTHORS
+from edgehone.training import Job, image_flops
+
+SIZE = 224
+BATCH = 8
+STEPS = 7
+
+
+def calibrate(workers: Workers, model: str, classes: int) -> Calibration:
+    """Seconds of training per image-GFLOP for one worker, in the precision that is faster here."""
+    gflops = image_flops(model, classes, SIZE) / 1e9 * BATCH
+    speeds: dict[Precision, float] = {}
+    for precision in _precisions():
+        strategy = replace(AUTHORS, {"input.size": SIZE, "augmentation.mosaic.probability": 0.0})
+        job = Job(model=model, strategy=strategy, steps=STEPS, batch_size=BATCH, precision=precision)
+        speeds[precision] = workers.calibrate(job) / gflops
+    precision = min(speeds, key=lambda p: speeds[p])
+    return Calibration(
+        precision=precision,
+        seconds_per_gflop=speeds[precision],
+        seconds_per_gflop_by_precision={str(p): round(s, 5) for p, s in speeds.items()},
+        workers=workers.count,
+        cpu=cpu_name(),
+    )
+
+
+def _precisions() -> tuple[Precision, ...]:
+    """bf16 is worth timing where the processor has it; elsewhere it is emulated, slowly."""
+    has_bf16 = "bf16" in cpu_flags() or torch.backends.mkldnn.is_available()
+    return ("bf16", "fp32") if has_bf16 else ("fp32",)
+
+
+def cpu_flags() -> str:
+    """The processor's feature flags where the system tells them."""
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def cpu_name() -> str:
+    """The processor's name."""
+    for line in cpu_flags().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,80 @@
+"""Collecting what the rules reason from: the profile, the plan's reach and the request's limits."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from edgehone.analysis import Profile
+from edgehone.data import Dataset
+from edgehone.errors import UsageError
+from edgehone.search.plan import Plan
+from edgehone.search.rules import Facts
+from edgehone.space import Settings
+from edgehone.strategy import INPUT_SIZES
+from edgehone.training import image_flops
+
+
+class LatencyLimit(Settings):
+    """``cpu<=8ms``: the 90th percentile of the latency on a board must not exceed this."""
+
+    board: str
+    milliseconds: float
+
+    @staticmethod
+    def parse(text: str) -> LatencyLimit:
+        """From its text.
+
+        Raises:
+            UsageError: not of the form ``BOARD<=NUMBERms``.
+        """
+        found = re.fullmatch(r"([\w-]+)\s*<=\s*([0-9.]+)\s*ms", text.strip())
+        if found is None:
+            raise UsageError(f"a latency limit is given like cpu<=8ms, got {text!r}")
+        return LatencyLimit(board=found[1], milliseconds=float(found[2]))
+
+
+def gather_facts(
+    dataset: Dataset,
+    profile: Profile,
+    plan: Plan,
+    model: str,
+    max_input: int,
+    latency: tuple[LatencyLimit, dict[int, float]] | None,
+) -> Facts:
+    """The facts of this run.
+
+    Args:
+        dataset: labels of the training split are read, never the test split's.
+        profile: the three analyses.
+        plan: says how many pictures a full training shows.
+        model: name of the architecture.
+        max_input: largest input size asked for.
+        latency: a limit with the measured latency (ms, p90) by input size.
+    """
+    classes = len(dataset.class_names)
+    counts, sides = _class_facts(dataset)
+    return Facts(
+        train_images=len(dataset.train),
+        class_names=dataset.class_names,
+        class_counts=counts,
+        class_sides=sides,
+        full_images={size: plan.images(image_flops(model, classes, size) / 1e9) for size in INPUT_SIZES},
+        candidates=profile.projection,
+        max_input=max_input,
+        latency_ms={} if latency is None else latency[1],
+        latency_limit_ms=None if latency is None else latency[0].milliseconds,
+    )
+
+
+def _class_facts(dataset: Dataset) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Boxes per class, and the median of sqrt(area) per class as a share of a stretched input's side."""
+    shares: list[list[float]] = [[] for _ in dataset.class_names]
+    for sample in dataset.train:
+        height, width = sample.size
+        sides = (sample.boxes_xyxy[:, 2:] - sample.boxes_xyxy[:, :2]) / (width, height)
+        for label, share in zip(sample.classes, np.sqrt(sides.prod(1)), strict=True):
+            shares[int(label)].append(float(share))
+    medians = tuple(float(np.median(found)) if found else 1.0 for found in shares)
+    return tuple(len(found) for found in shares), medians

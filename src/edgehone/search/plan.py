@@ -1,0 +1,141 @@
+"""The plan of a run: how its wall-clock budget becomes trainings. Made once after calibration, then frozen.
+
+Compute is counted in image-GFLOPs (pictures shown x GFLOPs of one picture), so that trainings at different
+input sizes are of equal cost; a rung is a share of a full training, with the schedule compressed to it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from edgehone.errors import UsageError
+from edgehone.inference import Precision
+from edgehone.space import Settings
+
+Proof = Literal["full", "quick", "off"]
+
+MIN_STEPS = 300
+"""A full training has at least this many steps: below it even a good strategy has not begun to work."""
+
+MIN_BATCH = 4
+SHORT = 1 / 6
+"""Length of the lowest rung: the shortest that still told groups of strategies apart (tau about 0.7)."""
+
+MIDDLE = 1 / 3
+LEARNING_RATE_FACTORS = (1.0, 0.4, 2.5)
+"""The presets' learning rate is the best of these multiples, tried at the lowest rung."""
+
+TRIAL_OVERHEAD_S = 5.0
+"""Decoding, warming up and evaluating, for a trial, on one core."""
+
+
+class Rung(Settings):
+    """One level of fidelity: ``trials`` trainings of ``share`` of the full compute each."""
+
+    name: str
+    share: float
+    trials: int
+
+
+class Calibration(Settings):
+    """What timing a few steps said.
+
+    Attributes:
+        precision: the faster one.
+        seconds_per_gflop: of training, for one worker while all work.
+        seconds_per_gflop_by_precision: what was compared.
+        workers: processes side by side, one thread each.
+        cpu: the processor's name.
+    """
+
+    precision: Precision
+    seconds_per_gflop: float
+    seconds_per_gflop_by_precision: dict[str, float]
+    workers: int
+    cpu: str
+
+
+class Plan(Settings):
+    """What will be trained. ``full_gflops`` is the compute of one full training."""
+
+    budget_s: float
+    proof: Proof
+    calibration: Calibration
+    full_gflops: float
+    rungs: tuple[Rung, ...]
+    finalists: int
+    reserve_s: float
+
+    def images(self, gflops_per_image: float, share: float = 1.0) -> int:
+        """Pictures shown in ``share`` of a full training at this cost of a picture."""
+        return max(1, round(self.full_gflops * share / gflops_per_image))
+
+    def batch_size(self, gflops_per_image: float, wanted: int) -> int:
+        """The wanted batch size, halved until a full training has :data:`MIN_STEPS` steps."""
+        batch = wanted
+        while batch > MIN_BATCH and self.images(gflops_per_image) // batch < MIN_STEPS:
+            batch //= 2
+        return batch
+
+    def steps(self, gflops_per_image: float, wanted_batch: int, share: float = 1.0) -> tuple[int, int]:
+        """``(steps, batch size)`` of a training of ``share`` of the full compute."""
+        batch = self.batch_size(gflops_per_image, wanted_batch)
+        return max(1, self.images(gflops_per_image, share) // batch), batch
+
+
+def proof_shares(proof: Proof) -> float:
+    """Compute of the proof in full trainings: both presets or one, each after three short learning rates."""
+    short = 2 * len(LEARNING_RATE_FACTORS) * SHORT
+    return {"full": 2 + short, "quick": 1 + short, "off": 0.0}[proof]
+
+
+def make_plan(
+    budget_s: float, spent_s: float, proof: Proof, calibration: Calibration, min_gflops_per_image: float
+) -> Plan:
+    """Fit search, finalists and proof into what is left of the budget.
+
+    Args:
+        budget_s: wall-clock of the whole run.
+        spent_s: already spent, on reading, analysing and calibrating.
+        proof: how much of the budget proves the gain.
+        calibration: speed of this machine.
+        min_gflops_per_image: of the smallest input size that may be searched.
+
+    Raises:
+        UsageError: the budget does not buy a meaningful training; says what would.
+    """
+    reserve = 40 + 0.03 * budget_s
+    left = (budget_s - spent_s - reserve) * calibration.workers
+    first = _population(budget_s)
+    middle = max(2, first // 2)
+    finalists = 2
+    trials = first + middle + finalists + (2 * len(LEARNING_RATE_FACTORS) + 2 if proof != "off" else 0)
+    left -= trials * TRIAL_OVERHEAD_S
+    shares = first * SHORT + middle * MIDDLE + finalists + proof_shares(proof)
+    # Workers idle a little at the end of every rung.
+    full = 0.94 * left / shares / calibration.seconds_per_gflop
+    least = MIN_STEPS * MIN_BATCH * min_gflops_per_image
+    if full < least:
+        needed = (least * shares * calibration.seconds_per_gflop / 0.94 + trials * TRIAL_OVERHEAD_S) / (
+            calibration.workers
+        ) + spent_s + 40
+        raise UsageError(
+            f"a full training has at least {MIN_STEPS} steps of {MIN_BATCH} pictures; a budget of "
+            f"{budget_s / 60:.1f} min buys less on this machine: give at least {needed / 0.97 / 60:.0f} min, "
+            "or --proof off"
+        )
+    return Plan(
+        budget_s=budget_s,
+        proof=proof,
+        calibration=calibration,
+        full_gflops=full,
+        rungs=(Rung(name="short", share=SHORT, trials=first), Rung(name="middle", share=MIDDLE, trials=middle)),
+        finalists=finalists,
+        reserve_s=reserve,
+    )
+
+
+def _population(budget_s: float) -> int:
+    """Trials on the lowest rung: more with a longer budget, never so many that the full training suffers."""
+    minutes = budget_s / 60
+    return 6 if minutes < 9 else 8 if minutes < 20 else 10 if minutes < 45 else 16 if minutes < 120 else 32

@@ -1,0 +1,96 @@
+"""Where a run stands: stages, work done against the plan, time left; and running tasks under that watch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edgehone.run_folder import RunFolder
+from edgehone.search.plan import Plan
+from edgehone.search.trial import Outcome, Task, finished
+from edgehone.search.workers import Workers
+
+
+@dataclass(frozen=True)
+class Status:
+    """One line of progress.
+
+    Attributes:
+        message: what is going on.
+        event: something happened that is worth a line of its own.
+        seconds: spent on the whole run, over restarts.
+        seconds_left: by the plan; None before there is one.
+        share: of the planned work, 0..1.
+    """
+
+    message: str
+    event: bool
+    seconds: float
+    seconds_left: float | None = None
+    share: float = 0.0
+
+
+Show = Callable[[Status], None]
+
+
+class Monitor:
+    """Runs tasks that are not finished yet and tells how far the run is."""
+
+    def __init__(self, folder: RunFolder, show: Show) -> None:
+        self.folder = folder
+        self.show = show
+        self.plan: Plan | None = None
+        self.total_gflops = 1.0
+        self.done_gflops = 0.0
+
+    def follow(self, plan: Plan, total_gflops: float) -> None:
+        """Measure progress against this plan from now on."""
+        self.plan, self.total_gflops = plan, total_gflops
+        self.done_gflops = sum(o.task.gflops for o in finished(self.folder.trials).values())
+
+    def say(self, message: str) -> None:
+        """Something happened."""
+        self.folder.clock.tick()
+        self._report(message, event=True, running_gflops=0.0)
+
+    def run(self, workers: Workers, tasks: Sequence[Task]) -> list[Outcome]:
+        """The outcomes of the tasks, in their order; finished ones are taken from disk, not run again."""
+        known = finished(self.folder.trials)
+        outcomes = {task.name: known[task.name] for task in tasks if task.name in known}
+        missing = [task for task in tasks if task.name not in outcomes]
+        costs = {task.name: task.gflops for task in missing}
+
+        def tick(shares: dict[str, float]) -> None:
+            self.folder.clock.tick()
+            running = [name for name, share in shares.items() if share < 1 and name in costs]
+            gflops = sum(costs[name] * shares[name] for name in running)
+            self._report("training " + ", ".join(sorted(running)), event=False, running_gflops=gflops)
+
+        for outcome in workers.run(missing, tick):
+            outcomes[outcome.task.name] = outcome
+            self.done_gflops += outcome.task.gflops
+            self.say(describe(outcome))
+        return [outcomes[task.name] for task in tasks]
+
+    def _report(self, message: str, *, event: bool, running_gflops: float) -> None:
+        seconds = self.folder.clock.seconds()
+        if self.plan is None:
+            self.show(Status(message, event, seconds))
+            return
+        done = self.done_gflops + running_gflops
+        speed = self.plan.calibration.seconds_per_gflop / self.plan.calibration.workers
+        left = max(self.total_gflops - done, 0.0) * speed + self.plan.reserve_s
+        self.show(Status(message, event, seconds, left, min(done / self.total_gflops, 1.0)))
+
+
+def describe(outcome: Outcome) -> str:
+    """A finished trial in one line."""
+    job = outcome.task.job
+    if outcome.status == "diverged":
+        return f"{outcome.task.name}: diverged ({outcome.message.split(';')[0]})"
+    parts = job.strategy.projection
+    return (
+        f"{outcome.task.name}: AP {outcome.ap:.3f} on validation, {job.strategy.input.size} px, {job.steps} steps, "
+        f"{parts.assigner.kind}, {parts.box_loss.kind}, {job.strategy.optimisation.optimizer.kind}, "
+        f"{outcome.seconds:.0f} s"
+    )

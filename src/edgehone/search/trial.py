@@ -1,0 +1,62 @@
+"""A trial: one training with its evaluation on validation, as data on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from edgehone.evaluation import Evaluation
+from edgehone.files import read_json, write_json
+from edgehone.space import Settings, load
+from edgehone.training import Job
+from edgehone.types import Json
+
+RESULT = "result.json"
+STATE = "state.pt"
+
+
+class Task(Settings):
+    """What a worker is asked to do.
+
+    Attributes:
+        name: of the trial, unique in the run: ``short-03``, ``final-darknet``.
+        rung: name of its rung.
+        job: the training.
+        gflops: its compute in image-GFLOPs, for progress.
+        keep: keep the trained detector, not only its score.
+        origin: how the strategy came about.
+    """
+
+    name: str
+    rung: str
+    job: Job
+    gflops: float
+    keep: bool = False
+    origin: str
+
+
+class Outcome(Settings):
+    """What became of a task. ``ap`` is on validation; a training that diverged counts as 0."""
+
+    task: Task
+    status: Literal["done", "diverged"]
+    ap: float
+    validation: Evaluation | None
+    curve: list[dict[str, float]]
+    seconds: float
+    message: str = ""
+
+
+def save_outcome(outcome: Outcome, folder: Path) -> None:
+    """Write the outcome of a trial; from then on it counts as finished."""
+    write_json(folder / outcome.task.name / RESULT, outcome.model_dump(mode="json"))
+
+
+def finished(folder: Path) -> dict[str, Outcome]:
+    """Every finished trial below ``folder``, by name."""
+    found: dict[str, Outcome] = {}
+    for path in sorted(folder.glob(f"*/{RESULT}")):
+        content: Json = read_json(path)
+        outcome = load(Outcome, content)
+        found[outcome.task.name] = outcome
+    return found

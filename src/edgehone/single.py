@@ -1,0 +1,117 @@
+"""One step at a time: train one strategy, evaluate one model, detect in pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgehone.data import read_dataset
+from edgehone.data.picture import read_image
+from edgehone.deploy.onnx_graph import export_onnx
+from edgehone.errors import EdgehoneError, UsageError
+from edgehone.evaluation import Evaluation, evaluate_detections
+from edgehone.files import write_bytes, write_json
+from edgehone.inference import (
+    CHECKPOINT,
+    EXPORT,
+    Detector,
+    PostProcess,
+    TorchRuntime,
+    open_detector,
+    save_detector,
+)
+from edgehone.report.examples import draw_example
+from edgehone.run_folder import open_run
+from edgehone.strategy import save_strategy
+from edgehone.training import Job, Progress, train
+from edgehone.types import Json, Picture, Truth
+
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+def train_one(job: Job, data: str, out: Path, watch: Callable[[Progress], None]) -> Evaluation:
+    """Train, keep detector, graph, strategy and curve in ``out``, and evaluate on validation."""
+    with open_run(out, job):
+        dataset = read_dataset(data)
+        state = out / "state.pt"
+        trained = train(job, dataset.class_names, dataset.train, checkpoint=state, watch=watch)
+        save_detector(trained.network, trained.info, out / CHECKPOINT)
+        metadata = {"detector": trained.info.model_dump(mode="json")}
+        export_onnx(trained.network, trained.info.strategy.input.shape, metadata, out / EXPORT)
+        save_strategy(job.strategy, out / "strategy.json")
+        write_json(out / "curve.json", trained.curve)
+        state.unlink(missing_ok=True)
+        detector = Detector(trained.info, TorchRuntime(trained.network))
+        truths = [Truth(s.boxes_xyxy, s.classes, s.size) for s in dataset.val]
+        detections = list(detector.detect(s.read().image for s in dataset.val))
+        return evaluate_detections(truths, detections, dataset.class_names)
+
+
+def evaluate_model(model: str, data: str, split: str) -> Evaluation:
+    """COCO metrics of any model on a split.
+
+    Raises:
+        UsageError: no such split.
+        EdgehoneError: the model's classes are not the data's.
+    """
+    detector = open_detector(model)
+    dataset = read_dataset(data)
+    if split not in dataset.splits:
+        raise UsageError(f"the splits are {', '.join(dataset.splits)}; got {split!r}")
+    samples = dataset.splits[split]
+    if not samples:
+        raise EdgehoneError(f"the {split} split of {data} is empty")
+    if detector.info.class_names != dataset.class_names:
+        raise EdgehoneError(
+            f"the model and the data must have the same classes in the same order; the model has "
+            f"{', '.join(detector.info.class_names)}, the data {', '.join(dataset.class_names)}"
+        )
+    detections = list(detector.detect(s.read().image for s in samples))
+    truths = [Truth(s.boxes_xyxy, s.classes, s.size) for s in samples]
+    return evaluate_detections(truths, detections, dataset.class_names)
+
+
+def detect_in(model: str, pictures: Sequence[Path], threshold: float, out: Path | None) -> list[dict[str, Json]]:
+    """Detections of picture files, as ``detect --json`` prints them; drawn into ``out`` where given."""
+    detector = open_detector(model)
+    names = detector.info.class_names
+    found: list[dict[str, Json]] = []
+    for path in picture_files(pictures):
+        image = read_image(path)
+        detections = next(iter(detector.detect([image], PostProcess(score_threshold=threshold, iou_threshold=0.45))))
+        rows = zip(detections.boxes_xyxy, detections.scores, detections.classes, strict=True)
+        found.append({
+            "path": str(path),
+            "height": image.shape[0],
+            "width": image.shape[1],
+            "detections": [
+                {"box_xyxy": [round(float(v), 2) for v in box], "score": round(float(score), 5), "class": names[int(k)]}
+                for box, score, k in rows
+            ],
+        })
+        if out is not None:
+            empty = Picture(image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+            write_bytes(out / f"{path.stem}.jpg", draw_example(empty, detections, names, threshold))
+    return found
+
+
+def picture_files(sources: Sequence[Path]) -> list[Path]:
+    """The given files, and the pictures in given folders.
+
+    Raises:
+        UsageError: one that does not exist, or a folder without pictures.
+    """
+    files: list[Path] = []
+    for source in sources:
+        if source.is_dir():
+            inside = sorted(p for p in source.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+            if not inside:
+                raise UsageError(f"there are no pictures in {source}")
+            files.extend(inside)
+        elif source.is_file():
+            files.append(source)
+        else:
+            raise UsageError(f"there is no picture {source}")
+    return files

@@ -1,0 +1,267 @@
+"""The training loop, in plain sight.
+
+A run is described by a :class:`Job` and is a function of it and of the data: batches and augmentation are
+drawn from the seed and the step's number, so a run that was interrupted goes on from its checkpoint as if it
+had not been.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from edgehone.augment import Frame
+from edgehone.data import Sample
+from edgehone.data.loader import PictureCache, epochs
+from edgehone.errors import EdgehoneError
+from edgehone.files import write_bytes
+from edgehone.inference import DetectorInfo, Precision
+from edgehone.models import MODELS, Network
+from edgehone.optimisation import WeightAverage
+from edgehone.space import Settings
+from edgehone.strategy import Strategy
+from edgehone.types import LayerCost, Picture, Targets
+
+CACHE_BYTES = 2 << 30
+CHECKPOINT_SECONDS = 15.0
+CURVE_POINTS = 200
+
+
+class Job(Settings):
+    """One training, completely described.
+
+    Attributes:
+        model: name of the architecture.
+        strategy: how it learns.
+        steps: optimizer steps.
+        batch_size: pictures a step.
+        seed: of weights, batches and augmentation.
+        precision: of the convolutions; everything else is fp32.
+        threads: of torch.
+    """
+
+    model: str
+    strategy: Strategy
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    seed: int = 0
+    precision: Precision = "fp32"
+    threads: int = Field(default=1, ge=1)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: ``step`` of ``steps`` done, the last loss terms, seconds spent in this process."""
+
+    step: int
+    steps: int
+    loss: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run leaves.
+
+    Attributes:
+        network: in evaluation mode; the average where the strategy keeps one.
+        info: how to read its heads.
+        curve: at most about 200 points: step, learning rate, loss terms, positives per image.
+        seconds: of training, added up over restarts.
+    """
+
+    network: Network
+    info: DetectorInfo
+    curve: list[dict[str, float]]
+    seconds: float
+
+
+class Diverged(EdgehoneError):
+    """The loss stopped being finite."""
+
+
+def detector_info(model: str, strategy: Strategy, class_names: Sequence[str], train: Sequence[Sample]) -> DetectorInfo:
+    """Resolve what depends on the data: the anchors."""
+    truth = truth_sides_px(train, strategy)
+    anchors = strategy.projection.anchors.anchors_px(truth, strategy.input.shape)
+    pairs = tuple((float(w), float(h)) for w, h in anchors.round(2))
+    return DetectorInfo(model=model, class_names=tuple(class_names), anchors_px=pairs, strategy=strategy)
+
+
+def truth_sides_px(samples: Sequence[Sample], strategy: Strategy) -> Any:
+    """``[n, 2]`` float64: width and height of every box at the network input."""
+    height, width = strategy.input.shape
+    sides: list[Any] = [np.zeros((0, 2))]
+    for sample in samples:
+        scale = np.array([width / sample.size[1], height / sample.size[0]])
+        if strategy.input.fit == "letterbox":
+            scale = np.full(2, scale.min())
+        sides.append((sample.boxes_xyxy[:, 2:] - sample.boxes_xyxy[:, :2]) * scale)
+    return np.concatenate(sides).astype(np.float64)
+
+
+def picture_cache(samples: Sequence[Sample], strategy: Strategy) -> PictureCache:
+    """The training pictures, shrunk to a little more than the network sees of them."""
+    return PictureCache(samples, longest_side=round(1.25 * strategy.input.size), limit_bytes=CACHE_BYTES)
+
+
+def train(
+    job: Job,
+    class_names: Sequence[str],
+    samples: Sequence[Sample],
+    *,
+    checkpoint: Path | None = None,
+    watch: Callable[[Progress], None] | None = None,
+) -> Trained:
+    """Train to the end, or on from ``checkpoint`` if that file exists.
+
+    Args:
+        job: what to do.
+        class_names: of the data.
+        samples: the training split.
+        checkpoint: where to keep the state every few seconds; removed by the caller.
+        watch: called after every step; may raise to interrupt (the state is then saved first).
+
+    Raises:
+        Diverged: the loss is not finite.
+    """
+    torch.set_num_threads(job.threads)
+    torch.manual_seed(job.seed)
+    info = detector_info(job.model, job.strategy, class_names, samples)
+    state = _State.fresh(job, info)
+    if checkpoint is not None and checkpoint.is_file():
+        state.restore(checkpoint)
+    cache = picture_cache(samples, job.strategy)
+    lattice = info.lattice()
+    batches = epochs(len(cache), job.batch_size, job.seed, start=state.step)
+    projection = job.strategy.projection
+    started, saved = time.monotonic(), time.monotonic()
+    before = state.seconds
+    while state.step < job.steps:
+        progress = state.step / job.steps
+        pixels, targets = collate(job, cache, next(batches), state.step)
+        rate = job.strategy.optimisation.rate((state.step + 1) / job.steps)
+        for group in state.optimizer.param_groups:
+            group["lr"] = job.strategy.optimisation.optimizer.lr * rate
+        state.network.train()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=job.precision == "bf16"):
+            heads = state.network(pixels)
+        terms = projection.loss(heads, targets, lattice)
+        loss = terms.values()
+        if not math.isfinite(loss["total"]):
+            raise Diverged(
+                f"the loss must stay finite, but at step {state.step} of {job.steps} it is {loss}; "
+                "lower the learning rate or the loss weights"
+            )
+        state.optimizer.zero_grad(set_to_none=True)
+        terms.total.backward()
+        nn.utils.clip_grad_norm_(state.network.parameters(), job.strategy.optimisation.clip_norm)
+        state.optimizer.step()
+        if state.average is not None:
+            state.average.update(state.network)
+        state.step += 1
+        state.seconds = before + time.monotonic() - started
+        state.note(job, {"step": state.step, "progress": progress, "lr": rate * job.strategy.optimisation.optimizer.lr,
+                         **loss, "positives": terms.positives / job.batch_size})
+        due = time.monotonic() - saved > CHECKPOINT_SECONDS
+        if checkpoint is not None and due and state.step < job.steps:
+            state.save(checkpoint)
+            saved = time.monotonic()
+        if watch is not None:
+            watch(Progress(state.step, job.steps, loss, time.monotonic() - started))
+    network = state.network if state.average is None else state.average.network
+    return Trained(network.eval(), info, state.curve, state.seconds)
+
+
+def collate(job: Job, cache: PictureCache, indices: Sequence[int], step: int) -> tuple[Tensor, Targets]:
+    """The batch of a step: ``[b, 3, h, w]`` float32 in 0..1 (channels last) and its truth."""
+    strategy = job.strategy
+    frame = Frame(strategy.input.shape, strategy.input.fit)
+    progress = step / job.steps
+    pictures: list[Picture] = []
+    for k, index in enumerate(indices):
+        rng = np.random.default_rng((job.seed, step, k))
+        pictures.append(strategy.augmentation.draw(cache.__getitem__, len(cache), index, rng, frame, progress))
+    pixels = torch.from_numpy(np.stack([p.image for p in pictures])).permute(0, 3, 1, 2)
+    counts = torch.tensor([len(p.classes) for p in pictures])
+    targets = Targets(
+        boxes_xyxy=torch.from_numpy(np.concatenate([p.boxes_xyxy for p in pictures])).float(),
+        classes=torch.from_numpy(np.concatenate([p.classes for p in pictures])).long(),
+        images=torch.repeat_interleave(torch.arange(len(pictures)), counts),
+        batch_size=len(pictures),
+    )
+    return pixels.float().div_(255).contiguous(memory_format=torch.channels_last), targets
+
+
+@dataclass
+class _State:
+    """Everything that a run must remember to go on."""
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    average: WeightAverage | None
+    step: int
+    seconds: float
+    curve: list[dict[str, float]]
+
+    @staticmethod
+    def fresh(job: Job, info: DetectorInfo) -> _State:
+        network = info.network().to(memory_format=torch.channels_last)
+        prior = job.strategy.projection.objectness.prior
+        if prior > 0:
+            _start_at_prior(network, info, prior)
+        optimisation = job.strategy.optimisation
+        return _State(
+            network, optimisation.optimizer.build(network), optimisation.average.build(network, job.steps), 0, 0.0, []
+        )
+
+    def note(self, job: Job, point: dict[str, float]) -> None:
+        if self.step % max(1, job.steps // CURVE_POINTS) == 0 or self.step == job.steps:
+            self.curve.append({key: float(f"{value:.5g}") for key, value in point.items()})
+
+    def save(self, path: Path) -> None:
+        content = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.network.state_dict(),
+            "updates": 0 if self.average is None else self.average.updates,
+            "step": self.step,
+            "seconds": self.seconds,
+            "curve": self.curve,
+        }
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_bytes(path, buffer.getvalue())
+
+    def restore(self, path: Path) -> None:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        self.network.load_state_dict(content["network"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        if self.average is not None:
+            self.average.network.load_state_dict(content["average"])
+            self.average.updates = content["updates"]
+        self.step, self.seconds, self.curve = content["step"], content["seconds"], content["curve"]
+
+
+@torch.no_grad()
+def _start_at_prior(network: Network, info: DetectorInfo, prior: float) -> None:
+    """Set the objectness bias of every head to the logit of the prior (RetinaNet's initialisation)."""
+    fields = 5 + len(info.class_names)
+    for bias in network.head_biases():
+        bias.view(-1, fields)[:, 4] = math.log(prior / (1 - prior))
+
+
+def image_flops(model: str, classes: int, size: int) -> float:
+    """FLOPs (2 x MAC) of one picture through the untrained graph at a square input of ``size``."""
+    costs: list[LayerCost] = MODELS[model].graph(classes).layer_costs((size, size))
+    return 2.0 * sum(cost.macs for cost in costs)
