@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -26,10 +25,18 @@ app = typer.Typer(
 )
 console = Console(stderr=True, highlight=False)
 
-DataArgument = Annotated[str, typer.Argument(help="a folder, a description file, or builtin:NAME", metavar="DATA")]
-ModelArgument = Annotated[str, typer.Argument(help="a run folder, a .pt checkpoint or an .onnx file", metavar="MODEL")]
-JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout and nothing else")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="change a setting: path=value", metavar="PATH=VALUE")]
+DataArgument = Annotated[
+    str, typer.Argument(help="a folder, a description file, or builtin:NAME", metavar="DATA")
+]
+ModelArgument = Annotated[
+    str, typer.Argument(help="a run folder, a .pt checkpoint or an .onnx file", metavar="MODEL")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="print one JSON document on stdout and nothing else")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="change a setting: path=value", metavar="PATH=VALUE")
+]
 StrategyOption = Annotated[str, typer.Option(help="a preset (darknet, authors) or a strategy file")]
 
 
@@ -79,7 +86,9 @@ def version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    show_version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="print the version")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="print the version")
+    ] = False,
 ) -> None:
     """Find the learning strategy that gets the most out of a small detector, prove it, and deploy it."""
 
@@ -91,23 +100,40 @@ def run(
     budget: Annotated[str, typer.Option(help="wall-clock for the whole run, like 30m, 2h, 90s")] = "30m",
     model: Annotated[str, typer.Option(help="the detector")] = "yolov4-tiny",
     board: Annotated[list[str] | None, typer.Option(help="a board to deploy on; may be repeated")] = None,
-    proof: Annotated[str, typer.Option(help="full: both presets trained as long as the winner; quick: the better one; off")] = "full",
+    proof: Annotated[
+        str, typer.Option(help="full: both presets trained as long as the winner; quick: the better one; off")
+    ] = "full",
     max_input: Annotated[int, typer.Option(help="largest input size that is searched, pixels")] = 416,
     latency: Annotated[str | None, typer.Option(help="limit like cpu<=8ms (90th percentile)")] = None,
-    compare: Annotated[str | None, typer.Option(help="evolution: also run the authors' genetic evolution, outside the budget")] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(help="evolution: also run the authors' genetic evolution, outside the budget"),
+    ] = None,
     workers: Annotated[int, typer.Option(help="trainings side by side, one thread each")] = 2,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """The whole job: analyse, explore, prove, deploy, explain."""
     from edgehone import console_view
-    from edgehone.pipeline import Request, run as run_pipeline
+    from edgehone.pipeline import Request
+    from edgehone.pipeline import run as run_pipeline
     from edgehone.space import load
 
-    request = load(Request, {
-        "data": data, "model": model, "boards": board or ["cpu"], "budget_s": parse_duration(budget), "proof": proof,
-        "max_input": max_input, "latency": latency, "compare": compare, "workers": workers, "seed": seed,
-    })
+    request = load(
+        Request,
+        {
+            "data": data,
+            "model": model,
+            "boards": board or ["cpu"],
+            "budget_s": parse_duration(budget),
+            "proof": proof,
+            "max_input": max_input,
+            "latency": latency,
+            "compare": compare,
+            "workers": workers,
+            "seed": seed,
+        },
+    )
     with console_view.live(console, request.budget_s) as show:
         results = run_pipeline(request, out, show)
     if as_json:
@@ -183,10 +209,18 @@ def train(
     from edgehone.training import Job
 
     chosen = parse_assignments(load_strategy(strategy), set_ or [])
-    job = load(Job, {
-        "model": model, "strategy": chosen.model_dump(mode="json"), "steps": steps,
-        "batch_size": chosen.optimisation.batch_size, "seed": seed, "precision": precision, "threads": threads,
-    })
+    job = load(
+        Job,
+        {
+            "model": model,
+            "strategy": chosen.model_dump(mode="json"),
+            "steps": steps,
+            "batch_size": chosen.optimisation.batch_size,
+            "seed": seed,
+            "precision": precision,
+            "threads": threads,
+        },
+    )
     with console_view.training_bar(console) as watch:
         evaluation = train_one(job, data, out, watch)
     if as_json:
@@ -260,5 +294,3 @@ def boards(as_json: JsonOption = False) -> None:
         emit({name: board.model_dump(mode="json") for name, board in BOARDS.items()})
     else:
         console_view.print_boards(Console(highlight=False), BOARDS)
-
-

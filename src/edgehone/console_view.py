@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def clock(seconds: float) -> str:
 
 
 @contextmanager
-def live(console: Console, budget_s: float) -> Iterator[Show]:
+def live(console: Console, budget_s: float) -> Generator[Show]:
     """Progress of a run: a bar on a terminal, else a line now and then."""
     if not console.is_terminal:
         yield _lines(console)
@@ -61,14 +61,18 @@ def _lines(console: Console) -> Show:
         if not status.event and time.monotonic() - last < QUIET_SECONDS:
             return
         last = time.monotonic()
-        left = "" if status.seconds_left is None else f" ({100 * status.share:.0f} %, {clock(status.seconds_left)} left)"
+        left = (
+            ""
+            if status.seconds_left is None
+            else f" ({100 * status.share:.0f} %, {clock(status.seconds_left)} left)"
+        )
         console.print(f"{clock(status.seconds)}{left} {escape(status.message)}", soft_wrap=True)
 
     return show
 
 
 @contextmanager
-def training_bar(console: Console) -> Iterator[Callable[[TrainingProgress], None]]:
+def training_bar(console: Console) -> Generator[Callable[[TrainingProgress], None]]:
     """Progress of one training."""
     with Progress(BarColumn(), TextColumn("{task.description}"), console=console) as bar:
         task = bar.add_task("", total=1.0)
@@ -94,7 +98,11 @@ def print_results(console: Console, results: Results, out: Path) -> None:
     table = Table(title=f"test split of {escape(results.data)}, input {results.found.strategy.input.size} px")
     for column in ("strategy", "AP [95 %]", "AP50 [95 %]", "AP75", "small", "medium", "large"):
         table.add_column(column, justify="left" if column == "strategy" else "right")
-    entries: dict[str, Entry | None] = {**results.presets, "evolution": results.evolution, "found": results.found}
+    entries: dict[str, Entry | None] = {
+        **results.presets,
+        "evolution": results.evolution,
+        "found": results.found,
+    }
     for name, entry in entries.items():
         if entry is None:
             continue
@@ -114,7 +122,9 @@ def print_results(console: Console, results: Results, out: Path) -> None:
         )
     for name, deployment in results.boards.items():
         latency = deployment.latency
-        console.print(f"{name}: {latency.p50_ms:.1f} ms median, {latency.p90_ms:.1f} ms 90th percentile, batch 1")
+        console.print(
+            f"{name}: {latency.p50_ms:.1f} ms median, {latency.p90_ms:.1f} ms 90th percentile, batch 1"
+        )
     console.print(f"total time {clock(results.seconds['total'])}")
     console.print(f"report: {out / 'report.html'}\nmodel:  {out / 'model.onnx'}", soft_wrap=True)
 
@@ -147,7 +157,13 @@ def dataset_summary(dataset: Dataset) -> Json:
         "classes": list(dataset.class_names),
         "splits": {name: len(samples) for name, samples in splits.items()},
         "findings": [
-            {"code": f.code, "severity": f.severity, "where": f.where, "message": f.message, "remedy": f.remedy}
+            {
+                "code": f.code,
+                "severity": f.severity,
+                "where": f.where,
+                "message": f.message,
+                "remedy": f.remedy,
+            }
             for f in dataset.findings
         ],
     }
@@ -157,7 +173,9 @@ def print_dataset(console: Console, dataset: Dataset) -> None:
     """What was read and what was found."""
     summary = dataset_summary(dataset)
     splits = ", ".join(f"{name} {count}" for name, count in summary["splits"].items())
-    console.print(f"{escape(dataset.name)}: {dataset.format}, {summary['images']} images ({splits}), {summary['boxes']} boxes")
+    console.print(
+        f"{escape(dataset.name)}: {dataset.format}, {summary['images']} images ({splits}), {summary['boxes']} boxes"
+    )
     console.print("classes: " + escape(", ".join(dataset.class_names)))
     for finding in dataset.findings:
         console.print(
@@ -187,12 +205,19 @@ def print_analysis(console: Console, profile: Profile, priors: tuple[Prior, ...]
     for column in ("projection", "input px", "ceiling AP", "objects no cell learns", "positives per object"):
         table.add_column(column, justify="left" if column == "projection" else "right")
     for facts in profile.projection:
-        table.add_row(facts.label, str(facts.input_size), f"{facts.ceiling_ap:.3f}",
-                      f"{100 * facts.unclaimed_fraction:.1f} %", f"{facts.positives_per_object:.1f}")
+        table.add_row(
+            facts.label,
+            str(facts.input_size),
+            f"{facts.ceiling_ap:.3f}",
+            f"{100 * facts.unclaimed_fraction:.1f} %",
+            f"{facts.positives_per_object:.1f}",
+        )
     console.print(table)
     for prior in priors:
         if prior.kind == "prefer":
-            console.print(f"prefer {prior.path} = {prior.value} ({100 * prior.confidence:.0f} %): {escape(prior.because)}")
+            console.print(
+                f"prefer {prior.path} = {prior.value} ({100 * prior.confidence:.0f} %): {escape(prior.because)}"
+            )
         else:
             console.print(f"forbid {prior.path} {', '.join(map(str, prior.values))}: {escape(prior.because)}")
 
@@ -219,4 +244,6 @@ def print_diff(console: Console, first: str, second: str, changes: Mapping[str, 
 def print_boards(console: Console, boards: Mapping[str, Board]) -> None:
     """A line per board."""
     for name, board in boards.items():
-        console.print(f"{name}: {board.runtime}; {', '.join(board.precisions)}; opset up to {board.max_opset}")
+        console.print(
+            f"{name}: {board.runtime}; {', '.join(board.precisions)}; opset up to {board.max_opset}"
+        )

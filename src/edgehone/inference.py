@@ -216,7 +216,9 @@ def _onnx_info(path: Path) -> DetectorInfo:
     import onnx
 
     try:
-        metadata = {item.key: item.value for item in onnx.load(str(path), load_external_data=False).metadata_props}
+        metadata = {
+            item.key: item.value for item in onnx.load(str(path), load_external_data=False).metadata_props
+        }
     except Exception as error:  # protobuf raises private types for an unreadable file
         raise EdgehoneError(f"{path} is not an ONNX file: {error}") from None
     if "edgehone" not in metadata:

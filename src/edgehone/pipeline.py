@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,7 +31,7 @@ from edgehone.search.progress import Monitor, Show
 from edgehone.search.proof import PresetRuns, train_presets
 from edgehone.search.rules import apply_rules
 from edgehone.search.searcher import PriorSearcher
-from edgehone.search.trial import Outcome
+from edgehone.search.trial import Outcome, Task
 from edgehone.search.verdict import Tested, gain, test_everything
 from edgehone.search.workers import Workers, start_workers
 from edgehone.space import Prior, SearchSpace, Settings
@@ -38,6 +39,9 @@ from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
 from edgehone.training import image_flops
 
 WORKERS = 2
+USUAL_SIZE = 256
+USUAL_PICTURES = 6500
+"""What a full training of a run of half an hour shows on two cores at an input of 256 px."""
 
 
 class Request(Settings):
@@ -99,7 +103,9 @@ def run(request: Request, out: Path, show: Show) -> Results:
         limit = measure_limit(request, dataset, folder, sizes)
         with start_workers(request.workers, dataset, folder.trials) as workers:
             plan = folder.stage("plan", Plan, lambda: plan_run(request, folder, workers, dataset))
-            facts = gather_facts(dataset, profile, plan, request.model, request.max_input, limit)
+            facts = gather_facts(
+                dataset, profile, pictures_by_size(plan, request.model, dataset), request.max_input, limit
+            )
             priors = folder.stage("rules", Priors, lambda: Priors(rules=tuple(apply_rules(facts))))
             for prior in priors.rules:
                 monitor.say(describe_prior(prior))
@@ -110,11 +116,24 @@ def run(request: Request, out: Path, show: Show) -> Results:
         winner = explored.ladder.finalists[0]
         boards = {name: deploy_winner(winner, name, dataset, folder) for name in request.boards}
         results = conclude(request, folder, explored, tested, boards, plan)
-        story = Story(request, dataset, profile, plan, priors.rules, explored.ladder, explored.presets, tested, results)
+        story = Story(
+            request, dataset, profile, plan, priors.rules, explored.ladder, explored.presets, tested, results
+        )
         write_run_report(story, folder.path)
         write_json(folder.path / "results.json", results.to_json())
         monitor.say(f"done: {folder.path / 'report.html'}")
         return results
+
+
+def analyse_only(data: str, model: str, max_input: int) -> tuple[Profile, tuple[Prior, ...]]:
+    """The three analyses and what the rules make of them, for a full training of :data:`USUAL_PICTURES`."""
+    request = Request(data=data, model=model, budget_s=1.0, max_input=max_input)
+    check(request)
+    dataset = read_dataset(data)
+    profile = analyse(dataset, model, [size for size in INPUT_SIZES if size <= max_input])
+    pictures = {s: round(USUAL_PICTURES * (USUAL_SIZE / s) ** 2) for s in INPUT_SIZES}
+    facts = gather_facts(dataset, profile, pictures, max_input, None)
+    return profile, tuple(apply_rules(facts))
 
 
 def check(request: Request) -> None:
@@ -126,7 +145,9 @@ def check(request: Request) -> None:
     if request.max_input < INPUT_SIZES[0]:
         raise UsageError(f"inputs are at least {INPUT_SIZES[0]} px, got --max-input {request.max_input}")
     if request.latency is not None and LatencyLimit.parse(request.latency).board not in request.boards:
-        raise UsageError(f"a latency limit names one of the boards {', '.join(request.boards)}; got {request.latency!r}")
+        raise UsageError(
+            f"a latency limit names one of the boards {', '.join(request.boards)}; got {request.latency!r}"
+        )
 
 
 def measure_limit(
@@ -148,21 +169,31 @@ def plan_run(request: Request, folder: RunFolder, workers: Workers, dataset: Dat
     return make_plan(request.budget_s, folder.clock.seconds(), request.proof, calibration, cheapest)
 
 
+def pictures_by_size(plan: Plan, model: str, dataset: Dataset) -> dict[int, int]:
+    """Pictures that a full training shows, by input size."""
+    classes = len(dataset.class_names)
+    return {size: plan.images(image_flops(model, classes, size) / 1e9) for size in INPUT_SIZES}
+
+
 def explore(
     request: Request, space: SearchSpace, plan: Plan, dataset: Dataset, monitor: Monitor, workers: Workers
 ) -> Explored:
     """Search, then train the proof."""
     classes = len(dataset.class_names)
-    make = TaskMaker(plan, request.model, lambda size: image_flops(request.model, classes, size) / 1e9, request.seed)
+    make = TaskMaker(
+        plan, request.model, lambda size: image_flops(request.model, classes, size) / 1e9, request.seed
+    )
     monitor.follow(plan, plan.total_gflops())
 
-    def run_tasks(tasks: list[object]) -> list[Outcome]:
-        return monitor.run(workers, tasks)  # pyright: ignore[reportArgumentType]
+    def run_tasks(tasks: Sequence[Task]) -> list[Outcome]:
+        return monitor.run(workers, tasks)
 
     ladder = climb(PriorSearcher(space, request.seed), make, run_tasks)
     winner = ladder.finalists[0]
     if winner.status != "done":
-        raise EdgehoneError("every finalist diverged; the trials' messages in the run's folder say at what loss")
+        raise EdgehoneError(
+            "every finalist diverged; the trials' messages in the run's folder say at what loss"
+        )
     presets = train_presets(winner.task.job.strategy, plan.proof, make, run_tasks)
     evolved = evolve(winner.task.job.strategy, make, run_tasks) if request.compare == "evolution" else None
     return Explored(ladder, presets, evolved)
@@ -171,12 +202,20 @@ def explore(
 def deploy_winner(winner: Outcome, board_name: str, dataset: Dataset, folder: RunFolder) -> Deployment:
     """The winner's bundle for a board."""
     checkpoint = folder.trials / winner.task.name
-    return folder.stage(f"deploy-{board_name}", Deployment, lambda: deploy(checkpoint, board_name, dataset, folder.path / EXPORT))
+    return folder.stage(
+        f"deploy-{board_name}",
+        Deployment,
+        lambda: deploy(checkpoint, board_name, dataset, folder.path / EXPORT),
+    )
 
 
 def conclude(
-    request: Request, folder: RunFolder, explored: Explored, tested: dict[str, Tested],
-    boards: dict[str, Deployment], plan: Plan,
+    request: Request,
+    folder: RunFolder,
+    explored: Explored,
+    tested: dict[str, Tested],
+    boards: dict[str, Deployment],
+    plan: Plan,
 ) -> Results:
     """Compare and put together; the default is the preset that did better on validation."""
     default = explored.presets.default

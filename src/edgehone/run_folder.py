@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -61,7 +61,7 @@ class RunFolder:
 
 
 @contextmanager
-def open_run(path: Path, request: Settings) -> Iterator[RunFolder]:
+def open_run(path: Path, request: Settings) -> Generator[RunFolder]:
     """The folder of a run, new or gone on with; one process at a time.
 
     Raises:
@@ -94,7 +94,7 @@ def open_run(path: Path, request: Settings) -> Iterator[RunFolder]:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def _lock(path: Path) -> Generator[None]:
     """Hold a lock that the operating system drops when the process ends, however it ends."""
     import fcntl
 
@@ -103,7 +103,9 @@ def _lock(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise EdgehoneError(f"another process works on {path.parent}; wait for it or choose another --out") from None
+            raise EdgehoneError(
+                f"another process works on {path.parent}; wait for it or choose another --out"
+            ) from None
         yield
     finally:
         os.close(handle)

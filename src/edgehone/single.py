@@ -73,24 +73,34 @@ def evaluate_model(model: str, data: str, split: str) -> Evaluation:
     return evaluate_detections(truths, detections, dataset.class_names)
 
 
-def detect_in(model: str, pictures: Sequence[Path], threshold: float, out: Path | None) -> list[dict[str, Json]]:
+def detect_in(
+    model: str, pictures: Sequence[Path], threshold: float, out: Path | None
+) -> list[dict[str, Json]]:
     """Detections of picture files, as ``detect --json`` prints them; drawn into ``out`` where given."""
     detector = open_detector(model)
     names = detector.info.class_names
     found: list[dict[str, Json]] = []
     for path in picture_files(pictures):
         image = read_image(path)
-        detections = next(iter(detector.detect([image], PostProcess(score_threshold=threshold, iou_threshold=0.45))))
+        detections = next(
+            iter(detector.detect([image], PostProcess(score_threshold=threshold, iou_threshold=0.45)))
+        )
         rows = zip(detections.boxes_xyxy, detections.scores, detections.classes, strict=True)
-        found.append({
-            "path": str(path),
-            "height": image.shape[0],
-            "width": image.shape[1],
-            "detections": [
-                {"box_xyxy": [round(float(v), 2) for v in box], "score": round(float(score), 5), "class": names[int(k)]}
-                for box, score, k in rows
-            ],
-        })
+        found.append(
+            {
+                "path": str(path),
+                "height": image.shape[0],
+                "width": image.shape[1],
+                "detections": [
+                    {
+                        "box_xyxy": [round(float(v), 2) for v in box],
+                        "score": round(float(score), 5),
+                        "class": names[int(k)],
+                    }
+                    for box, score, k in rows
+                ],
+            }
+        )
         if out is not None:
             empty = Picture(image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
             write_bytes(out / f"{path.stem}.jpg", draw_example(empty, detections, names, threshold))

@@ -28,9 +28,10 @@ from edgehone.files import write_bytes
 from edgehone.inference import DetectorInfo, Precision
 from edgehone.models import MODELS, Network
 from edgehone.optimisation import WeightAverage
+from edgehone.projection import LossTerms
 from edgehone.space import Settings
 from edgehone.strategy import Strategy
-from edgehone.types import LayerCost, Picture, Targets
+from edgehone.types import Lattice, LayerCost, Picture, Targets
 
 CACHE_BYTES = 2 << 30
 CHECKPOINT_SECONDS = 15.0
@@ -90,7 +91,9 @@ class Diverged(EdgehoneError):
     """The loss stopped being finite."""
 
 
-def detector_info(model: str, strategy: Strategy, class_names: Sequence[str], train: Sequence[Sample]) -> DetectorInfo:
+def detector_info(
+    model: str, strategy: Strategy, class_names: Sequence[str], train: Sequence[Sample]
+) -> DetectorInfo:
     """Resolve what depends on the data: the anchors."""
     truth = truth_sides_px(train, strategy)
     anchors = strategy.projection.anchors.anchors_px(truth, strategy.input.shape)
@@ -144,43 +147,26 @@ def train(
     cache = picture_cache(samples, job.strategy)
     lattice = info.lattice()
     batches = epochs(len(cache), job.batch_size, job.seed, start=state.step)
-    projection = job.strategy.projection
-    started, saved = time.monotonic(), time.monotonic()
+    started = saved = time.monotonic()
     before = state.seconds
     while state.step < job.steps:
-        progress = state.step / job.steps
         pixels, targets = collate(job, cache, next(batches), state.step)
-        rate = job.strategy.optimisation.rate((state.step + 1) / job.steps)
-        for group in state.optimizer.param_groups:
-            group["lr"] = job.strategy.optimisation.optimizer.lr * rate
-        state.network.train()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=job.precision == "bf16"):
-            heads = state.network(pixels)
-        terms = projection.loss(heads, targets, lattice)
-        loss = terms.values()
-        if not math.isfinite(loss["total"]):
-            raise Diverged(
-                f"the loss must stay finite, but at step {state.step} of {job.steps} it is {loss}; "
-                "lower the learning rate or the loss weights"
-            )
-        state.optimizer.zero_grad(set_to_none=True)
-        terms.total.backward()
-        nn.utils.clip_grad_norm_(state.network.parameters(), job.strategy.optimisation.clip_norm)
-        state.optimizer.step()
-        if state.average is not None:
-            state.average.update(state.network)
-        state.step += 1
+        terms = state.take_step(job, pixels, targets, lattice)
         state.seconds = before + time.monotonic() - started
-        state.note(job, {"step": state.step, "progress": progress, "lr": rate * job.strategy.optimisation.optimizer.lr,
-                         **loss, "positives": terms.positives / job.batch_size})
-        due = time.monotonic() - saved > CHECKPOINT_SECONDS
-        if checkpoint is not None and due and state.step < job.steps:
+        state.note(job, terms)
+        if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
             state.save(checkpoint)
             saved = time.monotonic()
         if watch is not None:
-            watch(Progress(state.step, job.steps, loss, time.monotonic() - started))
+            watch(Progress(state.step, job.steps, terms.values(), time.monotonic() - started))
     network = state.network if state.average is None else state.average.network
     return Trained(network.eval(), info, state.curve, state.seconds)
+
+
+def rate_at(job: Job, step: int) -> float:
+    """Learning rate of a step."""
+    optimisation = job.strategy.optimisation
+    return optimisation.optimizer.lr * optimisation.rate((step + 1) / job.steps)
 
 
 def collate(job: Job, cache: PictureCache, indices: Sequence[int], step: int) -> tuple[Tensor, Targets]:
@@ -191,7 +177,9 @@ def collate(job: Job, cache: PictureCache, indices: Sequence[int], step: int) ->
     pictures: list[Picture] = []
     for k, index in enumerate(indices):
         rng = np.random.default_rng((job.seed, step, k))
-        pictures.append(strategy.augmentation.draw(cache.__getitem__, len(cache), index, rng, frame, progress))
+        pictures.append(
+            strategy.augmentation.draw(cache.__getitem__, len(cache), index, rng, frame, progress)
+        )
     pixels = torch.from_numpy(np.stack([p.image for p in pictures])).permute(0, 3, 1, 2)
     counts = torch.tensor([len(p.classes) for p in pictures])
     targets = Targets(
@@ -222,12 +210,48 @@ class _State:
             _start_at_prior(network, info, prior)
         optimisation = job.strategy.optimisation
         return _State(
-            network, optimisation.optimizer.build(network), optimisation.average.build(network, job.steps), 0, 0.0, []
+            network,
+            optimisation.optimizer.build(network),
+            optimisation.average.build(network, job.steps),
+            0,
+            0.0,
+            [],
         )
 
-    def note(self, job: Job, point: dict[str, float]) -> None:
-        if self.step % max(1, job.steps // CURVE_POINTS) == 0 or self.step == job.steps:
-            self.curve.append({key: float(f"{value:.5g}") for key, value in point.items()})
+    def take_step(self, job: Job, pixels: Tensor, targets: Targets, lattice: Lattice) -> LossTerms:
+        """Forward, loss, backward, update, average."""
+        optimisation = job.strategy.optimisation
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate_at(job, self.step)
+        self.network.train()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=job.precision == "bf16"):
+            heads = self.network(pixels)
+        terms = job.strategy.projection.loss(heads, targets, lattice)
+        if not math.isfinite(float(terms.total.detach())):
+            raise Diverged(
+                f"the loss must stay finite, but at step {self.step} of {job.steps} it is {terms.values()}; "
+                "lower the learning rate or the loss weights"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        terms.total.backward()  # pyright: ignore[reportUnknownMemberType]
+        nn.utils.clip_grad_norm_(self.network.parameters(), optimisation.clip_norm)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.network)
+        self.step += 1
+        return terms
+
+    def note(self, job: Job, terms: LossTerms) -> None:
+        """Add a point to the curve, now and then."""
+        if self.step % max(1, job.steps // CURVE_POINTS) and self.step < job.steps:
+            return
+        point = {
+            "step": self.step,
+            "lr": rate_at(job, self.step - 1),
+            **terms.values(),
+            "positives": terms.positives / job.batch_size,
+        }
+        self.curve.append({key: float(f"{value:.5g}") for key, value in point.items()})
 
     def save(self, path: Path) -> None:
         content = {

@@ -45,7 +45,9 @@ def analyse(dataset: Dataset, model: str, input_sizes: Sequence[int]) -> Profile
 
 def projection_candidates(size: int) -> list[Candidate]:
     """The presets' projections, clustered anchors, and task-aligned assignment, at one input size."""
-    clustered = replace(DARKNET, {"projection.anchors.kind": "kmeans", "projection.second_head_mask": "0,1,2"})
+    clustered = replace(
+        DARKNET, {"projection.anchors.kind": "kmeans", "projection.second_head_mask": "0,1,2"}
+    )
     aligned = clustered.model_copy(
         update={
             "projection": AUTHORS.projection.model_copy(

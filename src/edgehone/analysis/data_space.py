@@ -94,7 +94,9 @@ def data_profile(dataset: Dataset, input_sizes: Sequence[int], strides: Sequence
     crowded, neighbours = _crowding(train)
     gray, brightness, contrast = _pictures(train)
     return DataProfile(
-        splits={k: {"images": len(v), "boxes": sum(len(s.classes) for s in v)} for k, v in dataset.splits.items()},
+        splits={
+            k: {"images": len(v), "boxes": sum(len(s.classes) for s in v)} for k, v in dataset.splits.items()
+        },
         classes={name: int(count) for name, count in zip(names, counts, strict=True)},
         imbalance=round(float(counts.max() / max(counts[counts > 0].min(), 1)), 2),
         boxes_per_image_mean=round(float(np.mean(boxes)), 2),
@@ -117,20 +119,30 @@ def _shares(samples: Sequence[Sample]) -> tuple[NDArray[np.float64], NDArray[np.
     sides: list[NDArray[np.float64]] = []
     for sample in samples:
         height, width = sample.size
-        sides.append((sample.boxes_xyxy[:, 2:] - sample.boxes_xyxy[:, :2]).astype(np.float64) / (width, height))
+        sides.append(
+            (sample.boxes_xyxy[:, 2:] - sample.boxes_xyxy[:, :2]).astype(np.float64) / (width, height)
+        )
     return np.concatenate(sides), np.concatenate([s.classes for s in samples])
 
 
 def _size_facts(
-    size: int, areas: NDArray[np.float64], labels: NDArray[np.int64], names: Sequence[str], strides: Sequence[int]
+    size: int,
+    areas: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+    strides: Sequence[int],
 ) -> SizeFacts:
     pixels = areas * size
-    nearest = np.abs(np.log2(np.maximum(pixels, 1e-6))[:, None] - np.log2(4.0 * np.array(strides))[None]).argmin(1)
+    nearest = np.abs(
+        np.log2(np.maximum(pixels, 1e-6))[:, None] - np.log2(4.0 * np.array(strides))[None]
+    ).argmin(1)
     return SizeFacts(
         input_size=size,
         side_px=_quantiles(pixels),
         side_px_by_class={
-            name: round(float(np.median(pixels[labels == k])), 2) for k, name in enumerate(names) if (labels == k).any()
+            name: round(float(np.median(pixels[labels == k])), 2)
+            for k, name in enumerate(names)
+            if (labels == k).any()
         },
         below_stride={stride: round(float((pixels < stride).mean()), 4) for stride in strides},
         load={stride: round(float((nearest == k).mean()), 4) for k, stride in enumerate(strides)},
@@ -138,12 +150,16 @@ def _size_facts(
 
 
 def _quantiles(values: NDArray[np.float64]) -> dict[str, float]:
-    return {f"{100 * q:.0f} %": round(float(v), 3) for q, v in zip(QUANTILES, np.quantile(values, QUANTILES), strict=True)}
+    return {
+        f"{100 * q:.0f} %": round(float(v), 3)
+        for q, v in zip(QUANTILES, np.quantile(values, QUANTILES), strict=True)
+    }
 
 
 def _histogram(areas: NDArray[np.float64], labels: NDArray[np.int64], names: Sequence[str]) -> Histogram:
     counts = {
-        name: tuple(int(c) for c in np.histogram(areas[labels == k], HISTOGRAM_EDGES)[0]) for k, name in enumerate(names)
+        name: tuple(int(c) for c in np.histogram(areas[labels == k], HISTOGRAM_EDGES)[0])
+        for k, name in enumerate(names)
     }
     return Histogram(edges_share=HISTOGRAM_EDGES, counts=counts)
 

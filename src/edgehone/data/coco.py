@@ -47,7 +47,9 @@ def read(folder: Folder, files: list[Path] | None = None) -> RawDataset:
     for path in files or annotation_files(folder):
         content = _load(path)
         if not isinstance(content, dict) or not isinstance(content.get("images"), list):
-            raise EdgehoneError(f"{path} must hold an object with the lists images, annotations and categories")
+            raise EdgehoneError(
+                f"{path} must hold an object with the lists images, annotations and categories"
+            )
         categories = _categories(content, path)
         names += [name for name in categories.values() if name not in names]
         where = folder.relative(path)
@@ -67,17 +69,30 @@ def _sample(
     name = str(item.get("file_name") or item.get("filename") or "") if isinstance(item, dict) else ""
     split = SPLIT_NAMES.get(path.stem.lower()) or folder.split_of(path)
     hints = [f"{split}/{name}"] if split else []
-    picture = next((p for p in (folder.picture_named(hint) for hint in [*hints, name]) if p), None) if name else None
+    picture = (
+        next((p for p in (folder.picture_named(hint) for hint in [*hints, name]) if p), None)
+        if name
+        else None
+    )
     if picture is None:
-        findings.append(Finding("label-without-image", "error", f"{folder.relative(path)} image {name!r}",
-                                "its picture was not found", "left out; put the picture below the folder"))
+        findings.append(
+            Finding(
+                "label-without-image",
+                "error",
+                f"{folder.relative(path)} image {name!r}",
+                "its picture was not found",
+                "left out; put the picture below the folder",
+            )
+        )
         return None
     size = None
     try:
         size = (round(float(item["height"])), round(float(item["width"])))
     except (KeyError, TypeError, ValueError, OverflowError):
         pass
-    return RawSample(folder.relative(picture), FileImage(picture), boxes.get(str(item.get("id")), []), size, split)
+    return RawSample(
+        folder.relative(picture), FileImage(picture), boxes.get(str(item.get("id")), []), size, split
+    )
 
 
 def _boxes(
@@ -89,13 +104,22 @@ def _boxes(
             x, y, w, h = (float(v) for v in item["bbox"])
             key, category = str(item["image_id"]), str(item["category_id"])
         except (KeyError, TypeError, ValueError):
-            findings.append(Finding("box-unreadable", "warning", place, "no bbox of four numbers", "left out"))
+            findings.append(
+                Finding("box-unreadable", "warning", place, "no bbox of four numbers", "left out")
+            )
             continue
         if item.get("iscrowd") in (1, True, "1"):
             findings.append(Finding("crowd-region", "note", place, "stands for a crowd", "left out"))
         elif category not in categories:
-            findings.append(Finding("class-out-of-range", "error", place, f"unknown category {category}",
-                                    "left out; add the category"))
+            findings.append(
+                Finding(
+                    "class-out-of-range",
+                    "error",
+                    place,
+                    f"unknown category {category}",
+                    "left out; add the category",
+                )
+            )
         elif not all(map(math.isfinite, (x, y, w, h))):
             findings.append(Finding("box-not-finite", "warning", place, f"bbox {item['bbox']}", "left out"))
         else:

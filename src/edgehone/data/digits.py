@@ -102,7 +102,9 @@ def digits_dataset(text: str) -> Dataset:
             f"{scenes.min_objects=}, {scenes.max_objects=}"
         )
     if scenes.max_px > min(scenes.width, scenes.height):
-        raise UsageError(f"need max_px <= the scene's sides, got {scenes.max_px=}, {scenes.width=}, {scenes.height=}")
+        raise UsageError(
+            f"need max_px <= the scene's sides, got {scenes.max_px=}, {scenes.width=}, {scenes.height=}"
+        )
     splits = {
         split: tuple(_scene(scenes, split, number) for number in range(getattr(scenes, split)))
         for split in SPLIT_SEEDS
@@ -132,12 +134,17 @@ def _scene(scenes: Scenes, split: str, number: int) -> Sample:
     if split == "train" and scenes.label_noise > 0:
         boxes, classes = _spoil(boxes, classes, scenes, rng)
     return Sample(
-        f"digits:{split}:{number}", (scenes.height, scenes.width), np.array(boxes, np.float32).reshape(-1, 4),
-        np.array(classes, np.int64), source,
+        f"digits:{split}:{number}",
+        (scenes.height, scenes.width),
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(classes, np.int64),
+        source,
     )
 
 
-def _place(scenes: Scenes, index: int, rng: np.random.Generator) -> tuple[Glyph, tuple[float, float, float, float]]:
+def _place(
+    scenes: Scenes, index: int, rng: np.random.Generator
+) -> tuple[Glyph, tuple[float, float, float, float]]:
     """A glyph whose ink is as high as drawn, somewhere inside the scene, and the box of its ink."""
     wanted = math.exp(rng.uniform(math.log(scenes.min_px), math.log(scenes.max_px)))
     degrees = float(rng.uniform(-12, 12))
@@ -151,7 +158,10 @@ def _place(scenes: Scenes, index: int, rng: np.random.Generator) -> tuple[Glyph,
 
 
 def _spoil(
-    boxes: list[tuple[float, float, float, float]], classes: list[int], scenes: Scenes, rng: np.random.Generator
+    boxes: list[tuple[float, float, float, float]],
+    classes: list[int],
+    scenes: Scenes,
+    rng: np.random.Generator,
 ) -> tuple[list[tuple[float, float, float, float]], list[int]]:
     """Label noise: a third of the spoiled boxes vanish, a third move, a third change class."""
     kept: list[tuple[float, float, float, float]] = []
@@ -189,7 +199,9 @@ def glyph_pools() -> dict[str, list[list[int]]]:
         found = np.flatnonzero(labels == digit)
         found = np.random.default_rng(digit).permutation(found)
         first, second = int(0.7 * len(found)), int(0.85 * len(found))
-        for split, part in zip(SPLIT_SEEDS, (found[:first], found[first:second], found[second:]), strict=True):
+        for split, part in zip(
+            SPLIT_SEEDS, (found[:first], found[first:second], found[second:]), strict=True
+        ):
             pools[split].append(part.tolist())
     return pools
 
@@ -203,7 +215,9 @@ def ink_box(index: int, degrees: int) -> tuple[float, float, float, float]:
     return columns[0] / scale, rows[0] / scale, (columns[-1] + 1) / scale, (rows[-1] + 1) / scale
 
 
-def _turned(index: int, degrees: float, side: int, shift: tuple[float, float] = (0.0, 0.0)) -> NDArray[np.float32]:
+def _turned(
+    index: int, degrees: float, side: int, shift: tuple[float, float] = (0.0, 0.0)
+) -> NDArray[np.float32]:
     """The glyph drawn ``side`` pixels wide, turned about its middle, moved by a part of a pixel."""
     scale = side / 8
     matrix = cv2.getRotationMatrix2D((4.0, 4.0), degrees, 1.0) * scale
@@ -211,7 +225,9 @@ def _turned(index: int, degrees: float, side: int, shift: tuple[float, float] = 
     # Pixel centres are at half integers in these coordinates, at integers in OpenCV's.
     matrix[:, 2] += matrix[:, :2].sum(1) * 0.5 - 0.5
     size = side + 2
-    return np.asarray(cv2.warpAffine(glyph_images()[index], matrix, (size, size), flags=cv2.INTER_CUBIC), np.float32)
+    return np.asarray(
+        cv2.warpAffine(glyph_images()[index], matrix, (size, size), flags=cv2.INTER_CUBIC), np.float32
+    )
 
 
 def background(size: Size, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -241,7 +257,9 @@ def _draw(canvas: NDArray[np.float64], glyph: Glyph, luminance: float, rng: np.r
     left, top = math.floor(glyph.left), math.floor(glyph.top)
     scale = glyph.side / side
     ink = _turned(glyph.index, glyph.degrees, side)
-    matrix = np.array([[scale, 0, glyph.left - left + 0.5 * scale - 0.5], [0, scale, glyph.top - top + 0.5 * scale - 0.5]])
+    matrix = np.array(
+        [[scale, 0, glyph.left - left + 0.5 * scale - 0.5], [0, scale, glyph.top - top + 0.5 * scale - 0.5]]
+    )
     ink = np.clip(np.asarray(cv2.warpAffine(ink, matrix, (side + 2, side + 2)), np.float64), 0, 1)
     colour = rng.uniform(0, 70, 3) if luminance > 127 else rng.uniform(185, 255, 3)
     height, width = canvas.shape[:2]

@@ -9,8 +9,15 @@ from pathlib import Path
 from edgehone.data.picture import SUFFIXES
 from edgehone.errors import UsageError
 
-SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
-               "testing": "test"}
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 """Folder and file names that stand for a split."""
 
 
@@ -52,7 +59,9 @@ class Folder:
         direct = self.root / name
         if direct in self._by_name.get(direct.name, []):
             return direct
-        found = [p for p in self._by_name.get(Path(name).name, []) if p.as_posix().endswith(name.lstrip("./"))]
+        found = [
+            p for p in self._by_name.get(Path(name).name, []) if p.as_posix().endswith(name.lstrip("./"))
+        ]
         found = found or self._by_name.get(Path(name).name, [])
         return found[0] if len(found) == 1 else None
 

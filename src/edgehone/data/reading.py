@@ -25,7 +25,7 @@ BUILTIN = "builtin:"
 MIN_SIDE_PX = 1.0
 
 
-def read_dataset(source: str | Path, *, format: str | None = None, seed: int = 0) -> Dataset:  # noqa: A002
+def read_dataset(source: str | Path, *, format: str | None = None, seed: int = 0) -> Dataset:
     """A labelled data set from a folder, a description file (COCO JSON, YOLO YAML) or ``builtin:digits``.
 
     Args:
@@ -50,13 +50,18 @@ def read_dataset(source: str | Path, *, format: str | None = None, seed: int = 0
     return _trusted(folder, raw, seed)
 
 
-def _read_folder(folder: Folder, format: str | None) -> RawDataset:  # noqa: A002
+def _read_folder(folder: Folder, format: str | None) -> RawDataset:
     for name, reader in READERS.items():
         reason = reader.recognise(folder) if format in (None, name) else None
         if reason is not None or format == name:
             raw: RawDataset = reader.read(folder)
-            note = Finding("format", "note", folder.root.name, f"read as {raw.format}: {reason or 'as asked'}",
-                           "override with --format if this is wrong")
+            note = Finding(
+                "format",
+                "note",
+                folder.root.name,
+                f"read as {raw.format}: {reason or 'as asked'}",
+                "override with --format if this is wrong",
+            )
             return RawDataset(raw.format, raw.class_names, raw.samples, [note, *raw.findings])
     kinds = ", ".join(sorted({p.suffix.lower() for p in folder.files})) or "no files"
     raise EdgehoneError(
@@ -83,7 +88,9 @@ def _trusted(folder: Folder, raw: RawDataset, seed: int) -> Dataset:
     splits: dict[str, list[Sample]] = {name: [] for name in SPLITS}
     for sample, size in zip(used, sizes, strict=True):
         if isinstance(size, str):
-            findings.append(Finding("image-unreadable", "error", sample.id, size, "left out; repair or remove it"))
+            findings.append(
+                Finding("image-unreadable", "error", sample.id, size, "left out; repair or remove it")
+            )
             continue
         splits[chosen[sample.id]].append(_sample(sample, size, raw.class_names, findings))
     empty = [name for name in SPLITS if not any(len(s.classes) for s in splits[name])]
@@ -94,8 +101,13 @@ def _trusted(folder: Folder, raw: RawDataset, seed: int) -> Dataset:
             f"({len(raw.samples)} pictures, {len(raw.class_names)} classes read){': ' + detail if detail else ''}"
         )
     return Dataset(
-        folder.root.resolve().name, raw.format, raw.class_names, tuple(splits["train"]), tuple(splits["val"]),
-        tuple(splits["test"]), tuple(findings),
+        folder.root.resolve().name,
+        raw.format,
+        raw.class_names,
+        tuple(splits["train"]),
+        tuple(splits["val"]),
+        tuple(splits["test"]),
+        tuple(findings),
     )
 
 
@@ -115,9 +127,16 @@ def _decode_all(samples: Sequence[RawSample]) -> list[Size | str]:
 
 def _sample(raw: RawSample, size: Size, names: tuple[str, ...], findings: list[Finding]) -> Sample:
     if raw.size is not None and raw.size != size:
-        findings.append(Finding("size-disagrees", "warning", raw.id,
-                                f"the annotation says {raw.size[1]} x {raw.size[0]}, the picture is "
-                                f"{size[1]} x {size[0]} (width x height)", "the picture counts"))
+        findings.append(
+            Finding(
+                "size-disagrees",
+                "warning",
+                raw.id,
+                f"the annotation says {raw.size[1]} x {raw.size[0]}, the picture is "
+                f"{size[1]} x {size[0]} (width x height)",
+                "the picture counts",
+            )
+        )
     boxes: list[tuple[float, float, float, float]] = []
     classes: list[int] = []
     for box in raw.boxes:
@@ -125,7 +144,9 @@ def _sample(raw: RawSample, size: Size, names: tuple[str, ...], findings: list[F
         if clipped is not None:
             boxes.append(clipped)
             classes.append(names.index(box.label))
-    return Sample(raw.id, size, np.array(boxes, np.float32).reshape(-1, 4), np.array(classes, np.int64), raw.source)
+    return Sample(
+        raw.id, size, np.array(boxes, np.float32).reshape(-1, 4), np.array(classes, np.int64), raw.source
+    )
 
 
 def _clip(box: RawBox, size: Size, findings: list[Finding]) -> tuple[float, float, float, float] | None:
@@ -138,16 +159,42 @@ def _clip(box: RawBox, size: Size, findings: list[Finding]) -> tuple[float, floa
         return None
     x1, y1, x2, y2 = pixels
     if x2 <= x1 or y2 <= y1:
-        findings.append(Finding("box-degenerate", "warning", box.where,
-                                f"{box.label}: no area between ({x1:g}, {y1:g}) and ({x2:g}, {y2:g})", "left out"))
+        findings.append(
+            Finding(
+                "box-degenerate",
+                "warning",
+                box.where,
+                f"{box.label}: no area between ({x1:g}, {y1:g}) and ({x2:g}, {y2:g})",
+                "left out",
+            )
+        )
         return None
-    inside = (min(max(x1, 0), width), min(max(y1, 0), height), min(max(x2, 0), width), min(max(y2, 0), height))
+    inside = (
+        min(max(x1, 0), width),
+        min(max(y1, 0), height),
+        min(max(x2, 0), width),
+        min(max(y2, 0), height),
+    )
     if inside[2] - inside[0] < MIN_SIDE_PX or inside[3] - inside[1] < MIN_SIDE_PX:
-        findings.append(Finding("box-outside", "warning", box.where,
-                                f"{box.label}: less than a pixel of it lies in the picture", "left out"))
+        findings.append(
+            Finding(
+                "box-outside",
+                "warning",
+                box.where,
+                f"{box.label}: less than a pixel of it lies in the picture",
+                "left out",
+            )
+        )
         return None
     over = max(abs(a - b) for a, b in zip(pixels, inside, strict=True))
     if over > 1.0:
-        findings.append(Finding("box-clipped", "note", box.where,
-                                f"{box.label}: reaches {over:.0f} px over the edge", "clipped to the picture"))
+        findings.append(
+            Finding(
+                "box-clipped",
+                "note",
+                box.where,
+                f"{box.label}: reaches {over:.0f} px over the edge",
+                "clipped to the picture",
+            )
+        )
     return inside

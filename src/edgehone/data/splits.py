@@ -16,7 +16,9 @@ SPLITS = ("train", "val", "test")
 SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 
 
-def split_samples(folder: Folder, samples: Sequence[RawSample], seed: int) -> tuple[dict[str, str], list[Finding]]:
+def split_samples(
+    folder: Folder, samples: Sequence[RawSample], seed: int
+) -> tuple[dict[str, str], list[Finding]]:
     """Sample id to split: list files beside the data, else the format's own split, else a seeded draw."""
     findings: list[Finding] = []
     listed = _lists(folder, samples, findings)
@@ -26,13 +28,27 @@ def split_samples(folder: Folder, samples: Sequence[RawSample], seed: int) -> tu
         chosen = {s.id: s.split for s in samples if s.split is not None}
         if "train" not in chosen.values():
             chosen = _drawn(samples, SHARES, seed)
-            findings.append(Finding("split-drawn", "note", folder.root.name, "the data has no split",
-                                    f"drawn with seed {seed}: 70 % train, 15 % val, 15 % test; equal files together"))
+            findings.append(
+                Finding(
+                    "split-drawn",
+                    "note",
+                    folder.root.name,
+                    "the data has no split",
+                    f"drawn with seed {seed}: 70 % train, 15 % val, 15 % test; equal files together",
+                )
+            )
         else:
             left = [s for s in samples if s.id not in chosen]
             if left:
-                findings.append(Finding("split-missing", "warning", folder.root.name,
-                                        f"{len(left)} pictures belong to no split", "left out"))
+                findings.append(
+                    Finding(
+                        "split-missing",
+                        "warning",
+                        folder.root.name,
+                        f"{len(left)} pictures belong to no split",
+                        "left out",
+                    )
+                )
     return _complete(samples, chosen, seed, findings, folder.root.name), findings
 
 
@@ -46,8 +62,15 @@ def _complete(
         pool = [s for s in samples if chosen.get(s.id) == "train"]
         drawn = _drawn(pool, {"train": 0.85, missing: 0.15}, seed)
         chosen = {**chosen, **drawn}
-        findings.append(Finding(f"split-{missing}-missing", "warning", where, f"there is no {missing} split",
-                                f"15 % of the training pictures serve as {missing}, drawn with seed {seed}"))
+        findings.append(
+            Finding(
+                f"split-{missing}-missing",
+                "warning",
+                where,
+                f"there is no {missing} split",
+                f"15 % of the training pictures serve as {missing}, drawn with seed {seed}",
+            )
+        )
     return chosen
 
 
@@ -62,18 +85,34 @@ def _lists(folder: Folder, samples: Sequence[RawSample], findings: list[Finding]
         path = folder.root / f"{split}.txt"
         if not path.is_file():
             continue
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        for number, line in enumerate(
+            path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1
+        ):
             name = line.strip().removeprefix("./")
             if not name:
                 continue
             matches = [name] if name in ids else by_stem.get(Path(name).stem, [])
             if len(matches) != 1:
-                findings.append(Finding("split-entry-unknown", "warning", f"{path.name} line {number}",
-                                        f"{name} is no labelled picture", "left out"))
+                findings.append(
+                    Finding(
+                        "split-entry-unknown",
+                        "warning",
+                        f"{path.name} line {number}",
+                        f"{name} is no labelled picture",
+                        "left out",
+                    )
+                )
                 continue
             if found.get(matches[0], split) != split:
-                findings.append(Finding("split-overlap", "error", f"{path.name} line {number}",
-                                        f"{name} is also in {found[matches[0]]}.txt", "kept in the first list"))
+                findings.append(
+                    Finding(
+                        "split-overlap",
+                        "error",
+                        f"{path.name} line {number}",
+                        f"{name} is also in {found[matches[0]]}.txt",
+                        "kept in the first list",
+                    )
+                )
                 continue
             found[matches[0]] = split
     return found

@@ -34,18 +34,34 @@ def read(folder: Folder) -> RawDataset:
         try:
             root = _root(path.read_bytes())
         except (ParseError, ValueError) as error:
-            findings.append(Finding("annotation-unreadable", "error", where, f"not valid XML: {error}",
-                                    "left out; repair the file"))
+            findings.append(
+                Finding(
+                    "annotation-unreadable",
+                    "error",
+                    where,
+                    f"not valid XML: {error}",
+                    "left out; repair the file",
+                )
+            )
             continue
         if root.tag != "annotation":
             continue
         picture = folder.picture(path, str(root.findtext("filename") or ""))
         if picture is None:
-            findings.append(Finding("label-without-image", "error", where, "its picture was not found",
-                                    "left out; put the picture beside it or in JPEGImages"))
+            findings.append(
+                Finding(
+                    "label-without-image",
+                    "error",
+                    where,
+                    "its picture was not found",
+                    "left out; put the picture beside it or in JPEGImages",
+                )
+            )
             continue
         boxes = list(_boxes(root, where, findings))
-        samples.append(RawSample(folder.relative(picture), FileImage(picture), boxes, _size(root), splits.get(path.stem)))
+        samples.append(
+            RawSample(folder.relative(picture), FileImage(picture), boxes, _size(root), splits.get(path.stem))
+        )
     names = tuple(sorted({box.label for sample in samples for box in sample.boxes}))
     return RawDataset(FORMAT, names, samples, findings)
 
@@ -65,7 +81,9 @@ def _boxes(root: Any, where: str, findings: list[Finding]) -> Iterator[RawBox]:
             box = item.find("bndbox")
             x1, y1, x2, y2 = (float(box.findtext(key)) for key in ("xmin", "ymin", "xmax", "ymax"))
         except (AttributeError, TypeError, ValueError):
-            findings.append(Finding("box-unreadable", "warning", place, "no bndbox of four numbers", "left out"))
+            findings.append(
+                Finding("box-unreadable", "warning", place, "no bndbox of four numbers", "left out")
+            )
             continue
         if not name:
             findings.append(Finding("class-missing", "warning", place, "no name", "left out"))

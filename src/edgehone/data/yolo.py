@@ -39,14 +39,23 @@ def read(folder: Folder, description: Path | None = None) -> RawDataset:
     found = [description] if description is not None else descriptions(folder)
     names = _names(_load(found[0]), found[0]) if found else _class_list(folder.root / "classes.txt")
     splits = _splits(folder, _load(found[0]), found[0]) if found else {}
-    labels = {path.with_suffix(""): path for path in folder.with_suffix(".txt") if path.name.lower() not in LISTS}
+    labels = {
+        path.with_suffix(""): path for path in folder.with_suffix(".txt") if path.name.lower() not in LISTS
+    }
     findings: list[Finding] = []
     samples: list[RawSample] = []
     for picture in folder.pictures:
         label = labels.get(_label_place(picture)) or labels.get(picture.with_suffix(""))
         if label is None:
-            findings.append(Finding("image-without-label", "note", folder.relative(picture), "no label file",
-                                    "counts as a picture without objects"))
+            findings.append(
+                Finding(
+                    "image-without-label",
+                    "note",
+                    folder.relative(picture),
+                    "no label file",
+                    "counts as a picture without objects",
+                )
+            )
         boxes = [] if label is None else list(_boxes(label, folder.relative(label), names, findings))
         split = splits.get(picture) or folder.split_of(picture)
         samples.append(RawSample(folder.relative(picture), FileImage(picture), boxes, split=split))
@@ -73,13 +82,27 @@ def _boxes(path: Path, where: str, names: tuple[str, ...], findings: list[Findin
         except ValueError:
             values = []
         if len(values) < 5 or not all(map(math.isfinite, values)):
-            findings.append(Finding("label-line-unreadable", "warning", place,
-                                    f"wants a class and four numbers, got {line[:60]!r}", "left out"))
+            findings.append(
+                Finding(
+                    "label-line-unreadable",
+                    "warning",
+                    place,
+                    f"wants a class and four numbers, got {line[:60]!r}",
+                    "left out",
+                )
+            )
             continue
         index = int(values[0])
         if index != values[0] or not 0 <= index < len(names):
-            findings.append(Finding("class-out-of-range", "error", place,
-                                    f"class {line.split()[0]} of {len(names)}", "left out; correct the class"))
+            findings.append(
+                Finding(
+                    "class-out-of-range",
+                    "error",
+                    place,
+                    f"class {line.split()[0]} of {len(names)}",
+                    "left out; correct the class",
+                )
+            )
             continue
         yield RawBox(names[index], _corners(values[1:]), place, relative=True)
 
@@ -106,7 +129,9 @@ def _class_list(path: Path) -> tuple[str, ...]:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     names = tuple(line.strip() for line in lines if line.strip())
     if not names:
-        raise EdgehoneError(f"YOLO labels need class names: a YAML file with `names`, or {path.name}, beside them")
+        raise EdgehoneError(
+            f"YOLO labels need class names: a YAML file with `names`, or {path.name}, beside them"
+        )
     return names
 
 

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from edgehone.evaluation.bootstrap import intervals95, mean_ap, paired_difference
-from edgehone.evaluation.matching import Matches, average_precision, matches_of, precision_at_recalls, run_coco
+from edgehone.evaluation.matching import (
+    Matches,
+    average_precision,
+    matches_of,
+    precision_at_recalls,
+    run_coco,
+)
 from edgehone.space import Settings
 from edgehone.types import Detections, Truth
 
@@ -66,9 +72,15 @@ def evaluate_detections(
         ap_medium=stats[4],
         ap_large=stats[5],
         images=len(truths),
-        per_class={n: None if ap is None else float(ap.mean()) for n, ap in zip(class_names, each, strict=True)},
-        per_class_ap50={n: None if ap is None else float(ap[0]) for n, ap in zip(class_names, each, strict=True)},
-        precision_recall={n: _rounded(c[0]) for n, c in zip(class_names, curves, strict=True) if c is not None},
+        per_class={
+            n: None if ap is None else float(ap.mean()) for n, ap in zip(class_names, each, strict=True)
+        },
+        per_class_ap50={
+            n: None if ap is None else float(ap[0]) for n, ap in zip(class_names, each, strict=True)
+        },
+        precision_recall={
+            n: _rounded(c[0]) for n, c in zip(class_names, curves, strict=True) if c is not None
+        },
         interval95=intervals95(matches, samples, seed) if samples else None,
     )
 

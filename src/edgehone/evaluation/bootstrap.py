@@ -24,7 +24,9 @@ def intervals95(matches: Matches, samples: int, seed: int) -> dict[str, Interval
     return {"ap": _percentiles(values[:, 0]), "ap50": _percentiles(values[:, 1])}
 
 
-def paired_difference(first: Matches, second: Matches, *, samples: int = 1000, seed: int = 0) -> tuple[float, Interval]:
+def paired_difference(
+    first: Matches, second: Matches, *, samples: int = 1000, seed: int = 0
+) -> tuple[float, Interval]:
     """AP of ``first`` minus AP of ``second`` and its 95 % interval, both on the same draws of images."""
     difference = mean_ap(first)[0] - mean_ap(second)[0]
     values = [mean_ap(first, w)[0] - mean_ap(second, w)[0] for w in _draws(first, samples, seed)]
@@ -34,7 +36,9 @@ def paired_difference(first: Matches, second: Matches, *, samples: int = 1000, s
 def _draws(matches: Matches, samples: int, seed: int) -> list[NDArray[np.float64]]:
     rng = np.random.default_rng(seed)
     count = matches.image_count
-    return [np.bincount(rng.integers(count, size=count), minlength=count).astype(float) for _ in range(samples)]
+    return [
+        np.bincount(rng.integers(count, size=count), minlength=count).astype(float) for _ in range(samples)
+    ]
 
 
 def _percentiles(values: NDArray[np.float64]) -> Interval:

@@ -54,7 +54,9 @@ def run_coco(truths: Sequence[Truth], detections: Sequence[Detections], classes:
         EdgehoneError: different numbers of truths and detections, or no object at all.
     """
     if len(truths) != len(detections):
-        raise EdgehoneError(f"each image needs its detections, got {len(truths)} images and {len(detections)}")
+        raise EdgehoneError(
+            f"each image needs its detections, got {len(truths)} images and {len(detections)}"
+        )
     if not any(len(truth.classes) for truth in truths):
         raise EdgehoneError("evaluation needs at least one labelled object, and this split has none")
     with contextlib.redirect_stdout(io.StringIO()):
@@ -95,8 +97,14 @@ def _annotations(detections: Sequence[Detections]) -> list[dict[str, Any]]:
 
 def _annotation(key: int, image: int, label: int, box: NDArray[np.float64]) -> dict[str, Any]:
     x, y, width, height = float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1])
-    return {"id": key, "image_id": image, "category_id": label, "bbox": [x, y, width, height],
-            "area": width * height, "iscrowd": 0}
+    return {
+        "id": key,
+        "image_id": image,
+        "category_id": label,
+        "bbox": [x, y, width, height],
+        "area": width * height,
+        "iscrowd": 0,
+    }
 
 
 def matches_of(evaluator: Any) -> Matches:
@@ -125,7 +133,9 @@ def _class_matches(per_image: Sequence[dict[str, Any] | None], images: int) -> C
     return ClassMatches(np.concatenate(rows)[order], np.concatenate(hits, axis=1)[:, order], truths)
 
 
-def average_precision(matches: ClassMatches, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64] | None:
+def average_precision(
+    matches: ClassMatches, weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64] | None:
     """AP per IoU threshold ``[10]`` with each image counted ``weights`` times; None without objects."""
     precision = precision_at_recalls(matches, weights)
     return None if precision is None else precision.mean(axis=1)

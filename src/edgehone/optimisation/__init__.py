@@ -28,6 +28,16 @@ class Optimisation(Settings):
 
 
 __all__ = [
-    "AdamW", "Average", "Cosine", "Ema", "NoAverage", "Optimisation", "Optimizer", "Schedule", "Sgd", "Steps",
-    "WarmUp", "WeightAverage",
+    "AdamW",
+    "Average",
+    "Cosine",
+    "Ema",
+    "NoAverage",
+    "Optimisation",
+    "Optimizer",
+    "Schedule",
+    "Sgd",
+    "Steps",
+    "WarmUp",
+    "WeightAverage",
 ]

@@ -23,7 +23,10 @@ class Sgd(Settings):
     def build(self, network: nn.Module) -> torch.optim.Optimizer:
         """Torch's optimizer over all parameters of ``network``."""
         return torch.optim.SGD(
-            parameter_groups(network, self.weight_decay), lr=self.lr, momentum=self.momentum, nesterov=self.nesterov
+            parameter_groups(network, self.weight_decay),
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
         )
 
 

@@ -53,7 +53,24 @@ class Projection(Settings):
 
 
 __all__ = [
-    "Anchors", "Assigner", "BestAnchor", "BoxLoss", "Ciou", "Classification", "Coding", "Diou", "ExpCoding",
-    "Giou", "KmeansAnchors", "Objectness", "OfficialAnchors", "Projection", "RatioMatch", "Siou", "SimOta",
-    "SquaredSigmoidCoding", "TaskAligned",
+    "Anchors",
+    "Assigner",
+    "BestAnchor",
+    "BoxLoss",
+    "Ciou",
+    "Classification",
+    "Coding",
+    "Diou",
+    "ExpCoding",
+    "Giou",
+    "KmeansAnchors",
+    "LossTerms",
+    "Objectness",
+    "OfficialAnchors",
+    "Projection",
+    "RatioMatch",
+    "Siou",
+    "SimOta",
+    "SquaredSigmoidCoding",
+    "TaskAligned",
 ]

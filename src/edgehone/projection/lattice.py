@@ -26,7 +26,9 @@ class RawHeads:
     classes: Tensor
 
 
-def build_lattice(anchors_px: Tensor, masks: Sequence[Sequence[int]], strides: Sequence[int], size: Size) -> Lattice:
+def build_lattice(
+    anchors_px: Tensor, masks: Sequence[Sequence[int]], strides: Sequence[int], size: Size
+) -> Lattice:
     """The lattice of heads with these strides over an input of ``size``.
 
     Args:

@@ -86,9 +86,10 @@ def detection_loss(
     ``"mean"`` averages a term over its slots (box and class terms: weighed by quality; classes summed and over
     80) and multiplies by the number of images (YOLOv5 and the authors' PyTorch code).
     """
-    box, quality = _box_term(parts, predictions, targets, assignment)
-    objectness = _objectness_term(parts, predictions, assignment, lattice, quality)
-    classes = _class_term(parts, predictions, targets, assignment)
+    votes = _votes(parts, assignment)
+    box, overlap = _box_term(parts, predictions, targets, assignment, votes)
+    objectness = _objectness_term(parts, predictions, assignment, lattice, (overlap, votes))
+    classes = _class_term(parts, predictions, targets, assignment, votes)
     scale = targets.batch_size if parts.normalisation == "mean" else 1 / max(targets.batch_size, 1)
     terms = (
         parts.box_loss.weight * box * scale,
@@ -120,7 +121,10 @@ def _box_term(
 
 
 def _objectness_term(
-    parts: LossParts, predictions: Predictions, assignment: Assignment, lattice: Lattice,
+    parts: LossParts,
+    predictions: Predictions,
+    assignment: Assignment,
+    lattice: Lattice,
     positives: tuple[Tensor, Tensor],
 ) -> Tensor:
     settings = parts.objectness

@@ -9,11 +9,8 @@ import numpy as np
 from edgehone.analysis import Profile
 from edgehone.data import Dataset
 from edgehone.errors import UsageError
-from edgehone.search.plan import Plan
 from edgehone.search.rules import Facts
 from edgehone.space import Settings
-from edgehone.strategy import INPUT_SIZES
-from edgehone.training import image_flops
 
 
 class LatencyLimit(Settings):
@@ -38,8 +35,7 @@ class LatencyLimit(Settings):
 def gather_facts(
     dataset: Dataset,
     profile: Profile,
-    plan: Plan,
-    model: str,
+    full_images: dict[int, int],
     max_input: int,
     latency: tuple[LatencyLimit, dict[int, float]] | None,
 ) -> Facts:
@@ -48,19 +44,17 @@ def gather_facts(
     Args:
         dataset: labels of the training split are read, never the test split's.
         profile: the three analyses.
-        plan: says how many pictures a full training shows.
-        model: name of the architecture.
+        full_images: pictures that a full training shows, by input size.
         max_input: largest input size asked for.
         latency: a limit with the measured latency (ms, p90) by input size.
     """
-    classes = len(dataset.class_names)
     counts, sides = _class_facts(dataset)
     return Facts(
         train_images=len(dataset.train),
         class_names=dataset.class_names,
         class_counts=counts,
         class_sides=sides,
-        full_images={size: plan.images(image_flops(model, classes, size) / 1e9) for size in INPUT_SIZES},
+        full_images=full_images,
         candidates=profile.projection,
         max_input=max_input,
         latency_ms={} if latency is None else latency[1],

@@ -54,7 +54,9 @@ class TaskMaker:
             precision=self.plan.calibration.precision,
         )
         keep = rung == FINAL
-        return Task(name=name, rung=rung, job=job, gflops=steps * batch * cost, keep=keep, origin=suggestion.origin)
+        return Task(
+            name=name, rung=rung, job=job, gflops=steps * batch * cost, keep=keep, origin=suggestion.origin
+        )
 
 
 class RungAgreement(Settings):
@@ -129,14 +131,17 @@ def agreement(outcomes: Sequence[Outcome]) -> list[RungAgreement]:
     """Kendall's tau between neighbouring rungs; None where fewer than three trials are shared."""
     names = list(dict.fromkeys(o.task.rung for o in outcomes))
     by_rung: dict[str, dict[str, float]] = {
-        name: {fingerprint(o.task.job.strategy): o.ap for o in outcomes if o.task.rung == name} for name in names
+        name: {fingerprint(o.task.job.strategy): o.ap for o in outcomes if o.task.rung == name}
+        for name in names
     }
     found: list[RungAgreement] = []
     for lower, upper in zip(names, names[1:], strict=False):
         shared = [key for key in by_rung[upper] if key in by_rung[lower]]
         tau: float | None = None
         if len(shared) >= 3:
-            value = kendalltau([by_rung[lower][k] for k in shared], [by_rung[upper][k] for k in shared]).statistic
+            value = kendalltau(
+                [by_rung[lower][k] for k in shared], [by_rung[upper][k] for k in shared]
+            ).statistic
             tau = round(float(value), 3) if value == value else None
         found.append(RungAgreement(lower=lower, upper=upper, trials=len(shared), tau=tau))
     return found

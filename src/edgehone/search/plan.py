@@ -70,6 +70,11 @@ class Plan(Settings):
         """Pictures shown in ``share`` of a full training at this cost of a picture."""
         return max(1, round(self.full_gflops * share / gflops_per_image))
 
+    def total_gflops(self) -> float:
+        """Everything that is planned."""
+        rungs = sum(rung.share * rung.trials for rung in self.rungs)
+        return self.full_gflops * (rungs + self.finalists + proof_shares(self.proof))
+
     def batch_size(self, gflops_per_image: float, wanted: int) -> int:
         """The wanted batch size, halved until a full training has :data:`MIN_STEPS` steps."""
         batch = wanted
@@ -116,9 +121,12 @@ def make_plan(
     full = 0.94 * left / shares / calibration.seconds_per_gflop
     least = MIN_STEPS * MIN_BATCH * min_gflops_per_image
     if full < least:
-        needed = (least * shares * calibration.seconds_per_gflop / 0.94 + trials * TRIAL_OVERHEAD_S) / (
-            calibration.workers
-        ) + spent_s + 40
+        needed = (
+            (least * shares * calibration.seconds_per_gflop / 0.94 + trials * TRIAL_OVERHEAD_S)
+            / (calibration.workers)
+            + spent_s
+            + 40
+        )
         raise UsageError(
             f"a full training has at least {MIN_STEPS} steps of {MIN_BATCH} pictures; a budget of "
             f"{budget_s / 60:.1f} min buys less on this machine: give at least {needed / 0.97 / 60:.0f} min, "
@@ -129,7 +137,10 @@ def make_plan(
         proof=proof,
         calibration=calibration,
         full_gflops=full,
-        rungs=(Rung(name="short", share=SHORT, trials=first), Rung(name="middle", share=MIDDLE, trials=middle)),
+        rungs=(
+            Rung(name="short", share=SHORT, trials=first),
+            Rung(name="middle", share=MIDDLE, trials=middle),
+        ),
         finalists=finalists,
         reserve_s=reserve,
     )

@@ -70,14 +70,19 @@ def _limits(facts: Facts) -> Iterator[Forbid]:
     large = tuple(size for size in INPUT_SIZES if size > facts.max_input)
     if large:
         yield Forbid(
-            path="input.size", values=large, because=f"the largest input asked for is {facts.max_input} px",
+            path="input.size",
+            values=large,
+            because=f"the largest input asked for is {facts.max_input} px",
             evidence={"max_input": facts.max_input},
         )
     if facts.latency_limit_ms is not None:
-        slow = tuple(s for s, ms in facts.latency_ms.items() if ms > facts.latency_limit_ms and s not in large)
+        slow = tuple(
+            s for s, ms in facts.latency_ms.items() if ms > facts.latency_limit_ms and s not in large
+        )
         if slow:
             yield Forbid(
-                path="input.size", values=slow,
+                path="input.size",
+                values=slow,
                 because=f"slower than {facts.latency_limit_ms:g} ms on this board",
                 evidence={"p90_ms": {str(s): round(facts.latency_ms[s], 2) for s in slow}},
             )
@@ -90,12 +95,18 @@ def _input_size(facts: Facts, forbidden: set[object]) -> Prefer:
     enough = [size for size in sizes if smallest * size >= CLAIM_PX]
     value = enough[0] if enough else sizes[-1]
     return Prefer(
-        path="input.size", value=value, confidence=0.6,
+        path="input.size",
+        value=value,
+        confidence=0.6,
         because=f"the median {name}, the smallest class, is {smallest * value:.0f} px at {value}; larger inputs "
         f"cost steps: a full training shows {facts.full_images[value]} pictures at {value}, "
         f"{facts.full_images[sizes[-1]]} at {sizes[-1]}",
-        evidence={"class": name, "median_px": round(smallest * value, 1), "wanted_px": CLAIM_PX,
-                  "images": {str(s): facts.full_images[s] for s in sizes}},
+        evidence={
+            "class": name,
+            "median_px": round(smallest * value, 1),
+            "wanted_px": CLAIM_PX,
+            "images": {str(s): facts.full_images[s] for s in sizes},
+        },
     )
 
 
@@ -120,13 +131,18 @@ def _anchors(facts: Facts, size: int) -> Iterator[Prior]:
     evidence = {"anchor_fit_official": official.anchor_fit, "anchor_fit_kmeans": clustered.anchor_fit}
     better = gain > 0.05
     yield Prefer(
-        path="projection.anchors.kind", value="kmeans" if better else "official", confidence=0.65, evidence=evidence,
+        path="projection.anchors.kind",
+        value="kmeans" if better else "official",
+        confidence=0.65,
+        evidence=evidence,
         because=f"the official anchors cover an object with shape IoU {official.anchor_fit:.2f}, clustered ones "
         f"with {clustered.anchor_fit:.2f}"
         + ("" if better else ": too little to give up shapes that proved themselves"),
     )
     yield Prefer(
-        path="projection.second_head_mask", value="0,1,2", confidence=0.9,
+        path="projection.second_head_mask",
+        value="0,1,2",
+        confidence=0.9,
         because=f"with the official mask 1,2,3 {100 * official.unowned_fraction:.1f} % of the objects fit best "
         "an anchor that no head owns, and one anchor is owned twice",
         evidence={"unowned_fraction": official.unowned_fraction},
@@ -140,24 +156,39 @@ def _short_run(facts: Facts, size: int) -> Iterator[Prior]:
     evidence = {"steps": steps, "batch": 16, "short_below": SHORT_RUN_STEPS}
     short = f"a full training has about {steps} steps of 16 pictures, which is short"
     yield Prefer(
-        path="optimisation.optimizer.kind", value="adamw", confidence=0.85, evidence=evidence,
+        path="optimisation.optimizer.kind",
+        value="adamw",
+        confidence=0.85,
+        evidence=evidence,
         because=f"{short}; AdamW starts faster than SGD (study: +0.03 to +0.07 AP)",
     )
     yield Prefer(
-        path="projection.normalisation", value="mean", confidence=0.95, evidence=evidence,
+        path="projection.normalisation",
+        value="mean",
+        confidence=0.95,
+        evidence=evidence,
         because=f"{short}; Darknet's sum over all cells is spent on silencing the background first "
         "(study: 0.10 AP against 0.29 or more)",
     )
     yield Prefer(
-        path="projection.objectness.prior", value=0.01, confidence=0.9, evidence=evidence,
+        path="projection.objectness.prior",
+        value=0.01,
+        confidence=0.9,
+        evidence=evidence,
         because=f"{short}; starting at the share of cells that hold objects saves the first of them",
     )
     yield Prefer(
-        path="optimisation.schedule.kind", value="cosine", confidence=0.85, evidence=evidence,
+        path="optimisation.schedule.kind",
+        value="cosine",
+        confidence=0.85,
+        evidence=evidence,
         because=f"{short}; a cosine settles the weights over the whole run",
     )
     yield Prefer(
-        path="optimisation.batch_size", value=16, confidence=0.6, evidence=evidence,
+        path="optimisation.batch_size",
+        value=16,
+        confidence=0.6,
+        evidence=evidence,
         because=f"{short}; smaller batches would make more steps but noisier statistics",
     )
 
@@ -172,16 +203,25 @@ def _assigner(facts: Facts, size: int) -> Iterator[Prior]:
     if lost > 0.02:
         return
     yield Prefer(
-        path="projection.assigner.kind", value="task_aligned", confidence=0.7, evidence=evidence,
+        path="projection.assigner.kind",
+        value="task_aligned",
+        confidence=0.7,
+        evidence=evidence,
         because="it teaches the cells that already answer best instead of a fixed pattern, and leaves "
         f"{100 * lost:.1f} % of the objects without a cell (study: 0.38 AP against 0.29 for ratio match)",
     )
     yield Prefer(
-        path="projection.objectness.target", value="quality", confidence=0.7, evidence=evidence,
+        path="projection.objectness.target",
+        value="quality",
+        confidence=0.7,
+        evidence=evidence,
         because="with a quality from the assigner, the score of a cell says how well it locates its object",
     )
     yield Prefer(
-        path="projection.coding.kind", value="squared_sigmoid", confidence=0.7, evidence=evidence,
+        path="projection.coding.kind",
+        value="squared_sigmoid",
+        confidence=0.7,
+        evidence=evidence,
         because="cells beside the centre's own can reach the object only if offsets may leave the cell",
     )
 
@@ -191,7 +231,9 @@ def _class_weight(facts: Facts, size: int) -> Iterator[Prior]:
     classes = max(len(facts.class_names), 1)
     value = min(10.0, 0.25 * 80 / classes)
     yield Prefer(
-        path="projection.classification.weight", value=round(value, 2), confidence=0.7,
+        path="projection.classification.weight",
+        value=round(value, 2),
+        confidence=0.7,
         because=f"the published weight is for 80 classes; with {classes} a loss per class of the same strength "
         f"needs {value:.1f}",
         evidence={"classes": classes},
@@ -208,14 +250,20 @@ def _augmentation(facts: Facts, size: int) -> Iterator[Prior]:
         else f"in {epochs:.0f} passes over {facts.train_images} pictures a small network does not get to fit "
         "strongly varied ones (study: mosaic with scale cost 0.02 to 0.10 AP, more in shorter runs)"
     )
-    values = {"mosaic.probability": 0.5, "mixup.probability": 0.05, "affine.scale": 0.5} if strong else {
-        "mosaic.probability": 0.0, "mixup.probability": 0.0, "affine.scale": 0.15}
+    values = (
+        {"mosaic.probability": 0.5, "mixup.probability": 0.05, "affine.scale": 0.5}
+        if strong
+        else {"mosaic.probability": 0.0, "mixup.probability": 0.0, "affine.scale": 0.15}
+    )
     for path, value in values.items():
         yield Prefer(
             path=f"augmentation.{path}", value=value, confidence=0.8, because=reason, evidence=evidence
         )
     yield Prefer(
-        path="augmentation.hsv.kind", value="uniform", confidence=0.8, because="mild and sufficient: " + reason,
+        path="augmentation.hsv.kind",
+        value="uniform",
+        confidence=0.8,
+        because="mild and sufficient: " + reason,
         evidence=evidence,
     )
 
@@ -223,7 +271,9 @@ def _augmentation(facts: Facts, size: int) -> Iterator[Prior]:
 def _fit(facts: Facts, size: int) -> Iterator[Prior]:
     del facts, size
     yield Prefer(
-        path="input.fit", value="stretch", confidence=0.7,
+        path="input.fit",
+        value="stretch",
+        confidence=0.7,
         because="stretching gives objects more of the input's pixels than letterboxing does",
     )
 

@@ -74,12 +74,12 @@ class PriorSearcher:
         self.results.extend(results)
 
     def _next(self, turn: int) -> Suggestion:
+        suggestion = self._draw(turn)
         for _ in range(ATTEMPTS):
+            if fingerprint(suggestion.strategy) not in self.seen:
+                break
             suggestion = self._draw(turn)
-            name = fingerprint(suggestion.strategy)
-            if name not in self.seen:
-                self.seen.add(name)
-                return suggestion
+        self.seen.add(fingerprint(suggestion.strategy))
         return suggestion
 
     def _draw(self, turn: int) -> Suggestion:
@@ -92,7 +92,9 @@ class PriorSearcher:
             return Suggestion(self._neighbour(favourite), "a neighbour of what the rules prefer")
         best = sorted(self.results, key=lambda r: -r.score)[: max(1, len(self.results) // 4)]
         chosen = best[int(self.rng.integers(len(best)))]
-        return Suggestion(self._neighbour(chosen.strategy), f"a neighbour of the best so far (AP {chosen.score:.3f})")
+        return Suggestion(
+            self._neighbour(chosen.strategy), f"a neighbour of the best so far (AP {chosen.score:.3f})"
+        )
 
     def _neighbour(self, settings: object) -> Strategy:
         return cast(Strategy, self.space.mutate(cast(Strategy, settings), self.rng, MUTATION_RATE))

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -47,7 +47,7 @@ _here: _Worker | None = None
 
 
 def _start(dataset: Dataset, folder: Path, parent: int, reports: Any) -> None:
-    global _here  # noqa: PLW0603 - a pool's initializer has no other place to leave what its tasks need
+    global _here
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -68,7 +68,9 @@ def _watch(name: str, worker: _Worker) -> Callable[[Progress], None]:
     return watch
 
 
-def run_task(task: Task, dataset: Dataset, folder: Path, watch: Callable[[Progress], None] | None = None) -> Outcome:
+def run_task(
+    task: Task, dataset: Dataset, folder: Path, watch: Callable[[Progress], None] | None = None
+) -> Outcome:
     """Train, evaluate on validation, write the outcome. Goes on from the trial's saved state if there is one."""
     home = folder / task.name
     home.mkdir(parents=True, exist_ok=True)
@@ -76,15 +78,28 @@ def run_task(task: Task, dataset: Dataset, folder: Path, watch: Callable[[Progre
     try:
         trained = train(task.job, dataset.class_names, dataset.train, checkpoint=home / STATE, watch=watch)
     except Diverged as error:
-        outcome = Outcome(task=task, status="diverged", ap=0.0, validation=None, curve=[],
-                          seconds=time.monotonic() - started, message=str(error))
+        outcome = Outcome(
+            task=task,
+            status="diverged",
+            ap=0.0,
+            validation=None,
+            curve=[],
+            seconds=time.monotonic() - started,
+            message=str(error),
+        )
     else:
         detector = Detector(trained.info, TorchRuntime(trained.network, task.job.precision))
         validation = evaluate_split(detector, dataset, "val")
         if task.keep:
             save_detector(trained.network, trained.info, home / CHECKPOINT)
-        outcome = Outcome(task=task, status="done", ap=validation.ap, validation=validation, curve=trained.curve,
-                          seconds=trained.seconds)
+        outcome = Outcome(
+            task=task,
+            status="done",
+            ap=validation.ap,
+            validation=validation,
+            curve=trained.curve,
+            seconds=trained.seconds,
+        )
     save_outcome(outcome, folder)
     (home / STATE).unlink(missing_ok=True)
     return outcome
@@ -149,7 +164,7 @@ class Workers:
 
 
 @contextmanager
-def start_workers(count: int, dataset: Dataset, folder: Path) -> Iterator[Workers]:
+def start_workers(count: int, dataset: Dataset, folder: Path) -> Generator[Workers]:
     """``count`` processes, ended (not waited for) when the block is left by an error."""
     context = multiprocessing.get_context("spawn")
     reports = context.Queue()
@@ -158,7 +173,7 @@ def start_workers(count: int, dataset: Dataset, folder: Path) -> Iterator[Worker
     try:
         yield Workers(pool, reports, count)
     except BaseException:
-        for process in list((pool._processes or {}).values()):  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        for process in list((pool._processes or {}).values()):  # pyright: ignore[reportPrivateUsage]
             process.terminate()
         raise
     finally:

@@ -27,7 +27,9 @@ class Matches:
     quality: Tensor
 
 
-def assign_by_image(targets: Targets, lattice: Lattice, match: Callable[[int, Tensor, Tensor], Matches]) -> Assignment:
+def assign_by_image(
+    targets: Targets, lattice: Lattice, match: Callable[[int, Tensor, Tensor], Matches]
+) -> Assignment:
     """Call ``match(image, boxes_xyxy [m, 4], classes [m])`` for every image that has objects; join the results."""
     images, slots, truths, quality = [], [], [], []
     for image in range(targets.batch_size):
