@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
-
-import torch
-
+from edgehone.deploy.latency import cpu_name
 from edgehone.inference import Precision
 from edgehone.search.plan import Calibration
 from edgehone.search.workers import Workers
@@ -38,20 +34,5 @@ def calibrate(workers: Workers, model: str, classes: int) -> Calibration:
 
 
 def _precisions() -> tuple[Precision, ...]:
-    """bf16 is worth timing where the processor has it; elsewhere it is emulated, slowly."""
-    has_bf16 = "bf16" in cpu_flags() or torch.backends.mkldnn.is_available()
-    return ("bf16", "fp32") if has_bf16 else ("fp32",)
-
-
-def cpu_flags() -> str:
-    """The processor's feature flags where the system tells them."""
-    path = Path("/proc/cpuinfo")
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-
-def cpu_name() -> str:
-    """The processor's name."""
-    for line in cpu_flags().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    """What is timed: where a processor has no bf16 it is emulated, slowly, and the timing says so."""
+    return ("bf16", "fp32")

@@ -23,6 +23,10 @@ MANY_EPOCHS = 100
 CLAIM_PX = 20
 """An object of this many pixels covers a cell of stride 16 with some margin."""
 
+LEARNING_PICTURES = 4000
+LEARNING_EPOCHS = 15
+"""A full training should show at least this many pictures, and each picture this many times."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -92,8 +96,10 @@ def _input_size(facts: Facts, forbidden: set[object]) -> Prefer:
     sizes = [size for size in INPUT_SIZES if size not in forbidden] or [min(INPUT_SIZES)]
     smallest = min(facts.class_sides, default=0.1)
     name = facts.class_names[facts.class_sides.index(smallest)] if facts.class_sides else "object"
-    enough = [size for size in sizes if smallest * size >= CLAIM_PX]
-    value = enough[0] if enough else sizes[-1]
+    claimed = next((size for size in sizes if smallest * size >= CLAIM_PX), sizes[-1])
+    wanted = max(LEARNING_PICTURES, LEARNING_EPOCHS * facts.train_images)
+    affordable = [size for size in sizes if facts.full_images[size] >= wanted] or sizes[:1]
+    value = min(claimed, affordable[-1])
     return Prefer(
         path="input.size",
         value=value,

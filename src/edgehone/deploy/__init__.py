@@ -1,0 +1,1 @@
+"""Deployment: export, parity, latency, bundles."""

@@ -1,0 +1,88 @@
+"""What is handed over for a board: the graph, proven equal and timed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from edgehone.boards import board
+from edgehone.data import Dataset
+from edgehone.deploy.latency import Latency, core_count, measure_latency
+from edgehone.deploy.onnx_graph import OPSET, export_onnx
+from edgehone.deploy.parity import Parity, logit_parity
+from edgehone.errors import EdgehoneError
+from edgehone.inference import CHECKPOINT, Detector, TorchRuntime, open_network
+from edgehone.models import Graph, Network
+from edgehone.space import Settings
+from edgehone.types import Size
+
+MAX_DIFFERENCE = 1e-3
+PARITY_PICTURES = 16
+TIMING_SECONDS = 4.0
+
+
+class Deployment(Settings):
+    """A deployed detector.
+
+    Attributes:
+        board: name.
+        path: file name of the graph in the run's folder.
+        input_size: ``(height, width)``.
+        opset: of ONNX.
+        parameters: weights, scales and biases of the trained network.
+        bflops: 2 x MAC of one picture, in thousands of millions.
+        parity: against the trained network.
+        latency: on this machine.
+    """
+
+    board: str
+    path: str
+    input_size: Size
+    opset: int
+    parameters: int
+    bflops: float
+    parity: Parity
+    latency: Latency
+
+
+def deploy(checkpoint_folder: Path, board_name: str, dataset: Dataset, path: Path) -> Deployment:
+    """Export a trained detector for a board, prove it equal on validation pictures, time it.
+
+    Raises:
+        UsageError: no such board.
+        EdgehoneError: the export does not say what the network says.
+    """
+    target = board(board_name)
+    network, info = open_network(checkpoint_folder / CHECKPOINT)
+    size = info.strategy.input.shape
+    metadata = {"detector": info.model_dump(mode="json"), "normalisation": "RGB / 255", "board": target.name}
+    export_onnx(network, size, metadata, path)
+    detector = Detector(info, TorchRuntime(network))
+    pixels = torch.stack([detector.prepare(s.read().image) for s in dataset.val[:PARITY_PICTURES]])
+    parity = logit_parity(network, path, pixels)
+    if not parity.max_abs_difference <= MAX_DIFFERENCE:
+        raise EdgehoneError(
+            f"an exported graph may differ by {MAX_DIFFERENCE} from its network, {path} differs by "
+            f"{parity.max_abs_difference:.2g}; do not use it, and report this"
+        )
+    costs = network.graph.layer_costs(size)
+    return Deployment(
+        board=target.name, path=path.name, input_size=size, opset=OPSET,
+        parameters=sum(cost.parameters for cost in costs),
+        bflops=round(2 * sum(cost.macs for cost in costs) / 1e9, 4),
+        parity=parity, latency=measure_latency(path, threads=core_count(), seconds=TIMING_SECONDS),
+    )
+
+
+def latency_by_size(graph: Graph, sizes: Sequence[int]) -> dict[int, float]:
+    """90th percentile in milliseconds of the untrained graph at square inputs, on this machine."""
+    found: dict[int, float] = {}
+    network = Network(graph)
+    with tempfile.TemporaryDirectory() as folder:
+        for size in sizes:
+            path = export_onnx(network, (size, size), {}, Path(folder) / f"{size}.onnx")
+            found[size] = measure_latency(path, threads=core_count(), seconds=1.0).p90_ms
+    return found

@@ -1,0 +1,71 @@
+"""How long a graph takes on this machine, really measured."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from edgehone.inference import OnnxRuntime
+from edgehone.space import Settings
+
+WARM_UP_RUNS = 5
+
+
+class Latency(Settings):
+    """Milliseconds of one picture, batch 1, without pre- and post-processing.
+
+    Attributes:
+        p50_ms: median; likewise the 90th and 99th percentile and the mean.
+        runs: timed.
+        threads: used.
+        runtime: name and version.
+        cpu: its name.
+    """
+
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    mean_ms: float
+    runs: int
+    threads: int
+    runtime: str
+    cpu: str
+
+
+def measure_latency(path: Path, *, threads: int, seconds: float) -> Latency:
+    """Run a graph on noise for ``seconds`` with ``threads`` threads of ONNX Runtime."""
+    session = OnnxRuntime(path, threads).session
+    shape = session.get_inputs()[0].shape
+    feed = {"images": np.random.default_rng(0).random(shape, np.float32)}
+    for _ in range(WARM_UP_RUNS):
+        session.run(None, feed)
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or not times:
+        start = time.perf_counter()
+        session.run(None, feed)
+        times.append(1000 * (time.perf_counter() - start))
+    p50, p90, p99 = (round(float(v), 3) for v in np.percentile(times, [50, 90, 99]))
+    return Latency(
+        p50_ms=p50, p90_ms=p90, p99_ms=p99, mean_ms=round(float(np.mean(times)), 3), runs=len(times),
+        threads=threads, runtime=f"ONNX Runtime {onnxruntime.__version__}", cpu=cpu_name(),
+    )
+
+
+def cpu_name() -> str:
+    """The processor's name."""
+    path = Path("/proc/cpuinfo")
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def core_count() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
