@@ -149,4 +149,7 @@ def make_plan(
 def _population(budget_s: float) -> int:
     """Trials on the lowest rung: more with a longer budget, never so many that the full training suffers."""
     minutes = budget_s / 60
-    return 6 if minutes < 9 else 8 if minutes < 20 else 10 if minutes < 45 else 16 if minutes < 120 else 32
+    for limit, trials in ((7, 4), (11, 6), (22, 8), (45, 10), (120, 16)):
+        if minutes < limit:
+            return trials
+    return 32

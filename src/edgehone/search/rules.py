@@ -23,6 +23,9 @@ MANY_EPOCHS = 100
 CLAIM_PX = 20
 """An object of this many pixels covers a cell of stride 16 with some margin."""
 
+SIZES_DIFFER = 2.0
+"""From this ratio of median areas on, large classes have several times the positives of small ones."""
+
 LEARNING_PICTURES = 4000
 LEARNING_EPOCHS = 15
 """A full training should show at least this many pictures, and each picture this many times."""
@@ -232,6 +235,31 @@ def _assigner(facts: Facts, size: int) -> Iterator[Prior]:
     )
 
 
+def _vote(facts: Facts, size: int) -> Iterator[Prior]:
+    if not facts.class_sides:
+        return
+    small, large = min(facts.class_sides), max(facts.class_sides)
+    ratio = (large / max(small, 1e-6)) ** 2
+    if ratio < SIZES_DIFFER:
+        return
+    names = [facts.class_names[facts.class_sides.index(side)] for side in (small, large)]
+    yield Prefer(
+        path="projection.vote",
+        value="object",
+        confidence=0.8,
+        because=f"the median {names[1]} covers {ratio:.0f} times as many cells as the median {names[0]}; with one "
+        f"vote per object instead of one per positive cell the {names[0]} is heard (docs/adr/0010)",
+        evidence={"area_ratio": round(ratio, 1), "sizes_differ_from": SIZES_DIFFER},
+    )
+    yield Prefer(
+        path="projection.box_loss.weight",
+        value=0.12,
+        confidence=0.6,
+        because="boxes are the hardest to get right in a short run (docs/adr/0010)",
+        evidence={"input": size},
+    )
+
+
 def _class_weight(facts: Facts, size: int) -> Iterator[Prior]:
     del size
     classes = max(len(facts.class_names), 1)
@@ -284,4 +312,4 @@ def _fit(facts: Facts, size: int) -> Iterator[Prior]:
     )
 
 
-RULES: Sequence[Rule] = (_anchors, _short_run, _assigner, _class_weight, _augmentation, _fit)
+RULES: Sequence[Rule] = (_anchors, _short_run, _assigner, _vote, _class_weight, _augmentation, _fit)
