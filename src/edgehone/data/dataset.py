@@ -72,6 +72,7 @@ class Dataset:
         class_names: in the order of the class numbers.
         train: to learn from; likewise ``val`` to choose by and ``test`` to prove with.
         findings: everything that was repaired, left out or worth knowing.
+        source: what :func:`read_dataset` takes to open it again; empty for a set made in memory.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Dataset:
     val: tuple[Sample, ...]
     test: tuple[Sample, ...]
     findings: tuple[Finding, ...] = ()
+    source: str = ""
 
     @property
     def splits(self) -> dict[str, tuple[Sample, ...]]:

@@ -43,10 +43,10 @@ class Scenes(Settings):
 
     width: int = Field(default=240, ge=32, le=2048)
     height: int = Field(default=240, ge=32, le=2048)
-    min_px: float = Field(default=16, ge=6)
-    max_px: float = Field(default=80, le=1024)
+    min_px: float = Field(default=24, ge=6)
+    max_px: float = Field(default=96, le=1024)
     min_objects: int = Field(default=1, ge=1)
-    max_objects: int = Field(default=8, le=500)
+    max_objects: int = Field(default=6, le=500)
     imbalance: float = Field(default=3.0, ge=1)
     overlap: float = Field(default=0.1, ge=0, le=1)
     label_noise: float = Field(default=0.0, ge=0, le=1)
@@ -110,7 +110,9 @@ def digits_dataset(text: str) -> Dataset:
         for split in SPLIT_SEEDS
     }
     names = tuple(str(digit) for digit in range(10))
-    return Dataset(f"builtin:{text}", "built-in", names, splits["train"], splits["val"], splits["test"])
+    source = f"builtin:{text}"
+    train, val, test = (splits[split] for split in SPLIT_SEEDS)
+    return Dataset(source, "built-in", names, train, val, test, source=source)
 
 
 def _scene(scenes: Scenes, split: str, number: int) -> Sample:
@@ -183,17 +185,22 @@ def _spoil(
 @functools.cache
 def glyph_images() -> NDArray[np.float32]:
     """``[1797, 8, 8]`` float32, ink in 0..1."""
-    from sklearn.datasets import load_digits
+    return (_handwritten()[0].reshape(-1, 8, 8) / 16).astype(np.float32)
 
-    return (load_digits().images / 16).astype(np.float32)
+
+@functools.cache
+def _handwritten() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """``[1797, 64]`` ink in 0..16, and ``[1797]`` digits."""
+    from sklearn.datasets import load_digits  # takes a second: only for those who use the digits
+
+    # scikit-learn's own annotation does not say what the arrays hold.
+    return load_digits(return_X_y=True)  # pyright: ignore[reportUnknownVariableType, reportReturnType]
 
 
 @functools.cache
 def glyph_pools() -> dict[str, list[list[int]]]:
     """Split to, for each digit, the glyphs that it may use: 70, 15 and 15 % of them."""
-    from sklearn.datasets import load_digits
-
-    labels = load_digits().target
+    labels = _handwritten()[1]
     pools: dict[str, list[list[int]]] = {split: [] for split in SPLIT_SEEDS}
     for digit in range(10):
         found = np.flatnonzero(labels == digit)
@@ -215,13 +222,10 @@ def ink_box(index: int, degrees: int) -> tuple[float, float, float, float]:
     return columns[0] / scale, rows[0] / scale, (columns[-1] + 1) / scale, (rows[-1] + 1) / scale
 
 
-def _turned(
-    index: int, degrees: float, side: int, shift: tuple[float, float] = (0.0, 0.0)
-) -> NDArray[np.float32]:
-    """The glyph drawn ``side`` pixels wide, turned about its middle, moved by a part of a pixel."""
+def _turned(index: int, degrees: float, side: int) -> NDArray[np.float32]:
+    """The glyph drawn ``side`` pixels wide (two more are empty), turned about its middle."""
     scale = side / 8
     matrix = cv2.getRotationMatrix2D((4.0, 4.0), degrees, 1.0) * scale
-    matrix[:, 2] += np.array(shift)
     # Pixel centres are at half integers in these coordinates, at integers in OpenCV's.
     matrix[:, 2] += matrix[:, :2].sum(1) * 0.5 - 0.5
     size = side + 2

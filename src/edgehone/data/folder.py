@@ -42,7 +42,7 @@ class Folder:
 
     def relative(self, path: Path) -> str:
         """The path as seen from the folder, with forward slashes."""
-        return path.relative_to(self.root).as_posix()
+        return Path(os.path.relpath(path, self.root)).as_posix()
 
     def picture(self, label: Path, name: str = "") -> Path | None:
         """The picture that a label file belongs to: of the same stem, or of the name that it gives.
@@ -57,17 +57,16 @@ class Folder:
     def picture_named(self, name: str) -> Path | None:
         """The picture with this relative path, else the only one with this file name."""
         direct = self.root / name
-        if direct in self._by_name.get(direct.name, []):
+        same = self._by_name.get(direct.name, [])
+        if direct in same:
             return direct
-        found = [
-            p for p in self._by_name.get(Path(name).name, []) if p.as_posix().endswith(name.lstrip("./"))
-        ]
-        found = found or self._by_name.get(Path(name).name, [])
+        ending = "/" + name.replace("\\", "/").lstrip("./")
+        found = [path for path in same if path.as_posix().endswith(ending)] or same
         return found[0] if len(found) == 1 else None
 
     def split_of(self, path: Path) -> str | None:
-        """The split that a folder on the way to ``path``, or its file name, is named after."""
-        for part in reversed(path.relative_to(self.root).with_suffix("").parts):
+        """The split that the nearest folder on the way to the file is named after."""
+        for part in reversed(Path(self.relative(path)).parent.parts):
             if part.lower() in SPLIT_NAMES:
                 return SPLIT_NAMES[part.lower()]
         return None

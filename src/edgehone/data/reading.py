@@ -15,12 +15,14 @@ from edgehone.data.dataset import Dataset, Finding, RawBox, RawDataset, RawSampl
 from edgehone.data.digits import digits_dataset
 from edgehone.data.folder import Folder
 from edgehone.data.splits import SPLITS, split_samples
+from edgehone.data.yolo import stated_root
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.types import Size
 
 READERS: dict[str, ModuleType] = {"coco": coco, "voc": voc, "yolo": yolo}
 """Formats by the name that ``--format`` takes; the first that recognises a folder reads it."""
 
+YAML = (".yaml", ".yml")
 BUILTIN = "builtin:"
 MIN_SIDE_PX = 1.0
 
@@ -45,9 +47,21 @@ def read_dataset(source: str | Path, *, format: str | None = None, seed: int = 0
     path = Path(source)
     if not path.exists():
         raise UsageError(f"there is no data set at {path}")
-    folder = Folder(path if path.is_dir() else path.parent)
-    raw = _read_folder(folder, format) if path.is_dir() else _read_file(folder, path)
-    return _trusted(folder, raw, seed)
+    if path.is_dir():
+        folder = Folder(path)
+        return _trusted(folder, _read_folder(folder, format), text, seed)
+    folder = _folder_of(path)
+    return _trusted(folder, _read_file(folder, path), text, seed)
+
+
+def _folder_of(description: Path) -> Folder:
+    """The folder that holds the pictures which a description file speaks of.
+
+    Annotations often lie in a folder of their own, beside that of the pictures: then it is the one above.
+    """
+    stated = stated_root(description) if description.suffix.lower() in YAML else description.parent
+    folder = Folder(stated)
+    return folder if folder.pictures else Folder(stated.resolve().parent)
 
 
 def _read_folder(folder: Folder, format: str | None) -> RawDataset:
@@ -65,8 +79,9 @@ def _read_folder(folder: Folder, format: str | None) -> RawDataset:
             return RawDataset(raw.format, raw.class_names, raw.samples, [note, *raw.findings])
     kinds = ", ".join(sorted({p.suffix.lower() for p in folder.files})) or "no files"
     raise EdgehoneError(
-        f"{folder.root} is not recognised as labelled data: looked for COCO JSON (an object with images and "
-        f"annotations), Pascal VOC (<annotation> XML files) and YOLO (a YAML file with names, or classes.txt); "
+        f"{folder.root} is not recognised as labelled data: looked for COCO JSON (an object with images "
+        f"and annotations), Pascal VOC (<annotation> XML files) and YOLO (a YAML file with names, or "
+        f"classes.txt); "
         f"it holds {kinds} and {len(folder.pictures)} pictures"
     )
 
@@ -74,19 +89,19 @@ def _read_folder(folder: Folder, format: str | None) -> RawDataset:
 def _read_file(folder: Folder, path: Path) -> RawDataset:
     if path.suffix.lower() == ".json":
         return coco.read(folder, [path])
-    if path.suffix.lower() in (".yaml", ".yml"):
+    if path.suffix.lower() in YAML:
         return yolo.read(folder, path)
     raise UsageError(f"a description file is COCO JSON (.json) or YOLO YAML (.yaml), got {path}")
 
 
-def _trusted(folder: Folder, raw: RawDataset, seed: int) -> Dataset:
+def _trusted(folder: Folder, raw: RawDataset, source: str, seed: int) -> Dataset:
     findings = list(raw.findings)
-    chosen, notes = split_samples(folder, raw.samples, seed)
+    samples = _once(raw.samples, findings)
+    chosen, notes = split_samples(folder, samples, seed)
     findings += notes
-    used = [sample for sample in raw.samples if sample.id in chosen]
-    sizes = _decode_all(used)
+    used = [sample for sample in samples if sample.id in chosen]
     splits: dict[str, list[Sample]] = {name: [] for name in SPLITS}
-    for sample, size in zip(used, sizes, strict=True):
+    for sample, size in zip(used, _decode_all(used), strict=True):
         if isinstance(size, str):
             findings.append(
                 Finding("image-unreadable", "error", sample.id, size, "left out; repair or remove it")
@@ -95,20 +110,35 @@ def _trusted(folder: Folder, raw: RawDataset, seed: int) -> Dataset:
         splits[chosen[sample.id]].append(_sample(sample, size, raw.class_names, findings))
     empty = [name for name in SPLITS if not any(len(s.classes) for s in splits[name])]
     if empty:
-        detail = "; ".join(f"{f.where}: {f.message}" for f in findings if f.severity == "error")[:400]
+        lost = [f"{f.where}: {f.message}" for f in findings if f.severity == "error"]
         raise EdgehoneError(
-            f"every split needs labelled objects, but {', '.join(empty)} of {folder.root} has none "
-            f"({len(raw.samples)} pictures, {len(raw.class_names)} classes read){': ' + detail if detail else ''}"
+            f"every split needs labelled objects, but {', '.join(empty)} of {folder.root} has none: read "
+            f"{len(raw.samples)} labelled pictures and {len(raw.class_names)} classes"
+            + "".join(f"; {text}" for text in lost[:3])
+            + (f"; and {len(lost) - 3} more such errors" if len(lost) > 3 else "")
+            + "; add labels or pictures"
         )
-    return Dataset(
-        folder.root.resolve().name,
-        raw.format,
-        raw.class_names,
-        tuple(splits["train"]),
-        tuple(splits["val"]),
-        tuple(splits["test"]),
-        tuple(findings),
-    )
+    train, val, test = (tuple(splits[name]) for name in SPLITS)
+    name = folder.root.resolve().name
+    return Dataset(name, raw.format, raw.class_names, train, val, test, tuple(findings), source)
+
+
+def _once(samples: Sequence[RawSample], findings: list[Finding]) -> list[RawSample]:
+    """Each picture once: where several annotations describe one, the first counts."""
+    found: dict[str, RawSample] = {}
+    for sample in samples:
+        if sample.id in found:
+            findings.append(
+                Finding(
+                    "image-labelled-twice",
+                    "warning",
+                    sample.id,
+                    f"annotated twice: {len(found[sample.id].boxes)} boxes, then {len(sample.boxes)}",
+                    "the first annotation counts; remove the other",
+                )
+            )
+        found.setdefault(sample.id, sample)
+    return list(found.values())
 
 
 def _decode_all(samples: Sequence[RawSample]) -> list[Size | str]:
@@ -127,14 +157,16 @@ def _decode_all(samples: Sequence[RawSample]) -> list[Size | str]:
 
 def _sample(raw: RawSample, size: Size, names: tuple[str, ...], findings: list[Finding]) -> Sample:
     if raw.size is not None and raw.size != size:
+        turned = raw.size == (size[1], size[0])
         findings.append(
             Finding(
-                "size-disagrees",
+                "size-turned" if turned else "size-disagrees",
                 "warning",
                 raw.id,
                 f"the annotation says {raw.size[1]} x {raw.size[0]}, the picture is "
-                f"{size[1]} x {size[0]} (width x height)",
-                "the picture counts",
+                f"{size[1]} x {size[0]} (width x height)"
+                + (": labelled before its EXIF orientation was applied?" if turned else ""),
+                "the picture counts; look at its boxes",
             )
         )
     boxes: list[tuple[float, float, float, float]] = []
@@ -181,11 +213,12 @@ def _clip(box: RawBox, size: Size, findings: list[Finding]) -> tuple[float, floa
                 "box-outside",
                 "warning",
                 box.where,
-                f"{box.label}: less than a pixel of it lies in the picture",
+                f"{box.label}: less than a pixel wide or high inside the picture",
                 "left out",
             )
         )
         return None
+    # Up to a pixel over the edge is how tools that count from 1 write a box that ends at the edge.
     over = max(abs(a - b) for a, b in zip(pixels, inside, strict=True))
     if over > 1.0:
         findings.append(

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgehone.data.dataset import Finding, RawSample
 from edgehone.data.folder import Folder
+from edgehone.data.loose import text
 from edgehone.data.picture import FileImage
 
 SPLITS = ("train", "val", "test")
@@ -19,36 +20,37 @@ SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 def split_samples(
     folder: Folder, samples: Sequence[RawSample], seed: int
 ) -> tuple[dict[str, str], list[Finding]]:
-    """Sample id to split: list files beside the data, else the format's own split, else a seeded draw."""
+    """Sample id to split: list files beside the data, else the format's own split, else a seeded draw.
+
+    Pictures that the lists or the format's own split leave out have no entry.
+    """
     findings: list[Finding] = []
-    listed = _lists(folder, samples, findings)
-    if listed:
-        chosen = listed
-    else:
-        chosen = {s.id: s.split for s in samples if s.split is not None}
-        if "train" not in chosen.values():
-            chosen = _drawn(samples, SHARES, seed)
-            findings.append(
-                Finding(
-                    "split-drawn",
-                    "note",
-                    folder.root.name,
-                    "the data has no split",
-                    f"drawn with seed {seed}: 70 % train, 15 % val, 15 % test; equal files together",
-                )
+    chosen = _lists(folder, samples, findings) or {s.id: s.split for s in samples if s.split is not None}
+    if chosen and "train" not in chosen.values():
+        # Only held-out pictures are named: whatever is left is there to learn from.
+        chosen = {**{s.id: "train" for s in samples}, **chosen}
+    if "train" not in chosen.values():
+        chosen = _drawn(samples, SHARES, seed)
+        findings.append(
+            Finding(
+                "split-drawn",
+                "note",
+                folder.root.name,
+                "the data has no training split",
+                f"drawn with seed {seed}: 70 % train, 15 % val, 15 % test; equal files together",
             )
-        else:
-            left = [s for s in samples if s.id not in chosen]
-            if left:
-                findings.append(
-                    Finding(
-                        "split-missing",
-                        "warning",
-                        folder.root.name,
-                        f"{len(left)} pictures belong to no split",
-                        "left out",
-                    )
-                )
+        )
+    left = [s.id for s in samples if s.id not in chosen]
+    if left:
+        findings.append(
+            Finding(
+                "split-missing",
+                "warning",
+                folder.root.name,
+                f"{len(left)} labelled pictures belong to no split, the first is {left[0]}",
+                "left out; name them in train.txt, val.txt or test.txt",
+            )
+        )
     return _complete(samples, chosen, seed, findings, folder.root.name), findings
 
 
@@ -85,9 +87,7 @@ def _lists(folder: Folder, samples: Sequence[RawSample], findings: list[Finding]
         path = folder.root / f"{split}.txt"
         if not path.is_file():
             continue
-        for number, line in enumerate(
-            path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1
-        ):
+        for number, line in enumerate(text(path).splitlines(), start=1):
             name = line.strip().removeprefix("./")
             if not name:
                 continue

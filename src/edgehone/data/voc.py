@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError, fromstring
+from xml.etree.ElementTree import ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
 
 from edgehone.data.dataset import Finding, RawBox, RawDataset, RawSample
 from edgehone.data.folder import Folder
+from edgehone.data.loose import text
 from edgehone.data.picture import FileImage
+from edgehone.errors import EdgehoneError
 
 FORMAT = "Pascal VOC"
 SETS = {"train": "train", "val": "val", "test": "test"}
@@ -25,25 +30,19 @@ def recognise(folder: Folder) -> str | None:
 
 
 def read(folder: Folder) -> RawDataset:
-    """Every annotation whose picture is found; classes in alphabetical order."""
+    """Every annotation whose picture is found; classes in alphabetical order.
+
+    Corners are taken as they stand: whether a tool counted pixels from 0 or from 1 cannot be seen.
+
+    Raises:
+        EdgehoneError: a file that is not XML.
+    """
     findings: list[Finding] = []
     splits = _image_sets(folder)
     samples: list[RawSample] = []
     for path in folder.with_suffix(".xml"):
         where = folder.relative(path)
-        try:
-            root = _root(path.read_bytes())
-        except (ParseError, ValueError) as error:
-            findings.append(
-                Finding(
-                    "annotation-unreadable",
-                    "error",
-                    where,
-                    f"not valid XML: {error}",
-                    "left out; repair the file",
-                )
-            )
-            continue
+        root = _root(path)
         if root.tag != "annotation":
             continue
         picture = folder.picture(path, str(root.findtext("filename") or ""))
@@ -59,18 +58,25 @@ def read(folder: Folder) -> RawDataset:
             )
             continue
         boxes = list(_boxes(root, where, findings))
-        samples.append(
-            RawSample(folder.relative(picture), FileImage(picture), boxes, _size(root), splits.get(path.stem))
-        )
+        # With image sets a picture that none of them lists is spare; without, folders may be splits.
+        split = splits.get(path.stem) if splits else folder.split_of(picture)
+        samples.append(RawSample(folder.relative(picture), FileImage(picture), boxes, _size(root), split))
     names = tuple(sorted({box.label for sample in samples for box in sample.boxes}))
     return RawDataset(FORMAT, names, samples, findings)
 
 
-def _root(content: bytes) -> Any:
-    # An annotation needs no entities; refusing them leaves nothing to expand without bound.
-    if b"<!ENTITY" in content or b"<!DOCTYPE" in content:
-        raise ValueError("document types and entities are not accepted")
-    return fromstring(content)
+def _root(path: Path) -> Any:
+    """The parsed file. No annotation needs a document type, so none can expand without bound."""
+    try:
+        return fromstring(path.read_bytes(), forbid_dtd=True)
+    except ParseError as error:
+        line, column = error.position
+        reason = f"line {line} column {column} is not valid XML: {str(error).partition(':')[0]}"
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    except (DefusedXmlException, ValueError, LookupError) as error:
+        reason = f"is not accepted as XML: {error}"
+    raise EdgehoneError(f"{path} {reason}; repair the file or remove it with its picture")
 
 
 def _boxes(root: Any, where: str, findings: list[Finding]) -> Iterator[RawBox]:
@@ -94,7 +100,7 @@ def _boxes(root: Any, where: str, findings: list[Finding]) -> Iterator[RawBox]:
 def _size(root: Any) -> tuple[int, int] | None:
     try:
         height, width = int(float(root.findtext("size/height"))), int(float(root.findtext("size/width")))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return (height, width) if height > 0 and width > 0 else None
 
@@ -104,7 +110,7 @@ def _image_sets(folder: Folder) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, split in SETS.items():
         for path in folder.root.glob(f"**/ImageSets/Main/{name}.txt"):
-            for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+            for line in text(path).splitlines():
                 if line.strip():
                     found[line.split()[0]] = split
     return found

@@ -11,41 +11,54 @@ import yaml
 
 from edgehone.data.dataset import Finding, RawBox, RawDataset, RawSample
 from edgehone.data.folder import Folder
+from edgehone.data.loose import mapping, sequence, text
 from edgehone.data.picture import FileImage
 from edgehone.errors import EdgehoneError
 
 FORMAT = "YOLO"
-LISTS = {"train.txt", "val.txt", "valid.txt", "test.txt", "classes.txt", "readme.txt"}
+CLASS_LISTS = ("classes.txt", "obj.names")
+NOT_LABELS = {"train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt", *CLASS_LISTS}
+"""Text files in the top folder, or beside class lists, that hold no boxes."""
 
 
 def recognise(folder: Folder) -> str | None:
     """Why this folder is YOLO; None if it is not."""
-    for path in descriptions(folder):
+    for path in [*descriptions(folder), *class_lists(folder)]:
         return f"{folder.relative(path)} names the classes"
-    names = folder.root / "classes.txt"
-    if names.is_file():
-        return "classes.txt names the classes"
     return None
 
 
 def descriptions(folder: Folder) -> list[Path]:
     """YAML files with ``names``, nearest to the top first."""
-    files = sorted([*folder.with_suffix(".yaml"), *folder.with_suffix(".yml")], key=lambda p: len(p.parts))
-    return [path for path in files if isinstance(_load(path), dict) and "names" in _load(path)]
+    files = [*folder.with_suffix(".yaml"), *folder.with_suffix(".yml")]
+    return sorted((p for p in files if "names" in mapping(_load(p))), key=lambda p: len(p.parts))
+
+
+def class_lists(folder: Folder) -> list[Path]:
+    """Text files with a class name a line, nearest to the top first."""
+    return sorted((p for p in folder.files if p.name.lower() in CLASS_LISTS), key=lambda p: len(p.parts))
 
 
 def read(folder: Folder, description: Path | None = None) -> RawDataset:
-    """Every picture below the folder with its label file; a picture without one has no objects."""
+    """Every picture below the folder with its label file; a picture without one has no objects.
+
+    Raises:
+        EdgehoneError: no class names, or a YAML file that cannot be read.
+    """
     found = [description] if description is not None else descriptions(folder)
-    names = _names(_load(found[0]), found[0]) if found else _class_list(folder.root / "classes.txt")
-    splits = _splits(folder, _load(found[0]), found[0]) if found else {}
-    labels = {
-        path.with_suffix(""): path for path in folder.with_suffix(".txt") if path.name.lower() not in LISTS
-    }
+    names = _names(found[0]) if found else _class_list(folder)
+    splits = _splits(folder, found[0]) if found else {}
+    labels = {path.with_suffix(""): path for path in folder.with_suffix(".txt")}
+    for name in NOT_LABELS:
+        labels.pop((folder.root / name).with_suffix(""), None)
     findings: list[Finding] = []
     samples: list[RawSample] = []
+    used: set[Path] = set()
     for picture in folder.pictures:
         label = labels.get(_label_place(picture)) or labels.get(picture.with_suffix(""))
+        split = splits.get(picture) or folder.split_of(picture)
+        if label is None and split is None and picture.parent == folder.root:
+            continue  # a logo or a contact sheet beside the data
         if label is None:
             findings.append(
                 Finding(
@@ -56,9 +69,11 @@ def read(folder: Folder, description: Path | None = None) -> RawDataset:
                     "counts as a picture without objects",
                 )
             )
+        else:
+            used.add(label)
         boxes = [] if label is None else list(_boxes(label, folder.relative(label), names, findings))
-        split = splits.get(picture) or folder.split_of(picture)
         samples.append(RawSample(folder.relative(picture), FileImage(picture), boxes, split=split))
+    findings += _orphans(folder, used)
     return RawDataset(FORMAT, names, samples, findings)
 
 
@@ -72,8 +87,22 @@ def _label_place(picture: Path) -> Path:
     return Path(*parts)
 
 
+def _orphans(folder: Folder, used: set[Path]) -> Iterator[Finding]:
+    """Label files in folders named labels that belong to no picture."""
+    for path in folder.with_suffix(".txt"):
+        inside = any(part.lower() == "labels" for part in path.relative_to(folder.root).parent.parts)
+        if inside and path not in used and path.name.lower() not in NOT_LABELS:
+            yield Finding(
+                "label-without-image",
+                "error",
+                folder.relative(path),
+                "its picture was not found",
+                "left out; put the picture into the images folder",
+            )
+
+
 def _boxes(path: Path, where: str, names: tuple[str, ...], findings: list[Finding]) -> Iterator[RawBox]:
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(text(path).splitlines(), start=1):
         place = f"{where} line {number}"
         if not line.strip():
             continue
@@ -81,13 +110,15 @@ def _boxes(path: Path, where: str, names: tuple[str, ...], findings: list[Findin
             values = [float(word) for word in line.split()]
         except ValueError:
             values = []
-        if len(values) < 5 or not all(map(math.isfinite, values)):
+        # 5 values are a box, 6 a box with a score, an odd number from 7 on a polygon of 3 points or more.
+        count = len(values)
+        if not (count in (5, 6) or (count >= 7 and count % 2)) or not all(map(math.isfinite, values)):
             findings.append(
                 Finding(
                     "label-line-unreadable",
                     "warning",
                     place,
-                    f"wants a class and four numbers, got {line[:60]!r}",
+                    f"wants a class and four numbers or a polygon, got {line[:60]!r}",
                     "left out",
                 )
             )
@@ -116,53 +147,71 @@ def _corners(values: list[float]) -> tuple[float, float, float, float]:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def _names(content: Any, path: Path) -> tuple[str, ...]:
-    names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict):
-        names = [names[key] for key in sorted(names)]
-    if not isinstance(names, list) or not names:
-        raise EdgehoneError(f"{path} must name the classes as a list or a map under `names`")
-    return tuple(str(name) for name in names)
+def _names(path: Path) -> tuple[str, ...]:
+    """From ``names``: a list, or a map whose keys count from 0."""
+    stated: Any = mapping(_load(path)).get("names")
+    if isinstance(stated, dict):
+        by_key = {str(key): name for key, name in mapping(stated).items()}
+        stated = [by_key.get(str(number)) for number in range(len(by_key))]
+    names = [str(name).strip() for name in sequence(stated) or [] if name is not None]
+    if not names or len(names) != len(stated):
+        raise EdgehoneError(
+            f"{path} must name the classes under `names`, as a list or as a map with the keys 0, 1, 2, ..."
+        )
+    return _distinct(names, path)
 
 
-def _class_list(path: Path) -> tuple[str, ...]:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    names = tuple(line.strip() for line in lines if line.strip())
+def _class_list(folder: Folder) -> tuple[str, ...]:
+    files = class_lists(folder)
+    names = [line.strip() for line in text(files[0]).splitlines() if line.strip()] if files else []
     if not names:
         raise EdgehoneError(
-            f"YOLO labels need class names: a YAML file with `names`, or {path.name}, beside them"
+            f"YOLO labels need class names: put a YAML file with `names`, or classes.txt, into {folder.root}"
         )
-    return names
+    return _distinct(names, files[0])
 
 
-def _splits(folder: Folder, content: Any, path: Path) -> dict[Path, str]:
+def _distinct(names: list[str], path: Path) -> tuple[str, ...]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise EdgehoneError(f"{path} names a class twice: {', '.join(twice)}; give each its own name")
+    return tuple(names)
+
+
+def stated_root(path: Path) -> Path:
+    """The folder that a YAML file's ``path`` points to where that exists, else the file's own."""
+    stated = mapping(_load(path)).get("path")
+    root = path.parent / stated if isinstance(stated, str) else path.parent
+    return root if root.is_dir() else path.parent
+
+
+def _splits(folder: Folder, path: Path) -> dict[Path, str]:
     """Picture to split, from the entries train, val and test: folders, list files, or lists of them."""
-    base = path.parent
-    stated = content.get("path")
-    if isinstance(stated, str) and (base / stated).is_dir():
-        base = base / stated
+    content = mapping(_load(path))
+    base = stated_root(path)
     found: dict[Path, str] = {}
-    for split in ("train", "val", "test"):
-        entries = content.get(split) or []
-        for entry in [entries] if isinstance(entries, str) else entries:
+    for split, keys in {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}.items():
+        stated: Any = next((content[key] for key in keys if content.get(key)), None)
+        for entry in [stated] if isinstance(stated, str) else sequence(stated) or []:
             for picture in _listed(base, path.parent, str(entry), folder):
-                found[picture] = split
+                found.setdefault(picture, split)
     return found
 
 
 def _listed(base: Path, beside: Path, entry: str, folder: Folder) -> list[Path]:
     for place in (base / entry, beside / entry, beside / entry.removeprefix("../")):
-        target = Path(place).resolve()
+        target = place.resolve()
         if target.is_dir():
             return [p for p in folder.pictures if target in p.resolve().parents]
         if target.is_file() and target.suffix == ".txt":
-            lines = target.read_text(encoding="utf-8").split()
+            lines = [line.strip() for line in text(target).splitlines() if line.strip()]
             return [p for p in (folder.picture_named(line) for line in lines) if p is not None]
     return []
 
 
 def _load(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8", errors="replace"))
-    except yaml.YAMLError as error:
-        raise EdgehoneError(f"{path} is not valid YAML: {error}") from None
+        return yaml.safe_load(text(path))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        detail = " ".join(str(error).split())
+        raise EdgehoneError(f"{path} is not valid YAML: {detail}; repair it") from None

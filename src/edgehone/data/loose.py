@@ -1,0 +1,30 @@
+"""Content of JSON and YAML files, whose shape nobody has promised, narrowed step by step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from edgehone.errors import EdgehoneError
+
+
+def mapping(content: Any) -> dict[Any, Any]:
+    """The content if it is a mapping, else an empty one."""
+    return cast("dict[Any, Any]", content) if isinstance(content, dict) else {}
+
+
+def sequence(content: Any) -> list[Any] | None:
+    """The content if it is a list, else None."""
+    return cast("list[Any]", content) if isinstance(content, list) else None
+
+
+def text(path: Path) -> str:
+    """A text file's content; bytes that are not UTF-8 become replacement characters.
+
+    Raises:
+        EdgehoneError: the file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise EdgehoneError(f"cannot read {path}: {error.strerror}; make it readable") from None
