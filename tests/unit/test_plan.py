@@ -1,0 +1,68 @@
+"""The plan turns wall-clock into trainings of equal compute."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgehone.errors import UsageError
+from edgehone.search.plan import MIN_BATCH, MIN_STEPS, TRIAL_OVERHEAD_S, Calibration, Plan, Proof, make_plan
+
+CALIBRATION = Calibration(
+    precision="bf16",
+    seconds_per_gflop=0.0142,
+    seconds_per_gflop_by_precision={"bf16": 0.0142, "fp32": 0.03},
+    workers=2,
+    cpu="test",
+)
+CHEAPEST = 1.0
+
+
+def plan_of(minutes: float, proof: Proof = "full") -> Plan:
+    return make_plan(60 * minutes, 40.0, proof, CALIBRATION, CHEAPEST)
+
+
+@pytest.mark.parametrize("minutes", [6, 12, 30, 120, 600])
+@pytest.mark.parametrize("proof", ["full", "quick", "off"])
+def test_the_planned_work_fits_into_the_budget(minutes: float, proof: Proof) -> None:
+    plan = plan_of(minutes, proof)
+    training = plan.total_gflops() * CALIBRATION.seconds_per_gflop / CALIBRATION.workers
+    assert training + 40 + plan.reserve_s <= 60 * minutes
+    assert training >= 0.5 * 60 * minutes, "most of the budget is spent on training"
+
+
+def test_less_proof_leaves_more_for_each_training() -> None:
+    assert plan_of(30, "off").full_gflops > plan_of(30, "quick").full_gflops > plan_of(30).full_gflops
+
+
+@pytest.mark.parametrize("cost", [1.0, 2.6, 4.1, 6.9])
+def test_equal_compute_at_any_input_size(cost: float) -> None:
+    plan = plan_of(30)
+    steps, batch = plan.steps(cost, 16)
+    assert steps * batch * cost == pytest.approx(plan.full_gflops, rel=0.02)
+
+
+@pytest.mark.parametrize("cost", [1.0, 2.6, 4.1, 6.9])
+def test_a_large_batch_shrinks_until_the_training_has_enough_steps(cost: float) -> None:
+    steps, batch = plan_of(30).steps(cost, 64)
+    assert steps >= MIN_STEPS or batch == MIN_BATCH
+    assert batch in (4, 8, 16, 32, 64)
+
+
+def test_a_short_rung_keeps_the_batch_of_the_full_training() -> None:
+    plan = plan_of(30)
+    assert plan.steps(2.6, 64, 1 / 6)[1] == plan.steps(2.6, 64)[1]
+
+
+def test_too_small_a_budget_is_refused_with_one_that_would_do() -> None:
+    with pytest.raises(UsageError, match=r"give at least (\d+) min") as raised:
+        plan_of(1.5)
+    words = str(raised.value).split()
+    enough = float(words[words.index("least", words.index("give")) + 1])
+    assert plan_of(enough + 0.5).full_gflops >= MIN_STEPS * MIN_BATCH * CHEAPEST
+
+
+def test_more_budget_means_more_trials() -> None:
+    trials = [plan_of(minutes).rungs[0].trials for minutes in (6, 12, 30, 120, 600)]
+    assert trials == sorted(trials)
+    assert trials[0] < trials[-1]
+    assert TRIAL_OVERHEAD_S > 0

@@ -1,0 +1,182 @@
+"""The search with a made-up score in the place of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import pytest
+
+from edgehone.evaluation import Evaluation
+from edgehone.search.evolution import EvolutionSearcher, evolve
+from edgehone.search.ladder import FINAL, Ladder, TaskMaker, climb, preset_suggestion
+from edgehone.search.plan import LEARNING_RATE_FACTORS, SHORT, Calibration, Plan, Proof, Rung
+from edgehone.search.proof import train_presets
+from edgehone.search.searcher import PriorSearcher, Result
+from edgehone.search.trial import Outcome, Task
+from edgehone.space import Choice, Forbid, Prefer, SearchSpace, Settings, dimensions, fingerprint, flatten
+from edgehone.strategy import AUTHORS, DARKNET, Strategy
+
+CALIBRATION = Calibration(
+    precision="fp32", seconds_per_gflop=0.01, seconds_per_gflop_by_precision={}, workers=2, cpu="test"
+)
+PLAN = Plan(
+    budget_s=1800,
+    proof="full",
+    calibration=CALIBRATION,
+    full_gflops=20000,
+    rungs=(Rung(name="short", share=1 / 6, trials=10), Rung(name="middle", share=1 / 3, trials=5)),
+    finalists=2,
+    reserve_s=60,
+)
+SPACE = SearchSpace(
+    Strategy(),
+    (
+        Prefer(path="projection.assigner.kind", value="task_aligned", confidence=0.7, because="test"),
+        Forbid(path="input.size", values=(352, 384, 416), because="test"),
+    ),
+)
+
+
+def make(proof: Proof = "full") -> TaskMaker:
+    return TaskMaker(PLAN.model_copy(update={"proof": proof}), "yolov4-tiny", lambda size: (size / 256) ** 2 * 2.6, 0)
+
+
+def evaluation(ap: float) -> Evaluation:
+    return Evaluation(
+        ap=ap, ap50=ap, ap75=ap, ap_small=None, ap_medium=None, ap_large=None, images=1, per_class={},
+        per_class_ap50={}, precision_recall={},
+    )
+
+
+def score(strategy: Strategy) -> float:
+    """A landscape: near a learning rate of 0.002, task-aligned is best."""
+    rate = strategy.optimisation.optimizer.lr
+    good = {"task_aligned": 0.4, "sim_ota": 0.3}.get(strategy.projection.assigner.kind, 0.2)
+    return max(0.0, good - abs(rate - 0.002) * 5)
+
+
+class Trainer:
+    """Stands in for the workers; remembers what it was asked."""
+
+    def __init__(self, scores: Callable[[Strategy], float] = score) -> None:
+        self.tasks: list[Task] = []
+        self.scores = scores
+
+    def __call__(self, tasks: Sequence[Task]) -> list[Outcome]:
+        self.tasks += tasks
+        return [
+            Outcome(task=t, status="done", ap=ap, validation=evaluation(ap), curve=[], seconds=1.0)
+            for t, ap in ((t, self.scores(t.job.strategy)) for t in tasks)
+        ]
+
+
+@pytest.fixture
+def ladder() -> tuple[Ladder, Trainer]:
+    trainer = Trainer()
+    return climb(PriorSearcher(SPACE, 0), make(), trainer), trainer
+
+
+def test_every_rung_has_its_trials_and_the_best_go_up(ladder: tuple[Ladder, Trainer]) -> None:
+    outcomes = ladder[0].outcomes
+    rungs = {name: [o for o in outcomes if o.task.rung == name] for name in ("short", "middle", FINAL)}
+    assert [len(found) for found in rungs.values()] == [10, 5, 2]
+    worst_promoted = min(o.ap for o in rungs["middle"])
+    promoted = {fingerprint(o.task.job.strategy) for o in rungs["middle"]}
+    left = [o.ap for o in rungs["short"] if fingerprint(o.task.job.strategy) not in promoted]
+    assert worst_promoted >= max(left)
+    assert ladder[0].finalists[0].ap == max(o.ap for o in outcomes)
+
+
+def test_trials_of_a_rung_cost_the_same(ladder: tuple[Ladder, Trainer]) -> None:
+    for name, share in (("short", 1 / 6), ("middle", 1 / 3), (FINAL, 1.0)):
+        for outcome in ladder[0].outcomes:
+            if outcome.task.rung == name:
+                assert outcome.task.gflops == pytest.approx(PLAN.full_gflops * share, rel=0.05)
+
+
+def test_only_full_trainings_keep_their_detector(ladder: tuple[Ladder, Trainer]) -> None:
+    assert {t.rung for t in ladder[1].tasks if t.keep} == {FINAL}
+
+
+def test_names_of_trials_are_unique_and_the_search_is_repeatable(ladder: tuple[Ladder, Trainer]) -> None:
+    names = [t.name for t in ladder[1].tasks]
+    assert len(set(names)) == len(names)
+    again = Trainer()
+    climb(PriorSearcher(SPACE, 0), make(), again)
+    assert again.tasks == ladder[1].tasks
+
+
+def test_rungs_that_agree_have_tau_one(ladder: tuple[Ladder, Trainer]) -> None:
+    lower = ladder[0].agreement[0]
+    assert (lower.lower, lower.upper, lower.trials) == ("short", "middle", 5)
+    assert lower.tau == pytest.approx(1.0)
+    assert ladder[0].agreement[1].tau is None, "two finalists are too few to correlate"
+
+
+def test_suggestions_respect_limits_and_differ() -> None:
+    suggestions = PriorSearcher(SPACE, 3).suggest(40)
+    assert {s.strategy.input.size for s in suggestions} <= {160, 192, 224, 256, 288, 320}
+    assert len({fingerprint(s.strategy) for s in suggestions}) == 40
+    aligned = sum(s.strategy.projection.assigner.kind == "task_aligned" for s in suggestions)
+    assert aligned > 20, "a preference of 0.7 shows"
+    assert suggestions[0].strategy == SPACE.preferred()
+
+
+def test_after_results_neighbours_of_the_best_are_tried() -> None:
+    searcher = PriorSearcher(SPACE, 1)
+    first = searcher.suggest(8)
+    searcher.update([Result(s.strategy, score(s.strategy)) for s in first])
+    origins = [s.origin for s in searcher.suggest(8)]
+    assert sum("neighbour of the best so far" in o for o in origins) == 4
+
+
+@pytest.mark.parametrize(("proof", "rates", "finals"), [("full", 6, 2), ("quick", 6, 1), ("off", 0, 0)])
+def test_presets_get_the_best_of_three_rates_at_the_winners_input(proof: Proof, rates: int, finals: int) -> None:
+    trainer = Trainer()
+    winner = Strategy().model_copy(update={"input": Strategy().input.model_copy(update={"size": 224})})
+    runs = train_presets(winner, proof, make(proof), trainer)
+    assert (len(runs.rates), len(runs.finals)) == (rates, finals)
+    for name, outcome in runs.finals.items():
+        assert outcome.task.job.strategy.input.size == 224
+        assert outcome.task.gflops == pytest.approx(PLAN.full_gflops, rel=0.02)
+        assert outcome.task.job.steps >= 300
+        tried = [o.ap for o in runs.rates if o.task.name.startswith(f"rate-{name}")]
+        assert outcome.ap == max(tried)
+    assert runs.default == (None if proof == "off" else max(runs.finals, key=lambda n: runs.finals[n].ap))
+
+
+def test_a_preset_changes_only_input_and_rate() -> None:
+    suggestion = preset_suggestion(DARKNET, "darknet", Strategy(), LEARNING_RATE_FACTORS[1])
+    changed = {p for p, v in flatten(suggestion.strategy).items() if flatten(DARKNET)[p] != v}
+    assert changed <= {"input.size", "input.fit", "optimisation.optimizer.lr"}
+
+
+def test_evolution_keeps_the_recipe_and_its_bounds() -> None:
+    searcher = EvolutionSearcher(AUTHORS, 0)
+    domains = {d.path: d.domain for d in dimensions(Strategy)}
+    for _ in range(6):
+        suggestions = searcher.suggest(4)
+        for suggestion in suggestions:
+            flat = flatten(suggestion.strategy)
+            for path, value in flat.items():
+                if path.endswith(".kind") or isinstance(domains.get(path), Choice):
+                    assert value == flatten(AUTHORS)[path]
+        searcher.update([Result(s.strategy, score(s.strategy)) for s in suggestions])
+    best = max(searcher.results, key=lambda r: r.score)
+    assert best.score > score(AUTHORS), "it finds something better than where it began"
+
+
+def test_evolution_spends_what_the_search_spent() -> None:
+    searched, evolved = Trainer(), Trainer()
+    climb(PriorSearcher(SPACE, 0), make(), searched)
+    final = evolve(cast(Strategy, SPACE.preferred()), make(), evolved)
+    assert sum(t.gflops for t in evolved.tasks) == pytest.approx(sum(t.gflops for t in searched.tasks), rel=0.06)
+    assert final.task.name == "final-evolution"
+    assert all(t.gflops <= PLAN.full_gflops * SHORT * 1.05 for t in evolved.tasks[:-1])
+
+
+def test_nothing_in_a_strategy_is_searched_twice() -> None:
+    keys = [(d.path, d.when) for d in dimensions(Strategy)]
+    assert len(set(keys)) == len(keys)
+    assert all(isinstance(part, type) and issubclass(part, Settings) for part in (Strategy, Plan))
