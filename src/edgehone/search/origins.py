@@ -1,0 +1,60 @@
+"""Where each value of a found strategy comes from: the defaults, a rule, or a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edgehone.search.trial import Outcome
+from edgehone.space import Prefer, Prior, flatten, replace
+from edgehone.strategy import Strategy
+from edgehone.types import Json
+
+NEARLY = 0.01
+"""A number this close, relatively, to what a rule prefers is the rule's."""
+
+
+def value_origins(
+    strategy: Strategy, priors: Sequence[Prior], trials: Sequence[Outcome]
+) -> dict[str, dict[str, Json]]:
+    """The origin of every value.
+
+    Args:
+        strategy: the found one.
+        priors: what the rules said.
+        trials: of the search, in the order in which they ran.
+
+    Returns:
+        Dotted path to ``{"from": "default"}``, ``{"from": "rule", "because", "evidence"}`` or
+        ``{"from": "trial", "trial", "because"}``: the first trial that had the value, and how its strategy
+        came about. ``{"from": "given"}`` is a value that no default, rule or trial has.
+    """
+    found = flatten(strategy)
+    kinds = {path: value for path, value in found.items() if path.endswith(".kind")}
+    # A part of another kind than the default's has defaults of its own.
+    alike = flatten(replace(Strategy(), kinds))
+    plain = flatten(Strategy())
+    preferred = {prior.path: prior for prior in priors if isinstance(prior, Prefer)}
+    tried = [(outcome, flatten(outcome.task.job.strategy)) for outcome in trials]
+
+    def origin(path: str, value: Json) -> dict[str, Json]:
+        usual = plain if path in kinds else alike
+        if path in usual and usual[path] == value:
+            return {"from": "default"}
+        rule = preferred.get(path)
+        if rule is not None and nearly(value, rule.value):
+            return {"from": "rule", "because": rule.because, "evidence": rule.evidence}
+        for outcome, values in tried:
+            if path in values and values[path] == value:
+                return {"from": "trial", "trial": outcome.task.name, "because": outcome.task.origin}
+        return {"from": "given"}
+
+    return {path: origin(path, value) for path, value in found.items()}
+
+
+def nearly(value: Any, wanted: Any) -> bool:
+    """Equal, or numbers within :data:`NEARLY` of each other."""
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (value, wanted))
+    if not numbers:
+        return bool(value == wanted)
+    return abs(value - wanted) <= NEARLY * max(abs(value), abs(wanted))
