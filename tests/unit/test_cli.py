@@ -1,0 +1,102 @@
+"""The command line as a person uses it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMANDS = ("run", "check", "analyse", "train", "evaluate", "detect", "diff", "boards")
+TINY = "builtin:digits?train=8&val=4&test=4&width=96&height=96&max_px=60"
+
+
+def edgehone(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from edgehone.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str) -> None:
+    result = edgehone(command, "--help")
+    assert result.returncode == 0
+    assert f"Example: edgehone {command}" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("check", "nowhere"), 2, "there is no data set"),
+        (("check", "builtin:letters"), 2, "builtin:digits"),
+        (("check", "builtin:digits?max_px=9999"), 2, "max_px"),
+        (("run", TINY, "--out", "x", "--budget", "soon"), 2, "a duration is given like"),
+        (("run", TINY, "--out", "x", "--board", "toaster"), 2, "the boards are cpu"),
+        (("run", TINY, "--out", "x", "--model", "resnet"), 2, "the models are yolov4-tiny"),
+        (("run", TINY, "--out", "x", "--proof", "maybe"), 2, "proof"),
+        (("run", TINY, "--out", "x", "--latency", "fast"), 2, "cpu<=8ms"),
+        (("diff", "darknet", "nobody"), 2, "preset"),
+        (("train", TINY, "--out", "x", "--set", "optimisation.optimizer.speed=1"), 2, "unknown key"),
+        (("train", TINY, "--out", "x", "--set", "lr"), 2, "path=value"),
+        (("evaluate", "nowhere.onnx", TINY), 2, "there is no model"),
+        (("detect", "nowhere.onnx", "a.jpg"), 2, "there is no model"),
+        (("fly",), 2, "fly"),
+    ],
+)
+def test_bad_input_gets_a_clear_error(arguments: tuple[str, ...], code: int, words: str, tmp_path: Path) -> None:
+    arguments = tuple(str(tmp_path / "x") if a == "x" else a for a in arguments)
+    result = edgehone(*arguments)
+    assert result.returncode == code, result.stderr
+    assert words in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    assert not (tmp_path / "x").exists(), "nothing is left behind"
+
+
+def test_check_prints_one_document_and_fails_on_errors(tmp_path: Path) -> None:
+    result = edgehone("check", TINY, "--json")
+    assert result.returncode == 0
+    summary = json.loads(result.stdout)
+    assert summary["splits"] == {"train": 8, "val": 4, "test": 4}
+    assert set(summary) >= {"format", "images", "boxes", "classes", "splits", "findings"}
+    (tmp_path / "notes.md").write_text("no data here")
+    refused = edgehone("check", str(tmp_path))
+    assert refused.returncode == 1
+    assert "is not recognised" in " ".join(refused.stderr.split())
+
+
+def test_diff_and_boards_as_json() -> None:
+    changes = json.loads(edgehone("diff", "darknet", "authors", "--json").stdout)
+    assert changes["projection.assigner.kind"] == ["best_anchor", "ratio_match"]
+    assert "cpu" in json.loads(edgehone("boards", "--json").stdout)
+
+
+def test_train_evaluate_detect(tmp_path: Path) -> None:
+    out = tmp_path / "one"
+    trained = edgehone(
+        "train", TINY, "--out", str(out), "--steps", "2", "--set", "input.size=128", "--set",
+        "optimisation.batch_size=8", "--precision", "fp32", "--json",
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert {"detector.pt", "model.onnx", "strategy.json", "curve.json"} <= {p.name for p in out.iterdir()}
+    evaluated = edgehone("evaluate", str(out), TINY, "--split", "test", "--json")
+    keys = {"ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "images", "per_class"}
+    assert keys <= set(json.loads(evaluated.stdout))
+    same = edgehone("evaluate", str(out / "detector.pt"), TINY, "--json")
+    assert json.loads(same.stdout)["ap"] == pytest.approx(json.loads(evaluated.stdout)["ap"], abs=1e-3)
+    picture = tmp_path / "a.png"
+    _write_picture(picture)
+    found = json.loads(edgehone("detect", str(out), str(picture), "--threshold", "0.0", "--json").stdout)["images"]
+    assert (found[0]["height"], found[0]["width"]) == (50, 70)
+    for item in found[0]["detections"]:
+        x1, y1, x2, y2 = item["box_xyxy"]
+        assert 0 <= x1 <= x2 <= 70
+        assert 0 <= y1 <= y2 <= 50
+
+
+def _write_picture(path: Path) -> None:
+    import cv2
+    import numpy as np
+
+    cv2.imwrite(str(path), np.full((50, 70, 3), 120, np.uint8))
