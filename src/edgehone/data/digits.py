@@ -26,14 +26,18 @@ ATTEMPTS = 30
 INK_FLOOR = 0.25
 """Share of the ink's peak below which a pixel of a glyph does not count towards its box."""
 
+SENSOR_NOISE = 4
+"""Standard deviation of the noise over everything, of 255."""
+
 
 class Scenes(Settings):
     """The knobs of the data space.
 
     Attributes:
         width: of a scene in pixels; likewise ``height``.
-        min_px: smallest height of a digit, pixels; sizes are drawn log-uniformly up to ``max_px``.
+        min_px: smallest longer side of a digit, pixels; sizes are drawn log-uniformly up to ``max_px``.
         min_objects: fewest digits in a scene; up to ``max_objects``.
+        classes: number of digits in use, 0 and up.
         imbalance: how much more often the commonest class is drawn than the rarest.
         overlap: largest IoU of two boxes in a scene.
         label_noise: share of the training boxes that are missing, shifted or of a wrong class.
@@ -47,6 +51,7 @@ class Scenes(Settings):
     max_px: float = Field(default=96, le=1024)
     min_objects: int = Field(default=1, ge=1)
     max_objects: int = Field(default=6, le=500)
+    classes: int = Field(default=10, ge=2, le=10)
     imbalance: float = Field(default=3.0, ge=1)
     overlap: float = Field(default=0.1, ge=0, le=1)
     label_noise: float = Field(default=0.0, ge=0, le=1)
@@ -82,8 +87,8 @@ class SceneImage:
         luminance = float(canvas.mean())
         for glyph in self.glyphs:
             _draw(canvas, glyph, luminance, rng)
-        noisy = canvas + rng.normal(0, 4, canvas.shape)
-        return np.clip(noisy, 0, 255).astype(np.uint8)
+        canvas += SENSOR_NOISE * rng.standard_normal(canvas.shape, np.float32)
+        return canvas.clip(0, 255, out=canvas).astype(np.uint8)
 
 
 def digits_dataset(text: str) -> Dataset:
@@ -109,7 +114,7 @@ def digits_dataset(text: str) -> Dataset:
         split: tuple(_scene(scenes, split, number) for number in range(getattr(scenes, split)))
         for split in SPLIT_SEEDS
     }
-    names = tuple(str(digit) for digit in range(10))
+    names = tuple(str(digit) for digit in range(scenes.classes))
     source = f"builtin:{text}"
     train, val, test = (splits[split] for split in SPLIT_SEEDS)
     return Dataset(source, "built-in", names, train, val, test, source=source)
@@ -119,12 +124,12 @@ def _scene(scenes: Scenes, split: str, number: int) -> Sample:
     seed = (scenes.seed, SPLIT_SEEDS[split], number)
     rng = np.random.default_rng(seed)
     pools = glyph_pools()[split]
-    frequencies = np.geomspace(scenes.imbalance, 1.0, 10)
+    frequencies = np.geomspace(scenes.imbalance, 1.0, scenes.classes)
     glyphs: list[Glyph] = []
     boxes: list[tuple[float, float, float, float]] = []
     classes: list[int] = []
     for _ in range(int(rng.integers(scenes.min_objects, scenes.max_objects + 1))):
-        digit = int(rng.choice(10, p=frequencies / frequencies.sum()))
+        digit = int(rng.choice(scenes.classes, p=frequencies / frequencies.sum()))
         for _ in range(ATTEMPTS):
             glyph, box = _place(scenes, int(rng.choice(pools[digit])), rng)
             if all(_iou(box, other) <= scenes.overlap for other in boxes):
@@ -178,7 +183,7 @@ def _spoil(
             dx, dy = np.clip(dx, -x1, scenes.width - x2), np.clip(dy, -y1, scenes.height - y2)
             x1, y1, x2, y2 = x1 + dx, y1 + dy, x2 + dx, y2 + dy
         kept.append((float(x1), float(y1), float(x2), float(y2)))
-        labels.append(int((label + rng.integers(1, 10)) % 10) if kind == 2 else label)
+        labels.append(int((label + rng.integers(1, scenes.classes)) % scenes.classes) if kind == 2 else label)
     return kept, labels
 
 
@@ -234,28 +239,28 @@ def _turned(index: int, degrees: float, side: int) -> NDArray[np.float32]:
     )
 
 
-def background(size: Size, rng: np.random.Generator) -> NDArray[np.float64]:
+def background(size: Size, rng: np.random.Generator) -> NDArray[np.float32]:
     """A gradient between two colours with stripes, blobs or plain noise over it: ``[h, w, 3]`` in 0..255."""
     height, width = size
-    ys, xs = np.mgrid[0:height, 0:width]
+    ys, xs = np.ogrid[0:height, 0:width]
     angle = rng.uniform(0, 2 * math.pi)
-    along = np.cos(angle) * xs / width + np.sin(angle) * ys / height
+    along = (math.cos(angle) * xs / width + math.sin(angle) * ys / height).astype(np.float32)
     along = (along - along.min()) / (np.ptp(along) + 1e-9)
     first, second = rng.uniform(30, 225, (2, 3))
     second = first + 0.5 * (second - first)
-    canvas = first + along[..., None] * (second - first)
+    canvas = first.astype(np.float32) + along[..., None] * (second - first).astype(np.float32)
     kind = int(rng.integers(3))
     if kind == 0:
-        canvas += 14 * np.sin(along * rng.uniform(10, 60))[..., None]
+        canvas += 14 * np.sin(along * np.float32(rng.uniform(10, 60)))[..., None]
     elif kind == 1:
         coarse = rng.normal(0, 22, (6, 6)).astype(np.float32)
         canvas += np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))[..., None]
     else:
-        canvas += rng.normal(0, 9, (height, width, 1))
+        canvas += 9 * rng.standard_normal((height, width, 1), np.float32)
     return canvas
 
 
-def _draw(canvas: NDArray[np.float64], glyph: Glyph, luminance: float, rng: np.random.Generator) -> None:
+def _draw(canvas: NDArray[np.float32], glyph: Glyph, luminance: float, rng: np.random.Generator) -> None:
     """Blend a glyph's ink into the canvas, in a colour that stands off from the background."""
     side = max(4, math.ceil(glyph.side))
     left, top = math.floor(glyph.left), math.floor(glyph.top)
@@ -264,8 +269,8 @@ def _draw(canvas: NDArray[np.float64], glyph: Glyph, luminance: float, rng: np.r
     matrix = np.array(
         [[scale, 0, glyph.left - left + 0.5 * scale - 0.5], [0, scale, glyph.top - top + 0.5 * scale - 0.5]]
     )
-    ink = np.clip(np.asarray(cv2.warpAffine(ink, matrix, (side + 2, side + 2)), np.float64), 0, 1)
-    colour = rng.uniform(0, 70, 3) if luminance > 127 else rng.uniform(185, 255, 3)
+    ink = np.clip(np.asarray(cv2.warpAffine(ink, matrix, (side + 2, side + 2)), np.float32), 0, 1)
+    colour = (rng.uniform(0, 70, 3) if luminance > 127 else rng.uniform(185, 255, 3)).astype(np.float32)
     height, width = canvas.shape[:2]
     y1, x1, y2, x2 = max(top, 0), max(left, 0), min(top + side + 2, height), min(left + side + 2, width)
     if y2 <= y1 or x2 <= x1:
