@@ -20,9 +20,7 @@ Row = Mapping[str, Any]
 VEGA_LITE = alt.SCHEMA_VERSION.rsplit(".", 1)[0]
 
 
-def size_histogram(
-    counts: Mapping[str, Sequence[int]], edges_px: Sequence[float], strides: Sequence[int]
-) -> str:
+def size_histogram(counts: Mapping[str, Sequence[int]], edges_px: Sequence[float], strides: Sequence[int]) -> str:
     """Objects by size at the network input, stacked by class; dashed lines mark the strides.
 
     Args:
@@ -46,9 +44,7 @@ def size_histogram(
         y2=alt.Y2("to"),
         color=_colour("class", list(counts)),
     )
-    marks = _chart(
-        [{"stride": s, "label": f"stride {s}"} for s in strides if edges_px[0] <= s <= edges_px[-1]]
-    )
+    marks = _chart([{"stride": s, "label": f"stride {s}"} for s in strides if edges_px[0] <= s <= edges_px[-1]])
     position = alt.X("stride", type="quantitative")
     lines = marks.mark_rule(strokeDash=[4, 3], color="currentColor").encode(x=position)
     names = marks.mark_text(align="left", dx=4, dy=6, baseline="top", color="currentColor").encode(
@@ -85,9 +81,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str) -> st
     data = [{"name": n, "value": v, "low": lo, "high": hi} for n, v, lo, hi in rows]
     y = alt.Y("name", type="nominal", sort=[row[0] for row in rows], title=None)
     x = alt.X("low", type="quantitative", title=title).scale(zero=False, padding=12)
-    colour = alt.condition(
-        alt.datum["name"] == rows[0][0], alt.value(series_colour(1)), alt.value(series_colour(0))
-    )
+    colour = alt.condition(alt.datum["name"] == rows[0][0], alt.value(series_colour(1)), alt.value(series_colour(0)))
     ranges = _chart(data).mark_rule(strokeWidth=2.5).encode(x=x, x2=alt.X2("high"), y=y, color=colour)
     points = _chart(data).mark_point(filled=True, size=90, opacity=1)
     points = points.encode(x=alt.X("value", type="quantitative"), y=y, color=colour)

@@ -23,12 +23,8 @@ def write_report(content: ReportContent, path: Path) -> None:
 
 def render_report(content: ReportContent) -> str:
     """The page as HTML; every text is escaped, only the charts' SVG is taken as it is."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(
-        files("edgehone.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("edgehone.report").joinpath(TEMPLATE).read_text(encoding="utf-8"))
     sections = tuple(section for section in content.sections if section.blocks)
     drawn: dict[str, Markup] = {}
     for section in sections:
@@ -41,7 +37,5 @@ def render_report(content: ReportContent) -> str:
 def _with_own_ids(svg: str, prefix: str) -> str:
     """Every chart names its clips ``clip0``, ``clip1``: within one page they would take each other's."""
     for name in set(IDENTIFIER.findall(svg)):
-        svg = svg.replace(f'id="{name}"', f'id="{prefix}{name}"').replace(
-            f"url(#{name})", f"url(#{prefix}{name})"
-        )
+        svg = svg.replace(f'id="{name}"', f'id="{prefix}{name}"').replace(f"url(#{name})", f"url(#{prefix}{name})")
     return svg

@@ -1,0 +1,154 @@
+"""The parts of the page about what was measured before anything was trained."""
+
+from __future__ import annotations
+
+from edgehone.analysis import DataProfile
+from edgehone.analysis.data_space import SizeFacts
+from edgehone.report import charts
+from edgehone.report.content import Block, Fact, Facts, Figure, Section, Table, Text
+from edgehone.report.story import Story, number, percent, plain
+
+
+def data_section(story: Story) -> Section:
+    """The data space: splits, classes, sizes at the chosen input."""
+    data = story.profile.data
+    strides = [head.stride for head in story.profile.capacity.heads]
+    blocks: list[Block] = [_split_table(data), _data_facts(data)]
+    edges = [share * story.input_px for share in data.size_histogram.edges_share]
+    blocks.append(
+        Figure(
+            charts.size_histogram(data.size_histogram.counts, edges, sorted(strides)),
+            f"Object sizes in train and validation at the chosen input of {story.input_px} px. A head "
+            "answers once per cell of its stride: objects smaller than a cell share it with others and "
+            "are hard to place.",
+        )
+    )
+    size = next((facts for facts in data.sizes if facts.input_size == story.input_px), None)
+    if size is not None:
+        blocks += [_load_table(size), _class_table(data, size)]
+    if len(data.classes) > 1:
+        blocks.append(
+            Figure(
+                charts.class_bars({k: float(v) for k, v in data.classes.items()}, "objects in the training split"),
+                f"The commonest class has {data.imbalance:g} times the objects of the rarest.",
+            )
+        )
+    findings = tuple((f.severity, f.code, f.where, f.message, f.remedy) for f in story.dataset.findings)
+    if findings:
+        columns = ("severity", "finding", "where", "what", "what was done or is to do")
+        words = frozenset(range(5))
+        caption = f"What reading the data found ({len(findings)}; edgehone check says more)"
+        blocks.append(Table(columns, findings[:200], words, caption, folded=True))
+    return Section("data", "The data, measured", tuple(blocks))
+
+
+def _split_table(data: DataProfile) -> Table:
+    rows = tuple(
+        (name, f"{counts.get('images', 0):,}", f"{counts.get('boxes', 0):,}") for name, counts in data.splits.items()
+    )
+    return Table(("split", "pictures", "objects"), rows)
+
+
+def _data_facts(data: DataProfile) -> Facts:
+    facts = [
+        Fact("objects a picture", f"{data.boxes_per_image_mean:.1f}", f"at most {data.boxes_per_image_max}"),
+        Fact("pictures without objects", f"{data.empty_images}", "in the training split"),
+        Fact("crowded objects", percent(data.crowded_fraction), "overlap another by an IoU above 0.3"),
+        Fact("pictures without colour", percent(data.gray), "of a sample"),
+    ]
+    return Facts(tuple(facts))
+
+
+def _load_table(size: SizeFacts) -> Table:
+    rows = tuple(
+        (f"{stride} px", percent(share), percent(size.load.get(stride, 0.0)))
+        for stride, share in sorted(size.below_stride.items())
+    )
+    return Table(
+        ("stride", "objects smaller than a cell", "objects that suit this stride best"),
+        rows,
+        caption=f"Objects and strides at an input of {size.input_size} px.",
+    )
+
+
+def _class_table(data: DataProfile, size: SizeFacts) -> Table:
+    rows = tuple(
+        (name, f"{count:,}", number(size.side_px_by_class.get(name), 1)) for name, count in data.classes.items()
+    )
+    return Table(("class", "objects in training", f"median side at {size.input_size} px, px"), rows)
+
+
+def capacity_section(story: Story) -> Section:
+    """Representational capacity: size, compute, heads."""
+    capacity = story.profile.capacity
+    facts = [Fact("parameters", f"{capacity.parameters / 1e6:.2f} million")]
+    flops = capacity.bflops.get(story.input_px)
+    if flops is not None:
+        facts.append(Fact("compute a picture", f"{flops:.2f} BFLOPs", f"at {story.input_px} px"))
+    facts.append(Fact("weights", f"{capacity.weight_bytes / 2**20:.1f} MiB", "float32"))
+    heads = tuple(
+        (
+            f"{head.stride} px",
+            f"{story.input_px // head.stride} x {story.input_px // head.stride}",
+            str(head.channels),
+            f"{head.receptive_field_px} px",
+        )
+        for head in capacity.heads
+    )
+    columns = ("stride", "cells", "channels", "receptive field")
+    caption = (
+        "The heads. Channels: features from which a cell answers; receptive field: side of the square "
+        "that it can see, in theory."
+    )
+    costs = tuple((f"{size} px", f"{value:.3f}") for size, value in capacity.bflops.items())
+    return Section(
+        "capacity",
+        "The detector, measured",
+        (
+            Facts(tuple(facts)),
+            Table(columns, heads, caption=caption),
+            Table(("input", "BFLOPs a picture"), costs, caption="Compute by input size", folded=True),
+        ),
+    )
+
+
+def projection_section(story: Story) -> Section:
+    """Knowledge projection: what a perfect network could reach."""
+    projections = story.profile.projection
+    if not projections:
+        return Section("projection", "The projection, measured", ())
+    rows = tuple(
+        (
+            facts.label,
+            str(facts.input_size),
+            number(facts.ceiling_ap),
+            percent(facts.unclaimed_fraction),
+            f"{facts.positives_per_object:.1f}",
+            number(facts.anchor_fit, 2),
+            percent(facts.unowned_fraction),
+        )
+        for facts in projections
+    )
+    columns = (
+        "projection",
+        "input, px",
+        "ceiling AP",
+        "objects nothing learns",
+        "positives an object",
+        "anchor fit (IoU)",
+        "best anchor has no head",
+    )
+    lead = Text(
+        "Labels reach a detector as targets of its cells. The ceiling is the AP of a network that says "
+        "exactly what these targets teach: what is lost here, no training brings back. It finds "
+        "projections that lose objects; it does not rank the good ones, which all come close to 1."
+    )
+    details = tuple((facts.label, str(facts.input_size), plain(facts.strategy_diff) or "none") for facts in projections)
+    difference = Table(
+        ("projection", "input, px", "differs from the Darknet recipe in"),
+        details,
+        frozenset({0, 2}),
+        "What the projections are",
+        folded=True,
+    )
+    return Section("projection", "The projection, measured", (lead, Table(columns, rows), difference))

@@ -1,0 +1,228 @@
+"""The parts of the page about what was decided, what was tried, and how to do it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from edgehone.report import charts
+from edgehone.report.content import Block, Code, Figure, Section, Table, Text
+from edgehone.report.story import Story, duration, number, percent, plain
+from edgehone.search.origins import value_origins
+from edgehone.search.trial import Outcome
+from edgehone.space import Prior, flatten
+from edgehone.strategy import DARKNET, Strategy
+from edgehone.types import Json
+
+MAIN_CHOICES = {
+    "input.size": "input, px",
+    "projection.anchors.kind": "anchors",
+    "projection.assigner.kind": "assigner",
+    "projection.box_loss.kind": "box loss",
+    "augmentation.mosaic.probability": "mosaic",
+    "optimisation.optimizer.kind": "optimizer",
+    "optimisation.optimizer.lr": "learning rate",
+    "optimisation.schedule.kind": "schedule",
+}
+"""The columns of the table of trials."""
+
+
+def decisions_section(story: Story) -> Section:
+    """The rules' advice, and where each value of the found strategy comes from."""
+    blocks: list[Block] = []
+    if story.priors:
+        lead = (
+            "Rules turn the measurements into advice, before anything is trained. A preference is drawn "
+            "with its confidence, else the search is free; only limits forbid."
+        )
+        blocks.append(Text(lead))
+        columns = ("setting", "advice", "value", "confidence", "because", "evidence")
+        rows = tuple(_rule_row(prior) for prior in story.priors)
+        blocks.append(Table(columns, rows, frozenset({0, 1, 2, 4, 5}), caption="What the rules said."))
+    blocks += _strategy_tables(story)
+    return Section("decisions", "What was decided, and why", tuple(blocks))
+
+
+def _rule_row(prior: Prior) -> tuple[str, ...]:
+    if prior.kind == "forbid":
+        return (prior.path, "forbid", plain(prior.values), "limit", prior.because, plain(prior.evidence))
+    confidence = f"{100 * prior.confidence:.0f} %"
+    return (prior.path, "prefer", plain(prior.value), confidence, prior.because, plain(prior.evidence))
+
+
+def _strategy_tables(story: Story) -> list[Block]:
+    """Values with another origin than the defaults, in the open; the rest folded away."""
+    found = story.results.found.strategy
+    values, official, usual = flatten(found), flatten(DARKNET), flatten(Strategy())
+    origins = value_origins(found, story.priors, story.ladder.outcomes)
+    columns = ("setting", "found", "edgehone's default", "Darknet's", "origin")
+    words = frozenset(range(5))
+    rows = {
+        path: (path, plain(value), plain(usual.get(path)), plain(official.get(path)), _origin(origins[path]))
+        for path, value in values.items()
+    }
+    chosen = tuple(row for path, row in rows.items() if origins[path]["from"] != "default")
+    kept = tuple(row for path, row in rows.items() if origins[path]["from"] == "default")
+    tables: list[Block] = []
+    if chosen:
+        caption = "The found strategy: what differs from the defaults, and where it comes from."
+        tables.append(Table(columns, chosen, words, caption))
+    if kept:
+        caption = f"The found strategy: values that stayed at their defaults ({len(kept)})"
+        tables.append(Table(columns, kept, words, caption, folded=True))
+    return tables
+
+
+def _origin(origin: dict[str, Json]) -> str:
+    if origin["from"] == "rule":
+        return f"rule: {origin['because']}"
+    if origin["from"] == "trial":
+        return f"trial {origin['trial']}: {origin['because']}"
+    return str(origin["from"])
+
+
+def trials_section(story: Story) -> Section:
+    """Every trial of the search, and how far short trials could be trusted."""
+    outcomes = story.ladder.outcomes
+    if not outcomes:
+        return Section("trials", "What was tried", ())
+    fates = _fates(outcomes)
+    rungs = list(dict.fromkeys(o.task.rung for o in outcomes))
+    dots = [(o.task.rung, o.ap, fate) for o, fate in zip(outcomes, fates, strict=True)]
+    lead = (
+        f"{len(outcomes)} trainings on {len(rungs)} rungs of increasing length; the better ones of a rung "
+        "are trained again, longer, on the next. Scores are on validation, which chose; the test split "
+        "was not looked at."
+    )
+    columns = ("trial", "rung", "AP", "fate", *MAIN_CHOICES.values(), "steps", "time", "how it came about")
+    words = frozenset({0, 1, 3, *range(4, 4 + len(MAIN_CHOICES)), len(columns) - 1})
+    rows = tuple(_trial_row(o, fate) for o, fate in zip(outcomes, fates, strict=True))
+    winner = story.ladder.finalists[0].task.name
+    marked = frozenset(k for k, o in enumerate(outcomes) if o.task.name == winner)
+    blocks: list[Block] = [
+        Text(lead),
+        Figure(
+            charts.trials(dots, rungs),
+            "Each dot is a training. Rungs differ in length, so a rung is compared with itself only.",
+        ),
+        *_agreement(story),
+        Table(columns, rows, words, "All trials of the search", marked, folded=len(rows) > 12),
+    ]
+    rates = tuple(
+        (o.task.name, number(o.ap), plain(o.task.job.strategy.optimisation.optimizer.lr), o.task.origin)
+        for o in story.presets.rates
+    )
+    if rates:
+        caption = "Short trainings that gave each preset its best learning rate for this run's length"
+        blocks.append(Table(("trial", "AP", "learning rate", "what"), rates, frozenset({0, 3}), caption, folded=True))
+    return Section("trials", "What was tried", tuple(blocks))
+
+
+def _fates(outcomes: Sequence[Outcome]) -> list[str]:
+    """What became of each trial: diverged, promoted to a later rung, finalist, or not promoted."""
+    last = outcomes[-1].task.rung
+    rungs = list(dict.fromkeys(o.task.rung for o in outcomes))
+    fates: list[str] = []
+    for outcome in outcomes:
+        later = rungs[rungs.index(outcome.task.rung) + 1 :]
+        strategies = [o.task.job.strategy for o in outcomes if o.task.rung in later[:1]]
+        if outcome.status == "diverged":
+            fates.append("diverged")
+        elif outcome.task.rung == last:
+            fates.append("finalist")
+        else:
+            fates.append("promoted" if outcome.task.job.strategy in strategies else "not promoted")
+    return fates
+
+
+def _trial_row(outcome: Outcome, fate: str) -> tuple[str, ...]:
+    values = flatten(outcome.task.job.strategy)
+    return (
+        outcome.task.name,
+        outcome.task.rung,
+        number(outcome.ap),
+        fate,
+        *(plain(values.get(path)) for path in MAIN_CHOICES),
+        str(outcome.task.job.steps),
+        duration(outcome.seconds),
+        outcome.task.origin + (f"; {outcome.message}" if outcome.message else ""),
+    )
+
+
+def _agreement(story: Story) -> list[Block]:
+    """Rank correlation between neighbouring rungs, and what it means."""
+    if not story.ladder.agreement:
+        return []
+    rows = tuple(
+        (f"{a.lower} to {a.upper}", str(a.trials), "too few trials" if a.tau is None else f"{a.tau:+.2f}")
+        for a in story.ladder.agreement
+    )
+    caption = (
+        "Did shorter trainings rank strategies as longer ones do? Kendall's tau over the trials that "
+        "both rungs hold: +1 the same order, 0 no relation. With few trials it is rough, and only "
+        "promoted ones are in it."
+    )
+    return [Table(("rungs", "trials in both", "Kendall's tau"), rows, caption=caption)]
+
+
+def reproduce_section(story: Story) -> Section:
+    """The command, the plan, and where the time went."""
+    plan, calibration = story.plan, story.plan.calibration
+    rungs = tuple(
+        (rung.name, str(rung.trials), percent(rung.share), _steps(story.ladder.outcomes, rung.name))
+        for rung in plan.rungs
+    )
+    final = ("final", str(plan.finalists), percent(1.0), _steps(story.ladder.outcomes, "final"))
+    setting = (
+        ("budget", duration(plan.budget_s)),
+        ("proof", plan.proof),
+        ("precision of training", calibration.precision),
+        ("trainings side by side", f"{calibration.workers}, one thread each"),
+        ("processor", calibration.cpu),
+        ("speed", f"{calibration.seconds_per_gflop:.4g} s a GFLOP of training, with all workers busy"),
+        ("compute of a full training", f"{plan.full_gflops:,.0f} GFLOPs of forward passes"),
+        ("kept in reserve", duration(plan.reserve_s)),
+        ("seeds", plain(sorted({o.task.job.seed for o in story.ladder.outcomes}))),
+        ("fingerprint of the data", story.dataset.fingerprint()),
+    )
+    seconds = tuple((name, duration(value)) for name, value in story.results.seconds.items())
+    return Section(
+        "reproduce",
+        "How to do it again",
+        (
+            Text(
+                "In the same folder the command goes on where a run stopped. In a new folder it searches "
+                "again: the plan is made from the machine's speed, so results differ a little."
+            ),
+            Code(command(story.request.model_dump(mode="json"))),
+            Table(
+                ("rung", "trainings", "length of a full training", "steps"),
+                (*rungs, final),
+                caption="The plan, frozen after timing a few steps on this machine.",
+            ),
+            Table(("setting", "value"), setting, frozenset({0, 1})),
+            Table(("what", "wall-clock"), seconds, caption="Where the time went."),
+        ),
+    )
+
+
+def _steps(outcomes: Sequence[Outcome], rung: str) -> str:
+    """Range of steps: larger inputs get fewer, so that every trial of a rung costs the same."""
+    steps = sorted({o.task.job.steps for o in outcomes if o.task.rung == rung})
+    if not steps:
+        return "-"
+    return str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
+
+
+def command(request: dict[str, Any]) -> str:
+    """The command line that asks for the same."""
+    words = ["edgehone", "run", str(request.get("data", "DATA"))]
+    for name in request.get("boards", ()):
+        words += ["--board", str(name)]
+    if "budget_s" in request:
+        words += ["--budget", f"{request['budget_s']:g}s"]
+    for key in ("model", "proof", "max_input", "latency", "compare", "workers", "seed"):
+        if request.get(key) is not None:
+            words += [f"--{key.replace('_', '-')}", str(request[key])]
+    return shlex.join([*words, "--out", "runs/again"])
