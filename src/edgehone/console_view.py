@@ -62,9 +62,7 @@ def _lines(console: Console) -> Show:
             return
         last = time.monotonic()
         left = (
-            ""
-            if status.seconds_left is None
-            else f" ({100 * status.share:.0f} %, {clock(status.seconds_left)} left)"
+            "" if status.seconds_left is None else f" ({100 * status.share:.0f} %, {clock(status.seconds_left)} left)"
         )
         console.print(f"{clock(status.seconds)}{left} {escape(status.message)}", soft_wrap=True)
 
@@ -122,9 +120,7 @@ def print_results(console: Console, results: Results, out: Path) -> None:
         )
     for name, deployment in results.boards.items():
         latency = deployment.latency
-        console.print(
-            f"{name}: {latency.p50_ms:.1f} ms median, {latency.p90_ms:.1f} ms 90th percentile, batch 1"
-        )
+        console.print(f"{name}: {latency.p50_ms:.1f} ms median, {latency.p90_ms:.1f} ms 90th percentile, batch 1")
     console.print(f"total time {clock(results.seconds['total'])}")
     console.print(f"report: {out / 'report.html'}\nmodel:  {out / 'model.onnx'}", soft_wrap=True)
 
@@ -179,7 +175,8 @@ def print_dataset(console: Console, dataset: Dataset) -> None:
     console.print("classes: " + escape(", ".join(dataset.class_names)))
     for finding in dataset.findings:
         console.print(
-            f"{finding.severity} {finding.code} {escape(finding.where)}: {escape(finding.message)} ({escape(finding.remedy)})",
+            f"{finding.severity} {finding.code} {escape(finding.where)}: {escape(finding.message)} "
+            f"({escape(finding.remedy)})",
             soft_wrap=True,
         )
 
@@ -244,6 +241,4 @@ def print_diff(console: Console, first: str, second: str, changes: Mapping[str, 
 def print_boards(console: Console, boards: Mapping[str, Board]) -> None:
     """A line per board."""
     for name, board in boards.items():
-        console.print(
-            f"{name}: {board.runtime}; {', '.join(board.precisions)}; opset up to {board.max_opset}"
-        )
+        console.print(f"{name}: {board.runtime}; {', '.join(board.precisions)}; opset up to {board.max_opset}")

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -98,11 +98,11 @@ class OnnxRuntime:
     def __init__(self, path: Path, threads: int = 0) -> None:
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
+        options = cast(Any, onnxruntime).SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         try:
-            self.session: Any = onnxruntime.InferenceSession(
+            self.session: Any = cast(Any, onnxruntime).InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime raises many private types for an unreadable file
@@ -216,9 +216,7 @@ def _onnx_info(path: Path) -> DetectorInfo:
     import onnx
 
     try:
-        metadata = {
-            item.key: item.value for item in onnx.load(str(path), load_external_data=False).metadata_props
-        }
+        metadata = {item.key: item.value for item in onnx.load(str(path), load_external_data=False).metadata_props}
     except Exception as error:  # protobuf raises private types for an unreadable file
         raise EdgehoneError(f"{path} is not an ONNX file: {error}") from None
     if "edgehone" not in metadata:

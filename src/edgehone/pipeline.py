@@ -116,9 +116,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
         winner = explored.ladder.finalists[0]
         boards = {name: deploy_winner(winner, name, dataset, folder) for name in request.boards}
         results = conclude(request, folder, explored, tested, boards, plan)
-        story = Story(
-            request, dataset, profile, plan, priors.rules, explored.ladder, explored.presets, tested, results
-        )
+        story = Story(request, dataset, profile, plan, priors.rules, explored.ladder, explored.presets, tested, results)
         write_run_report(story, folder.path)
         write_json(folder.path / "results.json", results.to_json())
         monitor.say(f"done: {folder.path / 'report.html'}")
@@ -180,9 +178,7 @@ def explore(
 ) -> Explored:
     """Search, then train the proof."""
     classes = len(dataset.class_names)
-    make = TaskMaker(
-        plan, request.model, lambda size: image_flops(request.model, classes, size) / 1e9, request.seed
-    )
+    make = TaskMaker(plan, request.model, lambda size: image_flops(request.model, classes, size) / 1e9, request.seed)
     monitor.follow(plan, plan.total_gflops())
 
     def run_tasks(tasks: Sequence[Task]) -> list[Outcome]:
@@ -191,9 +187,7 @@ def explore(
     ladder = climb(PriorSearcher(space, request.seed), make, run_tasks)
     winner = ladder.finalists[0]
     if winner.status != "done":
-        raise EdgehoneError(
-            "every finalist diverged; the trials' messages in the run's folder say at what loss"
-        )
+        raise EdgehoneError("every finalist diverged; the trials' messages in the run's folder say at what loss")
     presets = train_presets(winner.task.job.strategy, plan.proof, make, run_tasks)
     evolved = evolve(winner.task.job.strategy, make, run_tasks) if request.compare == "evolution" else None
     return Explored(ladder, presets, evolved)

@@ -73,18 +73,14 @@ def evaluate_model(model: str, data: str, split: str) -> Evaluation:
     return evaluate_detections(truths, detections, dataset.class_names)
 
 
-def detect_in(
-    model: str, pictures: Sequence[Path], threshold: float, out: Path | None
-) -> list[dict[str, Json]]:
+def detect_in(model: str, pictures: Sequence[Path], threshold: float, out: Path | None) -> list[dict[str, Json]]:
     """Detections of picture files, as ``detect --json`` prints them; drawn into ``out`` where given."""
     detector = open_detector(model)
     names = detector.info.class_names
     found: list[dict[str, Json]] = []
     for path in picture_files(pictures):
         image = read_image(path)
-        detections = next(
-            iter(detector.detect([image], PostProcess(score_threshold=threshold, iou_threshold=0.45)))
-        )
+        detections = next(iter(detector.detect([image], PostProcess(score_threshold=threshold, iou_threshold=0.45))))
         rows = zip(detections.boxes_xyxy, detections.scores, detections.classes, strict=True)
         found.append(
             {

@@ -17,9 +17,9 @@ import difflib
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -108,9 +108,7 @@ class Dimension:
         return round(value) if isinstance(self.default, int) else value
 
 
-def dimensions(
-    root: type[Settings], prefix: str = "", when: tuple[tuple[str, str], ...] = ()
-) -> Iterator[Dimension]:
+def dimensions(root: type[Settings], prefix: str = "", when: tuple[tuple[str, str], ...] = ()) -> Iterator[Dimension]:
     """Every dimension that ``root`` declares, parents before the dimensions that depend on them."""
     for name, field in root.model_fields.items():
         path = f"{prefix}{name}"
@@ -134,7 +132,7 @@ def union_members(field: FieldInfo) -> dict[str, type[Settings]]:
     """Kind to model of a discriminated union of settings; empty for any other field."""
     if field.discriminator != "kind":
         return {}
-    options = get_args(field.annotation) if get_origin(field.annotation) else (field.annotation,)
+    options: tuple[type[Settings], ...] = get_args(field.annotation) or cast(Any, (field.annotation,))
     return {str(member.model_fields["kind"].default): member for member in options}
 
 
@@ -171,10 +169,9 @@ def replace(settings: S, changes: Mapping[str, Any]) -> S:
         *parents, leaf = path.split(".")
         node = root
         for name in parents:
-            child = node.get(name)
-            if not isinstance(child, dict):
+            if not isinstance(node.get(name), dict):
                 raise UsageError(_unknown_path(settings, path))
-            node = child
+            node = cast("dict[str, Any]", node[name])
         if leaf == "kind":
             if node.get("kind") != value:
                 node.clear()
@@ -328,7 +325,12 @@ class SearchSpace:
 
     def sample(self, rng: np.random.Generator) -> Settings:
         """A random member of the space."""
-        return self._redraw(self.base, lambda d, _: self.draw(d, rng))
+
+        def choose(dimension: Dimension, value: Any) -> Any:
+            del value
+            return self.draw(dimension, rng)
+
+        return self._redraw(self.base, choose)
 
     def preferred(self) -> Settings:
         """The member that takes every preference and leaves the rest at its default."""
@@ -362,7 +364,7 @@ class SearchSpace:
         assert isinstance(dimension.domain, Span)
         return dimension.at(dimension.domain.unit(value) + NEAR * float(rng.standard_normal()))
 
-    def _redraw(self, settings: Settings, choose: Any) -> Settings:
+    def _redraw(self, settings: Settings, choose: Callable[[Dimension, Any], Any]) -> Settings:
         """Pass every dimension through ``choose(dimension, value)``, parents first."""
         seen: set[str] = set()
         while True:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -91,9 +91,7 @@ class Diverged(EdgehoneError):
     """The loss stopped being finite."""
 
 
-def detector_info(
-    model: str, strategy: Strategy, class_names: Sequence[str], train: Sequence[Sample]
-) -> DetectorInfo:
+def detector_info(model: str, strategy: Strategy, class_names: Sequence[str], train: Sequence[Sample]) -> DetectorInfo:
     """Resolve what depends on the data: the anchors."""
     truth = truth_sides_px(train, strategy)
     anchors = strategy.projection.anchors.anchors_px(truth, strategy.input.shape)
@@ -159,7 +157,7 @@ def train(
             saved = time.monotonic()
         if watch is not None:
             watch(Progress(state.step, job.steps, terms.values(), time.monotonic() - started))
-    network = state.network if state.average is None else state.average.network
+    network = state.network if state.average is None else cast(Network, state.average.network)
     return Trained(network.eval(), info, state.curve, state.seconds)
 
 
@@ -177,9 +175,7 @@ def collate(job: Job, cache: PictureCache, indices: Sequence[int], step: int) ->
     pictures: list[Picture] = []
     for k, index in enumerate(indices):
         rng = np.random.default_rng((job.seed, step, k))
-        pictures.append(
-            strategy.augmentation.draw(cache.__getitem__, len(cache), index, rng, frame, progress)
-        )
+        pictures.append(strategy.augmentation.draw(cache.__getitem__, len(cache), index, rng, frame, progress))
     pixels = torch.from_numpy(np.stack([p.image for p in pictures])).permute(0, 3, 1, 2)
     counts = torch.tensor([len(p.classes) for p in pictures])
     targets = Targets(
@@ -204,7 +200,7 @@ class _State:
 
     @staticmethod
     def fresh(job: Job, info: DetectorInfo) -> _State:
-        network = info.network().to(memory_format=torch.channels_last)
+        network = cast(Network, cast(Any, info.network()).to(memory_format=torch.channels_last))
         prior = job.strategy.projection.objectness.prior
         if prior > 0:
             _start_at_prior(network, info, prior)

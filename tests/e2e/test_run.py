@@ -42,7 +42,7 @@ def test_killed_twice_it_ends_complete_and_repeats_nothing(small_plans: Path, tm
         children = psutil.Process(process.pid).children(recursive=True)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        gone, alive = psutil.wait_procs(children, timeout=20)
+        _, alive = psutil.wait_procs(children, timeout=20)
         assert not alive, "workers end by themselves when their parent is gone"
     before = {path: path.stat().st_mtime_ns for path in out.glob("trials/*/result.json")}
     finished = subprocess.run(command(small_plans, out), capture_output=True, text=True, check=False, timeout=400)
@@ -81,5 +81,5 @@ def _check_folder(out: Path) -> None:
     gflops = [entry["gflops"] for entry in (results["found"], *results["presets"].values())]
     assert max(gflops) <= 1.15 * min(gflops), "equal compute"
     report = (out / "report.html").read_text()
-    assert "src=\"http" not in report
+    assert 'src="http' not in report
     assert "<svg" in report

@@ -75,8 +75,19 @@ def test_diff_and_boards_as_json() -> None:
 def test_train_evaluate_detect(tmp_path: Path) -> None:
     out = tmp_path / "one"
     trained = edgehone(
-        "train", TINY, "--out", str(out), "--steps", "2", "--set", "input.size=128", "--set",
-        "optimisation.batch_size=8", "--precision", "fp32", "--json",
+        "train",
+        TINY,
+        "--out",
+        str(out),
+        "--steps",
+        "2",
+        "--set",
+        "input.size=128",
+        "--set",
+        "optimisation.batch_size=8",
+        "--precision",
+        "fp32",
+        "--json",
     )
     assert trained.returncode == 0, trained.stderr
     assert {"detector.pt", "model.onnx", "strategy.json", "curve.json"} <= {p.name for p in out.iterdir()}

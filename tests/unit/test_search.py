@@ -44,8 +44,16 @@ def make(proof: Proof = "full") -> TaskMaker:
 
 def evaluation(ap: float) -> Evaluation:
     return Evaluation(
-        ap=ap, ap50=ap, ap75=ap, ap_small=None, ap_medium=None, ap_large=None, images=1, per_class={},
-        per_class_ap50={}, precision_recall={},
+        ap=ap,
+        ap50=ap,
+        ap75=ap,
+        ap_small=None,
+        ap_medium=None,
+        ap_large=None,
+        images=1,
+        per_class={},
+        per_class_ap50={},
+        precision_recall={},
     )
 
 

@@ -37,17 +37,14 @@ def analyse(dataset: Dataset, model: str, input_sizes: Sequence[int]) -> Profile
         data=data_profile(dataset, input_sizes, graph.strides),
         capacity=capacity_profile(graph, input_sizes),
         projection=tuple(
-            projection_facts(candidate, DARKNET, model, dataset.class_names, dataset.train)
-            for candidate in candidates
+            projection_facts(candidate, DARKNET, model, dataset.class_names, dataset.train) for candidate in candidates
         ),
     )
 
 
 def projection_candidates(size: int) -> list[Candidate]:
     """The presets' projections, clustered anchors, and task-aligned assignment, at one input size."""
-    clustered = replace(
-        DARKNET, {"projection.anchors.kind": "kmeans", "projection.second_head_mask": "0,1,2"}
-    )
+    clustered = replace(DARKNET, {"projection.anchors.kind": "kmeans", "projection.second_head_mask": "0,1,2"})
     aligned = clustered.model_copy(
         update={
             "projection": AUTHORS.projection.model_copy(

@@ -139,9 +139,7 @@ def _shares(samples: Sequence[Sample]) -> tuple[NDArray[np.float64], NDArray[np.
     sides: list[NDArray[np.float64]] = []
     for sample in samples:
         height, width = sample.size
-        sides.append(
-            (sample.boxes_xyxy[:, 2:] - sample.boxes_xyxy[:, :2]).astype(np.float64) / (width, height)
-        )
+        sides.append((sample.boxes_xyxy[:, 2:] - sample.boxes_xyxy[:, :2]).astype(np.float64) / (width, height))
     return np.concatenate(sides), np.concatenate([s.classes for s in samples])
 
 
@@ -155,16 +153,12 @@ def _size_facts(
 ) -> SizeFacts:
     pixels = areas * size
     small, large = float((pixels < COCO_SMALL_PX).mean()), float((pixels >= COCO_LARGE_PX).mean())
-    nearest = np.abs(
-        np.log2(np.maximum(pixels, 1e-6))[:, None] - np.log2(4.0 * np.array(strides))[None]
-    ).argmin(1)
+    nearest = np.abs(np.log2(np.maximum(pixels, 1e-6))[:, None] - np.log2(4.0 * np.array(strides))[None]).argmin(1)
     return SizeFacts(
         input_size=size,
         side_px=_quantiles(pixels),
         side_px_by_class={
-            name: round(float(np.median(pixels[labels == k])), 2)
-            for k, name in enumerate(names)
-            if (labels == k).any()
+            name: round(float(np.median(pixels[labels == k])), 2) for k, name in enumerate(names) if (labels == k).any()
         },
         small=round(small, 4),
         medium=round(1 - small - large, 4),
@@ -178,8 +172,7 @@ def _size_facts(
 
 def _quantiles(values: NDArray[np.float64]) -> dict[str, float]:
     return {
-        f"{100 * q:.0f} %": round(float(v), 3)
-        for q, v in zip(QUANTILES, np.quantile(values, QUANTILES), strict=True)
+        f"{100 * q:.0f} %": round(float(v), 3) for q, v in zip(QUANTILES, np.quantile(values, QUANTILES), strict=True)
     }
 
 

@@ -97,9 +97,7 @@ def projection_facts(
         unclaimed_fraction=_share(counts == 0),
         unclaimed_by_class={n: _share(counts[classes == k] == 0) for k, n in enumerate(class_names)},
         positives_per_object=round(float(counts.mean()) if len(counts) else 0.0, 3),
-        anchor_fit=round(float(shape_iou(np.maximum(sides, 1e-3), anchors).max(1).mean()), 4)
-        if len(sides)
-        else 0.0,
+        anchor_fit=round(float(shape_iou(np.maximum(sides, 1e-3), anchors).max(1).mean()), 4) if len(sides) else 0.0,
         unowned_fraction=_share(~owned),
         objects=len(counts),
     )

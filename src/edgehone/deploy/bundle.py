@@ -70,10 +70,14 @@ def deploy(checkpoint_folder: Path, board_name: str, dataset: Dataset, path: Pat
         )
     costs = network.graph.layer_costs(size)
     return Deployment(
-        board=target.name, path=path.name, input_size=size, opset=OPSET,
+        board=target.name,
+        path=path.name,
+        input_size=size,
+        opset=OPSET,
         parameters=sum(cost.parameters for cost in costs),
         bflops=round(2 * sum(cost.macs for cost in costs) / 1e9, 4),
-        parity=parity, latency=measure_latency(path, threads=core_count(), seconds=TIMING_SECONDS),
+        parity=parity,
+        latency=measure_latency(path, threads=core_count(), seconds=TIMING_SECONDS),
     )
 
 

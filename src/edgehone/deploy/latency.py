@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -41,7 +42,7 @@ def measure_latency(path: Path, *, threads: int, seconds: float) -> Latency:
     """Run a graph on noise for ``seconds`` with ``threads`` threads of ONNX Runtime."""
     session = OnnxRuntime(path, threads).session
     shape = session.get_inputs()[0].shape
-    feed = {"images": np.random.default_rng(0).random(shape, np.float32)}
+    feed: dict[str, Any] = {"images": np.random.default_rng(0).random(shape, np.float32)}
     for _ in range(WARM_UP_RUNS):
         session.run(None, feed)
     times: list[float] = []
@@ -52,8 +53,14 @@ def measure_latency(path: Path, *, threads: int, seconds: float) -> Latency:
         times.append(1000 * (time.perf_counter() - start))
     p50, p90, p99 = (round(float(v), 3) for v in np.percentile(times, [50, 90, 99]))
     return Latency(
-        p50_ms=p50, p90_ms=p90, p99_ms=p99, mean_ms=round(float(np.mean(times)), 3), runs=len(times),
-        threads=threads, runtime=f"ONNX Runtime {onnxruntime.__version__}", cpu=cpu_name(),
+        p50_ms=p50,
+        p90_ms=p90,
+        p99_ms=p99,
+        mean_ms=round(float(np.mean(times)), 3),
+        runs=len(times),
+        threads=threads,
+        runtime=f"ONNX Runtime {onnxruntime.__version__}",
+        cpu=cpu_name(),
     )
 
 

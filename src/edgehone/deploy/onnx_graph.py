@@ -82,8 +82,14 @@ class _Builder:
             self.names.append(name)
         elif isinstance(layer, Upsample):
             scales = self._constant(f"{name}_scales", np.array([1, 1, layer.stride, layer.stride], np.float32))
-            self._node("Resize", [source, "", scales], name, mode="nearest",
-                       coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+            self._node(
+                "Resize",
+                [source, "", scales],
+                name,
+                mode="nearest",
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            )
             self.names.append(name)
         else:
             self._head(index, layer, source)
@@ -100,8 +106,14 @@ class _Builder:
         pad = layer.size // 2
         result = name if index not in self.graph.outputs else f"stride{self._stride(index)}"
         linear = f"{name}_linear" if layer.activation == "leaky" else result
-        self._node("Conv", [source, weight, bias], linear, kernel_shape=[layer.size] * 2,
-                   strides=[layer.stride] * 2, pads=[pad] * 4)
+        self._node(
+            "Conv",
+            [source, weight, bias],
+            linear,
+            kernel_shape=[layer.size] * 2,
+            strides=[layer.stride] * 2,
+            pads=[pad] * 4,
+        )
         if layer.activation == "leaky":
             self._node("LeakyRelu", [linear], result, alpha=LEAKY_SLOPE)
         return result

@@ -177,9 +177,7 @@ def _node(index: int, layer: Layer, before: Sequence[Node], picture_channels: in
 
 def _route_node(index: int, layer: Route, before: Sequence[Node]) -> Node:
     if not layer.layers or any(not 0 <= i < index for i in layer.layers):
-        raise ValueError(
-            f"a route refers to earlier layers, 0 to {index - 1} for layer {index}; got {layer.layers}"
-        )
+        raise ValueError(f"a route refers to earlier layers, 0 to {index - 1} for layer {index}; got {layer.layers}")
     sources = [before[i] for i in layer.layers]
     if len({node.stride for node in sources}) != 1:
         raise ValueError(f"layer {index} joins layers of different strides: {[n.stride for n in sources]}")

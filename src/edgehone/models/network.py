@@ -87,9 +87,7 @@ class Network(nn.Module):
 def _convolution(layer: Convolutional, in_channels: int) -> nn.Sequential:
     padding = layer.size // 2
     plain = not layer.batch_normalize
-    parts: list[nn.Module] = [
-        nn.Conv2d(in_channels, layer.filters, layer.size, layer.stride, padding, bias=plain)
-    ]
+    parts: list[nn.Module] = [nn.Conv2d(in_channels, layer.filters, layer.size, layer.stride, padding, bias=plain)]
     if layer.batch_normalize:
         parts.append(nn.BatchNorm2d(layer.filters, eps=BATCH_NORM_EPS))
     if layer.activation == "leaky":
@@ -100,9 +98,7 @@ def _convolution(layer: Convolutional, in_channels: int) -> nn.Sequential:
 def _route(layer: Route, sources: list[Tensor]) -> Tensor:
     if layer.groups > 1:
         widths = [source.shape[1] // layer.groups for source in sources]
-        sources = [
-            s[:, w * layer.group : w * (layer.group + 1)] for s, w in zip(sources, widths, strict=True)
-        ]
+        sources = [s[:, w * layer.group : w * (layer.group + 1)] for s, w in zip(sources, widths, strict=True)]
     return sources[0] if len(sources) == 1 else torch.cat(sources, dim=1)
 
 

@@ -6,10 +6,13 @@ which worker was faster, and an interrupted search goes on exactly where it was.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, cast
 
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau  # pyright: ignore[reportUnknownVariableType]
 
 from edgehone.search.plan import Plan, Rung
 from edgehone.search.searcher import Result, Searcher, Suggestion
@@ -54,9 +57,7 @@ class TaskMaker:
             precision=self.plan.calibration.precision,
         )
         keep = rung == FINAL
-        return Task(
-            name=name, rung=rung, job=job, gflops=steps * batch * cost, keep=keep, origin=suggestion.origin
-        )
+        return Task(name=name, rung=rung, job=job, gflops=steps * batch * cost, keep=keep, origin=suggestion.origin)
 
 
 class RungAgreement(Settings):
@@ -131,20 +132,22 @@ def agreement(outcomes: Sequence[Outcome]) -> list[RungAgreement]:
     """Kendall's tau between neighbouring rungs; None where fewer than three trials are shared."""
     names = list(dict.fromkeys(o.task.rung for o in outcomes))
     by_rung: dict[str, dict[str, float]] = {
-        name: {fingerprint(o.task.job.strategy): o.ap for o in outcomes if o.task.rung == name}
-        for name in names
+        name: {fingerprint(o.task.job.strategy): o.ap for o in outcomes if o.task.rung == name} for name in names
     }
     found: list[RungAgreement] = []
-    for lower, upper in zip(names, names[1:], strict=False):
+    for lower, upper in pairwise(names):
         shared = [key for key in by_rung[upper] if key in by_rung[lower]]
         tau: float | None = None
         if len(shared) >= 3:
-            value = kendalltau(
-                [by_rung[lower][k] for k in shared], [by_rung[upper][k] for k in shared]
-            ).statistic
-            tau = round(float(value), 3) if value == value else None
+            tau = _tau([by_rung[lower][k] for k in shared], [by_rung[upper][k] for k in shared])
         found.append(RungAgreement(lower=lower, upper=upper, trials=len(shared), tau=tau))
     return found
+
+
+def _tau(first: list[float], second: list[float]) -> float | None:
+    """Kendall's tau; None where one side is all ties."""
+    value = float(cast(Any, kendalltau(first, second))[0])
+    return None if math.isnan(value) else round(value, 3)
 
 
 def preset_suggestion(preset: Strategy, name: str, winner: Strategy, factor: float) -> Suggestion:

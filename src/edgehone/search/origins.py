@@ -14,9 +14,7 @@ NEARLY = 0.01
 """A number this close, relatively, to what a rule prefers is the rule's."""
 
 
-def value_origins(
-    strategy: Strategy, priors: Sequence[Prior], trials: Sequence[Outcome]
-) -> dict[str, dict[str, Json]]:
+def value_origins(strategy: Strategy, priors: Sequence[Prior], trials: Sequence[Outcome]) -> dict[str, dict[str, Json]]:
     """The origin of every value.
 
     Args:

@@ -122,8 +122,7 @@ def make_plan(
     least = MIN_STEPS * MIN_BATCH * min_gflops_per_image
     if full < least:
         needed = (
-            (least * shares * calibration.seconds_per_gflop / 0.94 + trials * TRIAL_OVERHEAD_S)
-            / (calibration.workers)
+            (least * shares * calibration.seconds_per_gflop / 0.94 + trials * TRIAL_OVERHEAD_S) / (calibration.workers)
             + spent_s
             + 40
         )

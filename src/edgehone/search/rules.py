@@ -83,9 +83,7 @@ def _limits(facts: Facts) -> Iterator[Forbid]:
             evidence={"max_input": facts.max_input},
         )
     if facts.latency_limit_ms is not None:
-        slow = tuple(
-            s for s, ms in facts.latency_ms.items() if ms > facts.latency_limit_ms and s not in large
-        )
+        slow = tuple(s for s, ms in facts.latency_ms.items() if ms > facts.latency_limit_ms and s not in large)
         if slow:
             yield Forbid(
                 path="input.size",
@@ -290,9 +288,7 @@ def _augmentation(facts: Facts, size: int) -> Iterator[Prior]:
         else {"mosaic.probability": 0.0, "mixup.probability": 0.0, "affine.scale": 0.15}
     )
     for path, value in values.items():
-        yield Prefer(
-            path=f"augmentation.{path}", value=value, confidence=0.8, because=reason, evidence=evidence
-        )
+        yield Prefer(path=f"augmentation.{path}", value=value, confidence=0.8, because=reason, evidence=evidence)
     yield Prefer(
         path="augmentation.hsv.kind",
         value="uniform",

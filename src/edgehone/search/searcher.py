@@ -1,4 +1,6 @@
-"""Where the next strategies come from. The seam is two methods:
+"""Where the next strategies come from.
+
+The seam is two methods:
 
     suggestions = searcher.suggest(count)
     ... train them ...
@@ -92,9 +94,7 @@ class PriorSearcher:
             return Suggestion(self._neighbour(favourite), "a neighbour of what the rules prefer")
         best = sorted(self.results, key=lambda r: -r.score)[: max(1, len(self.results) // 4)]
         chosen = best[int(self.rng.integers(len(best)))]
-        return Suggestion(
-            self._neighbour(chosen.strategy), f"a neighbour of the best so far (AP {chosen.score:.3f})"
-        )
+        return Suggestion(self._neighbour(chosen.strategy), f"a neighbour of the best so far (AP {chosen.score:.3f})")
 
     def _neighbour(self, settings: object) -> Strategy:
         return cast(Strategy, self.space.mutate(cast(Strategy, settings), self.rng, MUTATION_RATE))

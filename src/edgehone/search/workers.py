@@ -68,9 +68,7 @@ def _watch(name: str, worker: _Worker) -> Callable[[Progress], None]:
     return watch
 
 
-def run_task(
-    task: Task, dataset: Dataset, folder: Path, watch: Callable[[Progress], None] | None = None
-) -> Outcome:
+def run_task(task: Task, dataset: Dataset, folder: Path, watch: Callable[[Progress], None] | None = None) -> Outcome:
     """Train, evaluate on validation, write the outcome. Goes on from the trial's saved state if there is one."""
     home = folder / task.name
     home.mkdir(parents=True, exist_ok=True)
