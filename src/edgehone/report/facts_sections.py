@@ -61,13 +61,19 @@ def _data_facts(data: DataProfile) -> Facts:
 
 def _load_table(size: SizeFacts) -> Table:
     rows = tuple(
-        (f"{stride} px", percent(share), percent(size.load.get(stride, 0.0)))
+        (
+            f"{stride} px",
+            percent(share),
+            percent(size.below_two_strides.get(stride, 0.0)),
+            percent(size.load.get(stride, 0.0)),
+            number(size.neighbour_cells.get(stride), 1),
+        )
         for stride, share in sorted(size.below_stride.items())
     )
     return Table(
-        ("stride", "objects smaller than a cell", "objects that suit this stride best"),
+        ("stride", "smaller than a cell", "than two cells", "suit this stride best", "nearest neighbour, cells"),
         rows,
-        caption=f"Objects and strides at an input of {size.input_size} px.",
+        caption=f"Share of objects by stride at an input of {size.input_size} px; mean distance between centres.",
     )
 
 
