@@ -52,9 +52,7 @@ def read(folder: Folder, files: Sequence[Path] | None = None) -> RawDataset:
         content = mapping(_load(path))
         images, annotations = sequence(content.get("images")), _annotations(content)
         if images is None or annotations is None:
-            raise EdgehoneError(
-                f"{path} must hold an object with the lists images, annotations and categories"
-            )
+            raise EdgehoneError(f"{path} must hold an object with the lists images, annotations and categories")
         categories = _categories(content, path)
         names += [name for name in categories.values() if name not in names]
         boxes: dict[str, list[RawBox]] = {}

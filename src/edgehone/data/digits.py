@@ -107,12 +107,9 @@ def digits_dataset(text: str) -> Dataset:
             f"{scenes.min_objects=}, {scenes.max_objects=}"
         )
     if scenes.max_px > min(scenes.width, scenes.height):
-        raise UsageError(
-            f"need max_px <= the scene's sides, got {scenes.max_px=}, {scenes.width=}, {scenes.height=}"
-        )
+        raise UsageError(f"need max_px <= the scene's sides, got {scenes.max_px=}, {scenes.width=}, {scenes.height=}")
     splits = {
-        split: tuple(_scene(scenes, split, number) for number in range(getattr(scenes, split)))
-        for split in SPLIT_SEEDS
+        split: tuple(_scene(scenes, split, number) for number in range(getattr(scenes, split))) for split in SPLIT_SEEDS
     }
     names = tuple(str(digit) for digit in range(scenes.classes))
     source = f"builtin:{text}"
@@ -149,9 +146,7 @@ def _scene(scenes: Scenes, split: str, number: int) -> Sample:
     )
 
 
-def _place(
-    scenes: Scenes, index: int, rng: np.random.Generator
-) -> tuple[Glyph, tuple[float, float, float, float]]:
+def _place(scenes: Scenes, index: int, rng: np.random.Generator) -> tuple[Glyph, tuple[float, float, float, float]]:
     """A glyph whose ink is as high as drawn, somewhere inside the scene, and the box of its ink."""
     wanted = math.exp(rng.uniform(math.log(scenes.min_px), math.log(scenes.max_px)))
     degrees = float(rng.uniform(-12, 12))
@@ -211,9 +206,7 @@ def glyph_pools() -> dict[str, list[list[int]]]:
         found = np.flatnonzero(labels == digit)
         found = np.random.default_rng(digit).permutation(found)
         first, second = int(0.7 * len(found)), int(0.85 * len(found))
-        for split, part in zip(
-            SPLIT_SEEDS, (found[:first], found[first:second], found[second:]), strict=True
-        ):
+        for split, part in zip(SPLIT_SEEDS, (found[:first], found[first:second], found[second:]), strict=True):
             pools[split].append(part.tolist())
     return pools
 
@@ -234,9 +227,7 @@ def _turned(index: int, degrees: float, side: int) -> NDArray[np.float32]:
     # Pixel centres are at half integers in these coordinates, at integers in OpenCV's.
     matrix[:, 2] += matrix[:, :2].sum(1) * 0.5 - 0.5
     size = side + 2
-    return np.asarray(
-        cv2.warpAffine(glyph_images()[index], matrix, (size, size), flags=cv2.INTER_CUBIC), np.float32
-    )
+    return np.asarray(cv2.warpAffine(glyph_images()[index], matrix, (size, size), flags=cv2.INTER_CUBIC), np.float32)
 
 
 def background(size: Size, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -103,9 +103,7 @@ def _trusted(folder: Folder, raw: RawDataset, source: str, seed: int) -> Dataset
     splits: dict[str, list[Sample]] = {name: [] for name in SPLITS}
     for sample, size in zip(used, _decode_all(used), strict=True):
         if isinstance(size, str):
-            findings.append(
-                Finding("image-unreadable", "error", sample.id, size, "left out; repair or remove it")
-            )
+            findings.append(Finding("image-unreadable", "error", sample.id, size, "left out; repair or remove it"))
             continue
         splits[chosen[sample.id]].append(_sample(sample, size, raw.class_names, findings))
     empty = [name for name in SPLITS if not any(len(s.classes) for s in splits[name])]
@@ -176,9 +174,7 @@ def _sample(raw: RawSample, size: Size, names: tuple[str, ...], findings: list[F
         if clipped is not None:
             boxes.append(clipped)
             classes.append(names.index(box.label))
-    return Sample(
-        raw.id, size, np.array(boxes, np.float32).reshape(-1, 4), np.array(classes, np.int64), raw.source
-    )
+    return Sample(raw.id, size, np.array(boxes, np.float32).reshape(-1, 4), np.array(classes, np.int64), raw.source)
 
 
 def _clip(box: RawBox, size: Size, findings: list[Finding]) -> tuple[float, float, float, float] | None:

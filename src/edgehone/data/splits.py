@@ -17,9 +17,7 @@ SPLITS = ("train", "val", "test")
 SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 
 
-def split_samples(
-    folder: Folder, samples: Sequence[RawSample], seed: int
-) -> tuple[dict[str, str], list[Finding]]:
+def split_samples(folder: Folder, samples: Sequence[RawSample], seed: int) -> tuple[dict[str, str], list[Finding]]:
     """Sample id to split: list files beside the data, else the format's own split, else a seeded draw.
 
     Pictures that the lists or the format's own split leave out have no entry.

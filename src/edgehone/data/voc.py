@@ -87,9 +87,7 @@ def _boxes(root: Any, where: str, findings: list[Finding]) -> Iterator[RawBox]:
             box = item.find("bndbox")
             x1, y1, x2, y2 = (float(box.findtext(key)) for key in ("xmin", "ymin", "xmax", "ymax"))
         except (AttributeError, TypeError, ValueError):
-            findings.append(
-                Finding("box-unreadable", "warning", place, "no bndbox of four numbers", "left out")
-            )
+            findings.append(Finding("box-unreadable", "warning", place, "no bndbox of four numbers", "left out"))
             continue
         if not name:
             findings.append(Finding("class-missing", "warning", place, "no name", "left out"))
