@@ -1,0 +1,1 @@
+"""Exploration: rules, plan, ladder, searchers, workers, proof."""
