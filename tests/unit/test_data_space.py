@@ -95,7 +95,11 @@ def test_pictures_with_one_object_have_no_neighbours(dataset: Dataset) -> None:
 
 
 def test_the_digits_have_the_sizes_that_their_knobs_ask_for() -> None:
-    profile = data_profile(read_dataset("builtin:digits?train=60&val=5&test=1&min_px=24&max_px=48"), [240], [16, 32])
+    profile = data_profile(
+        read_dataset("builtin:digits?train=60&val=5&test=1&min_px=24&max_px=48&min_objects=1&max_objects=4"),
+        [240],
+        [16, 32],
+    )
     assert profile.sizes[0].side_px["95 %"] <= 48
     assert profile.sizes[0].large == 0
     assert profile.gray < 0.2

@@ -10,7 +10,10 @@ import pytest
 from edgehone.data import Dataset, read_dataset
 from edgehone.data.digits import SPLIT_SEEDS, SceneImage, Scenes, glyph_images, glyph_pools
 
-SMALL = "builtin:digits?train=12&val=4&test=4"
+KNOBS = "builtin:digits?classes=10&min_objects=1&max_objects=6&min_px=20&max_px=90"
+"""The knobs stated, so that these tests hold whatever the defaults are."""
+
+SMALL = f"{KNOBS}&train=12&val=4&test=4"
 
 
 def all_boxes(dataset: Dataset) -> np.ndarray:
@@ -31,7 +34,7 @@ def test_a_scene_is_the_same_in_every_process_and_at_every_read() -> None:
 
 
 def test_more_scenes_leave_the_first_ones_as_they_were() -> None:
-    few, many = read_dataset(SMALL), read_dataset("builtin:digits?train=20&val=4&test=4")
+    few, many = read_dataset(SMALL), read_dataset(f"{KNOBS}&train=20&val=4&test=4")
     for a, b in zip(few.train, many.train, strict=False):
         np.testing.assert_array_equal(a.boxes_xyxy, b.boxes_xyxy)
 
@@ -51,7 +54,7 @@ def test_no_glyph_serves_in_two_splits() -> None:
 
 
 def test_boxes_are_tight_on_the_ink() -> None:
-    dataset = read_dataset("builtin:digits?train=30&val=4&test=4&max_objects=1")
+    dataset = read_dataset(SMALL.replace("train=12", "train=30").replace("max_objects=6", "max_objects=1"))
     errors: list[np.ndarray] = []
     for sample in dataset.train:
         assert isinstance(sample.source, SceneImage)
@@ -67,8 +70,8 @@ def test_boxes_are_tight_on_the_ink() -> None:
 
 
 def test_boxes_obey_the_knobs() -> None:
-    text = "builtin:digits?train=40&val=4&test=4&width=200&height=120&min_px=10&max_px=30&overlap=0&max_objects=5"
-    dataset = read_dataset(text)
+    sides = "width=200&height=120&min_px=10&max_px=30&min_objects=2&max_objects=5"
+    dataset = read_dataset(f"builtin:digits?train=40&val=4&test=4&overlap=0&{sides}")
     boxes = all_boxes(dataset)
     longer = (boxes[:, 2:] - boxes[:, :2]).max(1)
     assert longer.min() > 9.9
@@ -85,9 +88,16 @@ def test_boxes_obey_the_knobs() -> None:
 
 @pytest.mark.parametrize("ratio", [1, 20])
 def test_imbalance_is_the_ratio_of_the_commonest_to_the_rarest_class(ratio: int) -> None:
-    text = f"builtin:digits?train=600&val=1&test=1&imbalance={ratio}&min_px=8&max_px=12&max_objects=9"
+    sizes = "classes=10&min_px=8&max_px=12&min_objects=1&max_objects=9"
+    text = f"builtin:digits?train=600&val=1&test=1&imbalance={ratio}&{sizes}"
     counts = np.bincount(np.concatenate([s.classes for s in read_dataset(text).train]), minlength=10)
     assert ratio / 2 < (counts[0] + 1) / (counts[9] + 1) < ratio * 2
+
+
+def test_fewer_classes_use_the_first_digits_only() -> None:
+    dataset = read_dataset(SMALL.replace("classes=10", "classes=3") + "&label_noise=0.9")
+    assert dataset.class_names == ("0", "1", "2")
+    assert {int(k) for part in dataset.splits.values() for s in part for k in s.classes} == {0, 1, 2}
 
 
 def test_label_noise_spoils_the_training_labels_only() -> None:
