@@ -16,7 +16,7 @@ from edgehone.boards import board
 from edgehone.data import Dataset, read_dataset
 from edgehone.deploy.bundle import Deployment, deploy, latency_by_size
 from edgehone.errors import EdgehoneError, UsageError
-from edgehone.files import write_json
+from edgehone.files import read_json, write_json
 from edgehone.inference import EXPORT
 from edgehone.models import MODELS
 from edgehone.report.run_page import Story, write_run_report
@@ -26,17 +26,21 @@ from edgehone.search.calibration import calibrate
 from edgehone.search.evolution import evolve
 from edgehone.search.facts import LatencyLimit, gather_facts
 from edgehone.search.ladder import Ladder, TaskMaker, climb
+from edgehone.search.origins import value_origins
 from edgehone.search.plan import Plan, Proof, make_plan
 from edgehone.search.progress import Monitor, Show
 from edgehone.search.proof import PresetRuns, train_presets
 from edgehone.search.rules import apply_rules
 from edgehone.search.searcher import PriorSearcher
 from edgehone.search.trial import Outcome, Task
-from edgehone.search.verdict import Tested, gain, test_everything
+from edgehone.search.verdict import Tested, all_on_test_split, gain
 from edgehone.search.workers import Workers, start_workers
-from edgehone.space import Prior, SearchSpace, Settings
+from edgehone.space import Prior, SearchSpace, Settings, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
 from edgehone.training import image_flops
+
+RESULTS = "results.json"
+"""Written last: where it is, the run is complete."""
 
 WORKERS = 2
 USUAL_SIZE = 256
@@ -95,6 +99,8 @@ def run(request: Request, out: Path, show: Show) -> Results:
     check(request)
     with open_run(out, request) as folder:
         monitor = Monitor(folder, show)
+        if (out / RESULTS).is_file():
+            return load(Results, read_json(out / RESULTS))
         dataset = read_dataset(request.data)
         monitor.say(f"read {dataset.name} ({dataset.format}): " + describe_splits(dataset))
         sizes = [size for size in INPUT_SIZES if size <= request.max_input]
@@ -111,14 +117,16 @@ def run(request: Request, out: Path, show: Show) -> Results:
                 monitor.say(describe_prior(prior))
             space = SearchSpace(Strategy(), priors.rules)
             explored = explore(request, space, plan, dataset, monitor, workers)
-        tested = test_everything(explored.ladder, explored.presets, explored.evolved, dataset, folder.trials)
+        tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, dataset, folder.trials)
         monitor.say("evaluated on the test split")
         winner = explored.ladder.finalists[0]
         boards = {name: deploy_winner(winner, name, dataset, folder) for name in request.boards}
         results = conclude(request, folder, explored, tested, boards, plan)
         story = Story(request, dataset, profile, plan, priors.rules, explored.ladder, explored.presets, tested, results)
         write_run_report(story, folder.path)
-        write_json(folder.path / "results.json", results.to_json())
+        found = results.found.strategy
+        save_strategy(found, out / "strategy.json", value_origins(found, priors.rules, explored.ladder.outcomes))
+        write_json(out / RESULTS, results.to_json())
         monitor.say(f"done: {folder.path / 'report.html'}")
         return results
 
@@ -215,7 +223,6 @@ def conclude(
     default = explored.presets.default
     found = tested["found"]
     evolved = tested.get("evolution")
-    save_strategy(found.entry.strategy, folder.path / "strategy.json")
     trials = [*explored.ladder.outcomes, *explored.presets.rates, *explored.presets.finals.values()]
     search = sum(o.seconds for o in explored.ladder.outcomes)
     return Results(

@@ -58,12 +58,12 @@ class Results(Settings):
     model: str
     data: str
     found: Entry
-    default: Entry | None
+    default: Entry | None = None
     default_preset: str | None
     presets: dict[str, Entry]
-    evolution: Entry | None
-    gain: Gain | None
-    gain_over_evolution: Gain | None
+    evolution: Entry | None = None
+    gain: Gain | None = None
+    gain_over_evolution: Gain | None = None
     seconds: dict[str, float]
     trials: int
     boards: dict[str, Deployment]

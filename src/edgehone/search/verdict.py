@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +28,7 @@ class Tested:
     detections: list[Detections]
 
 
-def test_once(outcome: Outcome, preset: str | None, dataset: Dataset, trials: Path) -> Tested:
+def on_test_split(outcome: Outcome, preset: str | None, dataset: Dataset, trials: Path) -> Tested:
     """Evaluate a finished full training on the test split, in fp32 as it is exported."""
     if outcome.validation is None:
         raise EdgehoneError(f"{outcome.task.name} has no trained detector: {outcome.message}")
@@ -61,18 +60,13 @@ def gain(found: Tested, other: Tested) -> Gain:
     return judge(difference, interval)
 
 
-def test_everything(
+def all_on_test_split(
     ladder: Ladder, presets: PresetRuns, evolved: Outcome | None, dataset: Dataset, trials: Path
 ) -> dict[str, Tested]:
     """The winner as ``found``, presets and evolution under their names."""
-    tested = {"found": test_once(ladder.finalists[0], None, dataset, trials)}
+    tested = {"found": on_test_split(ladder.finalists[0], None, dataset, trials)}
     for name, outcome in presets.finals.items():
-        tested[name] = test_once(outcome, name, dataset, trials)
+        tested[name] = on_test_split(outcome, name, dataset, trials)
     if evolved is not None:
-        tested["evolution"] = test_once(evolved, None, dataset, trials)
+        tested["evolution"] = on_test_split(evolved, None, dataset, trials)
     return tested
-
-
-def trial_names(outcomes: Sequence[Outcome]) -> list[str]:
-    """Names of trials in order."""
-    return [outcome.task.name for outcome in outcomes]
