@@ -133,7 +133,7 @@ def run(
     if as_json:
         emit(results.to_json())
         return
-    console_view.print_results(Console(highlight=False), results, out)
+    console_view.print_results(console_view.page(), results, out)
 
 
 def parse_duration(text: str) -> float:
@@ -159,7 +159,7 @@ def check(
     if as_json:
         emit(console_view.dataset_summary(dataset))
     else:
-        console_view.print_dataset(Console(highlight=False), dataset)
+        console_view.print_dataset(console_view.page(), dataset)
     if any(finding.severity == "error" for finding in dataset.findings):
         raise typer.Exit(1)
 
@@ -179,7 +179,7 @@ def analyse(
     if as_json:
         emit(console_view.analysis_summary(profile, priors))
     else:
-        console_view.print_analysis(Console(highlight=False), profile, priors)
+        console_view.print_analysis(console_view.page(), profile, priors)
 
 
 @app.command(epilog="Example: edgehone train data/mine --strategy s.json --steps 2000 --out runs/one")
@@ -220,7 +220,7 @@ def train(
     if as_json:
         emit(console_view.evaluation_summary(evaluation))
     else:
-        console_view.print_evaluation(Console(highlight=False), evaluation, f"validation ({out})")
+        console_view.print_evaluation(console_view.page(), evaluation, f"validation ({out})")
 
 
 @app.command(epilog="Example: edgehone evaluate runs/mine data/mine --split test --json")
@@ -238,7 +238,7 @@ def evaluate(
     if as_json:
         emit(console_view.evaluation_summary(evaluation))
     else:
-        console_view.print_evaluation(Console(highlight=False), evaluation, f"{split} split of {data}")
+        console_view.print_evaluation(console_view.page(), evaluation, f"{split} split of {data}")
 
 
 @app.command(epilog="Example: edgehone detect runs/mine photo.jpg --threshold 0.3 --json")
@@ -257,7 +257,7 @@ def detect(
     if as_json:
         emit({"images": found})
     else:
-        console_view.print_detections(Console(highlight=False), found)
+        console_view.print_detections(console_view.page(), found)
 
 
 @app.command(epilog="Example: edgehone diff darknet runs/mine/strategy.json")
@@ -275,7 +275,7 @@ def diff(
     if as_json:
         emit({path: list(values) for path, values in changes.items()})
     else:
-        console_view.print_diff(Console(highlight=False), first, second, changes)
+        console_view.print_diff(console_view.page(), first, second, changes)
 
 
 @app.command(epilog="Example: edgehone boards")
@@ -287,4 +287,4 @@ def boards(as_json: JsonOption = False) -> None:
     if as_json:
         emit({name: board.model_dump(mode="json") for name, board in BOARDS.items()})
     else:
-        console_view.print_boards(Console(highlight=False), BOARDS)
+        console_view.print_boards(console_view.page(), BOARDS)

@@ -26,6 +26,12 @@ from edgehone.types import Json
 QUIET_SECONDS = 30.0
 
 
+def page() -> Console:
+    """Standard output: as wide as the terminal, and wide enough for the tables elsewhere."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=120)
+
+
 def clock(seconds: float) -> str:
     """``12:05`` or ``1:02:05``."""
     minutes, rest = divmod(int(max(seconds, 0)), 60)
@@ -95,7 +101,7 @@ def print_results(console: Console, results: Results, out: Path) -> None:
     """The table of presets and found, the verdict, and where things are."""
     table = Table(title=f"test split of {escape(results.data)}, input {results.found.strategy.input.size} px")
     for column in ("strategy", "AP [95 %]", "AP50 [95 %]", "AP75", "small", "medium", "large"):
-        table.add_column(column, justify="left" if column == "strategy" else "right")
+        table.add_column(column, justify="left" if column == "strategy" else "right", no_wrap=True)
     entries: dict[str, Entry | None] = {
         **results.presets,
         "evolution": results.evolution,

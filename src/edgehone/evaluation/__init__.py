@@ -27,6 +27,8 @@ class Evaluation(Settings):
     Attributes:
         ap: mean over classes and IoU 0.50 to 0.95; ``ap50`` and ``ap75`` at one IoU.
         ap_small: of objects below 32 x 32 px of the original picture; medium to 96 x 96; large above.
+        ar100: recall with 100 detections an image, mean over classes and IoU 0.50 to 0.95; None in
+            results that were written without it.
         images: evaluated.
         per_class: AP by class name; ``per_class_ap50`` likewise at IoU 0.5.
         precision_recall: by class name, precision at recall 0.00, 0.01, .. 1.00 and IoU 0.5.
@@ -39,6 +41,7 @@ class Evaluation(Settings):
     ap_small: float | None
     ap_medium: float | None
     ap_large: float | None
+    ar100: float | None = None
     images: int
     per_class: dict[str, float | None]
     per_class_ap50: dict[str, float | None]
@@ -57,7 +60,7 @@ def evaluate_detections(
     """COCO metrics of detections; ``samples`` bootstrap draws (0: no interval).
 
     Raises:
-        EdgehoneError: no labelled object at all.
+        EdgehoneError: no labelled object at all, a class number without a name, or not one answer an image.
     """
     evaluator = run_coco(truths, detections, len(class_names))
     matches = matches_of(evaluator)
@@ -71,16 +74,11 @@ def evaluate_detections(
         ap_small=stats[3],
         ap_medium=stats[4],
         ap_large=stats[5],
+        ar100=stats[8],
         images=len(truths),
-        per_class={
-            n: None if ap is None else float(ap.mean()) for n, ap in zip(class_names, each, strict=True)
-        },
-        per_class_ap50={
-            n: None if ap is None else float(ap[0]) for n, ap in zip(class_names, each, strict=True)
-        },
-        precision_recall={
-            n: _rounded(c[0]) for n, c in zip(class_names, curves, strict=True) if c is not None
-        },
+        per_class={n: None if ap is None else float(ap.mean()) for n, ap in zip(class_names, each, strict=True)},
+        per_class_ap50={n: None if ap is None else float(ap[0]) for n, ap in zip(class_names, each, strict=True)},
+        precision_recall={n: _rounded(c[0]) for n, c in zip(class_names, curves, strict=True) if c is not None},
         interval95=intervals95(matches, samples, seed) if samples else None,
     )
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
+from edgehone.errors import EdgehoneError
 from edgehone.evaluation.matching import Matches, average_precision
 
 Interval = tuple[float, float]
@@ -19,28 +21,39 @@ def mean_ap(matches: Matches, weights: NDArray[np.float64] | None = None) -> tup
 
 
 def intervals95(matches: Matches, samples: int, seed: int) -> dict[str, Interval]:
-    """95 % percentile intervals of AP and AP50 over draws of images."""
+    """95 % intervals of AP and AP50 over draws of images."""
     values = np.array([mean_ap(matches, weights) for weights in _draws(matches, samples, seed)])
-    return {"ap": _percentiles(values[:, 0]), "ap50": _percentiles(values[:, 1])}
+    ap, ap50 = mean_ap(matches)
+    return {"ap": _interval(values[:, 0], ap), "ap50": _interval(values[:, 1], ap50)}
 
 
-def paired_difference(
-    first: Matches, second: Matches, *, samples: int = 1000, seed: int = 0
-) -> tuple[float, Interval]:
-    """AP of ``first`` minus AP of ``second`` and its 95 % interval, both on the same draws of images."""
+def paired_difference(first: Matches, second: Matches, *, samples: int = 1000, seed: int = 0) -> tuple[float, Interval]:
+    """AP of ``first`` minus AP of ``second`` and its 95 % interval, both on the same draws of images.
+
+    Raises:
+        EdgehoneError: the two were not matched on the same split.
+    """
+    truths = [[each.truths.tolist() for each in matches.classes] for matches in (first, second)]
+    if first.image_count != second.image_count or truths[0] != truths[1]:
+        raise EdgehoneError(
+            "a paired comparison needs the same images and labels on both sides, got "
+            f"{first.image_count} images with {sum(map(sum, truths[0]))} objects and "
+            f"{second.image_count} images with {sum(map(sum, truths[1]))}; evaluate both on the same split"
+        )
     difference = mean_ap(first)[0] - mean_ap(second)[0]
     values = [mean_ap(first, w)[0] - mean_ap(second, w)[0] for w in _draws(first, samples, seed)]
-    return difference, _percentiles(np.array(values))
+    return difference, _interval(np.array(values), difference)
 
 
 def _draws(matches: Matches, samples: int, seed: int) -> list[NDArray[np.float64]]:
     rng = np.random.default_rng(seed)
     count = matches.image_count
-    return [
-        np.bincount(rng.integers(count, size=count), minlength=count).astype(float) for _ in range(samples)
-    ]
+    return [np.bincount(rng.integers(count, size=count), minlength=count).astype(float) for _ in range(samples)]
 
 
-def _percentiles(values: NDArray[np.float64]) -> Interval:
-    low, high = np.percentile(values, [2.5, 97.5])
+def _interval(values: NDArray[np.float64], estimate: float) -> Interval:
+    """Bias-corrected percentiles (Efron, 1981): a picture drawn twice helps AP a little, which is taken out."""
+    below = np.clip((values < estimate).mean() + (values == estimate).mean() / 2, 1 / len(values), 1 - 1 / len(values))
+    shift = 2 * norm.ppf(below)
+    low, high = np.quantile(values, norm.cdf(shift + norm.ppf((0.025, 0.975))))
     return float(low), float(high)

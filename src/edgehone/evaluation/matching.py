@@ -26,7 +26,7 @@ MAX_DETECTIONS = 100
 
 @dataclass(frozen=True)
 class ClassMatches:
-    """Detections of one class over all images, best score first.
+    """Detections of one class over all images, best score first; those that COCO ignores are left out.
 
     Attributes:
         images: ``[k]`` index of the image of each detection.
@@ -51,19 +51,20 @@ def run_coco(truths: Sequence[Truth], detections: Sequence[Detections], classes:
     """A pycocotools ``COCOeval`` that has matched and accumulated.
 
     Raises:
-        EdgehoneError: different numbers of truths and detections, or no object at all.
+        EdgehoneError: different numbers of truths and detections, a class number without a class, or no
+            object at all.
     """
     if len(truths) != len(detections):
-        raise EdgehoneError(
-            f"each image needs its detections, got {len(truths)} images and {len(detections)}"
-        )
+        raise EdgehoneError(f"each image needs its detections, got {len(truths)} images and {len(detections)}")
     if not any(len(truth.classes) for truth in truths):
         raise EdgehoneError("evaluation needs at least one labelled object, and this split has none")
+    _check_classes("labels", [truth.classes for truth in truths], classes)
+    _check_classes("detections", [detected.classes for detected in detections], classes)
     with contextlib.redirect_stdout(io.StringIO()):
-        gt = COCO()
-        gt.dataset = _ground_truth(truths, classes)
+        gt: Any = COCO()
+        gt.dataset = _ground_truth(truths, classes)  # pyright: ignore[reportAttributeAccessIssue]
         gt.createIndex()
-        dt = COCO()
+        dt: Any = COCO()
         dt.dataset = {**gt.dataset, "annotations": _annotations(detections)}
         dt.createIndex()
         evaluator: Any = COCOeval(gt, dt, "bbox")
@@ -71,6 +72,17 @@ def run_coco(truths: Sequence[Truth], detections: Sequence[Detections], classes:
         evaluator.accumulate()
         evaluator.summarize()
     return evaluator
+
+
+def _check_classes(what: str, labels: Sequence[NDArray[np.int64]], classes: int) -> None:
+    """pycocotools drops a class number that it does not know without a word, and the AP is wrong."""
+    used = np.unique(np.concatenate(labels))
+    unknown = used[(used < 0) | (used >= classes)]
+    if len(unknown):
+        raise EdgehoneError(
+            f"class numbers must be 0 to {classes - 1}, as there are {classes} class names, but the {what} hold "
+            f"{', '.join(str(int(k)) for k in unknown[:5])}; use a detector and a data set with the same classes"
+        )
 
 
 def _ground_truth(truths: Sequence[Truth], classes: int) -> dict[str, Any]:
@@ -124,18 +136,20 @@ def _class_matches(per_image: Sequence[dict[str, Any] | None], images: int) -> C
     for image, record in enumerate(per_image):
         if record is None:
             continue
-        kept = np.asarray(record["dtScores"])[:MAX_DETECTIONS]
+        # Over all areas and without crowds only a box with negative area is ignored, at every threshold:
+        # pycocotools counts it neither as true nor as false.
+        counted = ~np.asarray(record["dtIgnore"], bool)[:, :MAX_DETECTIONS].reshape(10, -1).any(axis=0)
+        kept = np.asarray(record["dtScores"])[:MAX_DETECTIONS][counted]
         scores.append(kept)
         rows.append(np.full(len(kept), image, np.int64))
-        hits.append(np.asarray(record["dtMatches"])[:, :MAX_DETECTIONS].reshape(10, -1) > 0)
+        matched = np.asarray(record["dtMatches"])[:, :MAX_DETECTIONS].reshape(10, -1) > 0
+        hits.append(matched[:, counted])
         truths[image] = len(record["gtIds"])
     order = np.argsort(-np.concatenate(scores), kind="mergesort")
     return ClassMatches(np.concatenate(rows)[order], np.concatenate(hits, axis=1)[:, order], truths)
 
 
-def average_precision(
-    matches: ClassMatches, weights: NDArray[np.float64] | None = None
-) -> NDArray[np.float64] | None:
+def average_precision(matches: ClassMatches, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64] | None:
     """AP per IoU threshold ``[10]`` with each image counted ``weights`` times; None without objects."""
     precision = precision_at_recalls(matches, weights)
     return None if precision is None else precision.mean(axis=1)

@@ -39,8 +39,9 @@ class OfficialAnchors(Settings):
 
 
 class KmeansAnchors(Settings):
-    """Anchors clustered on the training boxes with 1 - shape IoU as distance (Redmon, YOLOv2; Darknet's
-    ``calc_anchors``).
+    """Anchors clustered on the training boxes, with 1 - shape IoU as distance.
+
+    Source: Redmon and Farhadi, YOLOv2, 2017; Darknet's ``calc_anchors``.
     """
 
     kind: Literal["kmeans"] = "kmeans"

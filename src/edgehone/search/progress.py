@@ -42,6 +42,7 @@ class Monitor:
         self.plan: Plan | None = None
         self.total_gflops = 1.0
         self.done_gflops = 0.0
+        self.running_gflops = 0.0
 
     def follow(self, plan: Plan, total_gflops: float) -> None:
         """Measure progress against this plan from now on."""
@@ -51,7 +52,7 @@ class Monitor:
     def say(self, message: str) -> None:
         """Something happened."""
         self.folder.clock.tick()
-        self._report(message, event=True, running_gflops=0.0)
+        self._report(message, event=True)
 
     def run(self, workers: Workers, tasks: Sequence[Task]) -> list[Outcome]:
         """The outcomes of the tasks, in their order; finished ones are taken from disk, not run again."""
@@ -62,22 +63,23 @@ class Monitor:
 
         def tick(shares: dict[str, float]) -> None:
             self.folder.clock.tick()
-            running = [name for name, share in shares.items() if share < 1 and name in costs]
-            gflops = sum(costs[name] * shares[name] for name in running)
-            self._report("training " + ", ".join(sorted(running)), event=False, running_gflops=gflops)
+            running = sorted(name for name, share in shares.items() if share < 1 and name in costs)
+            self.running_gflops = sum(costs[name] * shares[name] for name in running)
+            self._report("training " + ", ".join(running), event=False)
 
         for outcome in workers.run(missing, tick):
             outcomes[outcome.task.name] = outcome
             self.done_gflops += outcome.task.gflops
+            self.running_gflops = max(0.0, self.running_gflops - outcome.task.gflops)
             self.say(describe(outcome))
         return [outcomes[task.name] for task in tasks]
 
-    def _report(self, message: str, *, event: bool, running_gflops: float) -> None:
+    def _report(self, message: str, *, event: bool) -> None:
         seconds = self.folder.clock.seconds()
         if self.plan is None:
             self.show(Status(message, event, seconds))
             return
-        done = self.done_gflops + running_gflops
+        done = self.done_gflops + self.running_gflops
         speed = self.plan.calibration.seconds_per_gflop / self.plan.calibration.workers
         left = max(self.total_gflops - done, 0.0) * speed + self.plan.reserve_s
         self.show(Status(message, event, seconds, left, min(done / self.total_gflops, 1.0)))
