@@ -104,7 +104,7 @@ def _input_size(facts: Facts, forbidden: set[object]) -> Prefer:
     return Prefer(
         path="input.size",
         value=value,
-        confidence=0.6,
+        confidence=0.75,
         because=f"the median {name}, the smallest class, is {smallest * value:.0f} px at {value}; larger inputs "
         f"cost steps: a full training shows {facts.full_images[value]} pictures at {value}, "
         f"{facts.full_images[sizes[-1]]} at {sizes[-1]}",
