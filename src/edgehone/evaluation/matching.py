@@ -62,7 +62,7 @@ def run_coco(truths: Sequence[Truth], detections: Sequence[Detections], classes:
     _check_classes("detections", [detected.classes for detected in detections], classes)
     with contextlib.redirect_stdout(io.StringIO()):
         gt: Any = COCO()
-        gt.dataset = _ground_truth(truths, classes)  # pyright: ignore[reportAttributeAccessIssue]
+        gt.dataset = _ground_truth(truths, classes)
         gt.createIndex()
         dt: Any = COCO()
         dt.dataset = {**gt.dataset, "annotations": _annotations(detections)}
@@ -75,7 +75,7 @@ def run_coco(truths: Sequence[Truth], detections: Sequence[Detections], classes:
 
 
 def _check_classes(what: str, labels: Sequence[NDArray[np.int64]], classes: int) -> None:
-    """pycocotools drops a class number that it does not know without a word, and the AP is wrong."""
+    """Refuse class numbers without a class: pycocotools drops them without a word, and the AP is wrong."""
     used = np.unique(np.concatenate(labels))
     unknown = used[(used < 0) | (used >= classes)]
     if len(unknown):

@@ -1,0 +1,143 @@
+"""AP, its breakdown and its weighting against pycocotools run on its own from a detections file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from edgehone.evaluation import evaluate_detections, match, mean_ap
+from edgehone.types import Detections, Truth
+
+NAMES = ("a", "b", "c", "absent")
+Scene = tuple[list[Truth], list[Detections]]
+
+
+def boxes_at(rng: np.random.Generator, count: int) -> np.ndarray:
+    corner = rng.uniform(0, 500, (count, 2))
+    return np.concatenate([corner, corner + rng.uniform(6, 160, (count, 2))], 1)
+
+
+def image(rng: np.random.Generator, ties: bool, extra: int) -> tuple[Truth, Detections]:
+    """One image: objects of the first three classes, two blurred answers each, false alarms in any class."""
+    count = int(rng.integers(0, 9))
+    boxes, labels = boxes_at(rng, count), rng.integers(0, 3, count)
+    owner = np.repeat(np.arange(count), 2)
+    near = boxes[owner] + rng.normal(0, 5, (len(owner), 4))  # some are turned inside out, as COCO allows
+    answers = np.concatenate([near, boxes_at(rng, extra)])
+    classes = np.concatenate([labels[owner], rng.integers(0, len(NAMES), extra)])
+    scores = rng.uniform(0, 1, len(answers))
+    scores = np.round(scores, 1) if ties else scores
+    detected = Detections(answers.astype(np.float32), scores.astype(np.float32), classes)
+    return Truth(boxes.astype(np.float32), labels, (700, 800)), detected
+
+
+def scene(seed: int, *, images: int = 12, ties: bool = False, extra: int = 8) -> Scene:
+    rng = np.random.default_rng(seed)
+    pairs = [image(rng, ties, extra) for _ in range(images)]
+    return [truth for truth, _ in pairs], [detected for _, detected in pairs]
+
+
+def xywh(boxes: np.ndarray) -> np.ndarray:
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).astype(float)
+
+
+def reference(truths: Sequence[Truth], detections: Sequence[Detections]) -> Any:
+    """pycocotools as its own examples use it: ids from 1, detections through ``loadRes``."""
+    annotations: list[dict[str, Any]] = []
+    for i, truth in enumerate(truths, 1):
+        for box, label in zip(xywh(truth.boxes_xyxy), truth.classes, strict=True):
+            row = {"id": len(annotations) + 1, "image_id": i, "category_id": int(label) + 1, "bbox": box.tolist()}
+            annotations.append({**row, "area": float(box[2] * box[3]), "iscrowd": 0})
+    answers = [
+        {"image_id": i, "category_id": int(label) + 1, "bbox": box.tolist(), "score": float(score)}
+        for i, d in enumerate(detections, 1)
+        for box, label, score in zip(xywh(d.boxes_xyxy), d.classes, d.scores, strict=True)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = {
+            "info": {},
+            "images": [{"id": i + 1} for i in range(len(truths))],
+            "categories": [{"id": k + 1} for k in range(len(NAMES))],
+            "annotations": annotations,
+        }
+        coco.createIndex()
+        evaluator = COCOeval(coco, coco.loadRes(answers), "bbox")
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    return evaluator
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        scene(0),
+        scene(1, ties=True),
+        scene(2, extra=140),  # more than 100 answers in an image
+        scene(3, images=1),
+        scene(4, images=60, extra=30, ties=True),
+    ],
+    ids=["plain", "ties", "crowded", "one image", "large"],
+)
+def test_every_metric_is_that_of_pycocotools(content: Scene) -> None:
+    truths, detections = content
+    ours = evaluate_detections(truths, detections, NAMES, samples=0)
+    evaluator = reference(truths, detections)
+    stats = [None if value < 0 else value for value in evaluator.stats]
+    values = [ours.ap, ours.ap50, ours.ap75, ours.ap_small, ours.ap_medium, ours.ap_large]
+    assert values == pytest.approx(stats[:6], abs=1e-9)
+    assert ours.ar100 == pytest.approx(stats[8], abs=1e-9)
+    assert mean_ap(match(truths, detections, len(NAMES))) == pytest.approx((stats[0], stats[1]), abs=1e-9)
+    precision = evaluator.eval["precision"][:, :, :, 0, 2]  # thresholds, recalls, classes; all areas, 100 answers
+    for k, name in enumerate(NAMES):
+        each = precision[:, :, k]
+        if (each < 0).all():
+            assert ours.per_class[name] is None
+            assert ours.per_class_ap50[name] is None
+            assert name not in ours.precision_recall
+            continue
+        assert ours.per_class[name] == pytest.approx(each.mean(), abs=1e-9)
+        assert ours.per_class_ap50[name] == pytest.approx(each[0].mean(), abs=1e-9)
+        assert ours.precision_recall[name] == pytest.approx(each[0].tolist(), abs=5.1e-5)
+
+
+def test_the_scenes_hold_the_awkward_cases() -> None:
+    """Else the parity above would prove less than it says."""
+    truths, detections = scene(4, images=60, extra=30, ties=True)
+    assert any(len(truth.classes) == 0 for truth in truths)
+    assert not any((truth.classes == NAMES.index("absent")).any() for truth in truths)
+    sides = np.concatenate([xywh(d.boxes_xyxy)[:, 2:] for d in detections])
+    assert (sides.prod(1) < 0).any()
+    assert len(np.unique(detections[0].scores)) < len(detections[0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weighting_an_image_is_repeating_it(seed: int) -> None:
+    truths, detections = scene(seed + 10, images=15)
+    draw = np.random.default_rng(seed).integers(15, size=15)
+    weights = np.bincount(draw, minlength=15).astype(float)
+    repeated = reference([truths[i] for i in draw], [detections[i] for i in draw])
+    weighted = mean_ap(match(truths, detections, len(NAMES)), weights)
+    assert weighted == pytest.approx((repeated.stats[0], repeated.stats[1]), abs=1e-9)
+
+
+def test_a_box_turned_inside_out_is_no_false_alarm() -> None:
+    """COCO ignores what has no area; counting it would tell AP and its interval apart."""
+    truths, detections = scene(20)
+    wrong = np.array([[50, 50, 40, 90]], np.float32)
+    spoilt = [
+        Detections(
+            np.concatenate([wrong, d.boxes_xyxy]), np.insert(d.scores, 0, np.float32(2)), np.insert(d.classes, 0, 0)
+        )
+        for d in detections
+    ]
+    clean = evaluate_detections(truths, detections, NAMES, samples=0)
+    assert evaluate_detections(truths, spoilt, NAMES, samples=0).per_class == pytest.approx(clean.per_class)
