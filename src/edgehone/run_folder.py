@@ -76,7 +76,10 @@ def open_run(path: Path, request: Settings) -> Generator[RunFolder]:
     if stored.is_file():
         earlier = load(type(request), read_json(stored))
         changes = diff(earlier, request)
-        if changes:
+        if changes and nothing_trained(path):
+            for stale in path.glob("*.json"):
+                stale.unlink()
+        elif changes:
             lines = [f"  {key}: there {old}, now {new}" for key, (old, new) in changes.items()]
             raise UsageError(
                 f"{path} holds a run of another request; repeat its command to go on, or choose another --out:\n"
@@ -91,6 +94,13 @@ def open_run(path: Path, request: Settings) -> Generator[RunFolder]:
             yield folder
         finally:
             folder.clock.save()
+
+
+def nothing_trained(path: Path) -> bool:
+    """Whether a run's folder holds nothing that took long: only facts and plans, no weights and no results."""
+    return all(file.suffix == ".json" or file.name == "lock" for file in path.rglob("*") if file.is_file()) and not any(
+        path.glob("trials/*/*.json")
+    )
 
 
 @contextmanager

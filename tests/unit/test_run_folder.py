@@ -54,6 +54,13 @@ def test_another_request_is_refused_and_the_difference_named(tmp_path: Path) -> 
         pass
 
 
+def test_a_run_that_trained_nothing_may_be_asked_for_differently(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", Wish(data="d")) as folder:
+        folder.stage("fact", Fact, lambda: Fact(value=1))
+    with open_run(tmp_path / "run", Wish(data="e")) as folder:
+        assert folder.stage("fact", Fact, lambda: Fact(value=2)) == Fact(value=2)
+
+
 def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(UsageError, match="holds files but no run"), open_run(tmp_path, Wish(data="d")):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from edgehone.analysis.capacity import CapacityProfile, capacity_profile
 from edgehone.analysis.data_space import DataProfile, data_profile
 from edgehone.analysis.projection import Candidate, ProjectionFacts, projection_facts
@@ -30,6 +32,16 @@ def analyse(dataset: Dataset, model: str, input_sizes: Sequence[int]) -> Profile
         model: name of the architecture.
         input_sizes: sides of the network input in pixels.
     """
+    # The ceilings are many small tensor operations: several threads would spend their time waiting.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _measure(dataset, model, input_sizes)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _measure(dataset: Dataset, model: str, input_sizes: Sequence[int]) -> Profile:
     graph = MODELS[model].graph(len(dataset.class_names))
     shown = _spread(input_sizes)
     candidates = [candidate for size in shown for candidate in projection_candidates(size)]

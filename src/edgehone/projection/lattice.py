@@ -38,7 +38,10 @@ def build_lattice(
         size: ``(height, width)``.
     """
     height, width = size
-    cells, stride_of, anchor_of, level_of = [], [], [], []
+    cells: list[Tensor] = []
+    stride_of: list[Tensor] = []
+    anchor_of: list[Tensor] = []
+    level_of: list[Tensor] = []
     shapes: list[tuple[int, int, int]] = []
     for level, (mask, stride) in enumerate(zip(masks, strides, strict=True)):
         if height % stride or width % stride:

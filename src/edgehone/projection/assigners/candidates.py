@@ -31,7 +31,10 @@ def assign_by_image(
     targets: Targets, lattice: Lattice, match: Callable[[int, Tensor, Tensor], Matches]
 ) -> Assignment:
     """Call ``match(image, boxes_xyxy [m, 4], classes [m])`` for every image that has objects; join the results."""
-    images, slots, truths, quality = [], [], [], []
+    images: list[Tensor] = []
+    slots: list[Tensor] = []
+    truths: list[Tensor] = []
+    quality: list[Tensor] = []
     for image in range(targets.batch_size):
         rows = (targets.images == image).nonzero()[:, 0]
         if len(rows) == 0:
