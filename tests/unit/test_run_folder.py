@@ -45,8 +45,8 @@ def test_a_stage_is_done_once(tmp_path: Path) -> None:
 
 
 def test_another_request_is_refused_and_the_difference_named(tmp_path: Path) -> None:
-    with open_run(tmp_path / "run", Wish(data="d")):
-        pass
+    with open_run(tmp_path / "run", Wish(data="d")) as folder:
+        write_json(folder.trials / "short-00" / "result.json", {})
     with (
         pytest.raises(UsageError, match=r"budget_s: there 60\.0, now 90\.0"),
         open_run(tmp_path / "run", Wish(data="d", budget_s=90.0)),
