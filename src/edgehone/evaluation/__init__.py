@@ -20,14 +20,14 @@ from edgehone.types import Detections, Truth
 
 
 class Evaluation(Settings):
-    """COCO metrics of a detector on a split: 0 to 1, 100 detections an image.
+    """COCO metrics of a detector on a split: 0 to 1, the best 100 detections of a class in an image.
 
     ``None`` stands for a size or a class without truth; such classes are left out of the mean.
 
     Attributes:
         ap: mean over classes and IoU 0.50 to 0.95; ``ap50`` and ``ap75`` at one IoU.
         ap_small: of objects below 32 x 32 px of the original picture; medium to 96 x 96; large above.
-        ar100: recall with 100 detections an image, mean over classes and IoU 0.50 to 0.95; None in
+        ar100: recall with these 100 detections, mean over classes and IoU 0.50 to 0.95; None in
             results that were written without it.
         images: evaluated.
         per_class: AP by class name; ``per_class_ap50`` likewise at IoU 0.5.
