@@ -17,6 +17,9 @@ WIDTH = 620
 HEIGHT = 260
 Row = Mapping[str, Any]
 
+FONT = "Arial, Liberation Sans, Helvetica, DejaVu Sans, sans-serif"
+"""One width of letters nearly everywhere: texts are laid out here but drawn by the reader's browser."""
+
 VEGA_LITE = alt.SCHEMA_VERSION.rsplit(".", 1)[0]
 
 
@@ -165,13 +168,21 @@ def _svg(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> str:
     spec: dict[str, Any] = chart.to_dict()
     ink = {"labelColor": "currentColor", "titleColor": "currentColor"}
     quiet = {"domainColor": "#88929c", "tickColor": "#88929c", "gridColor": "#88929c", "gridOpacity": 0.22}
-    small = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 160}
+    small = {
+        "labelFontSize": 12,
+        "labelFlush": False,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "labelLimit": 160,
+    }
     spec["config"] = {
         "background": None,
-        "font": "system-ui, sans-serif",
+        "font": FONT,
+        # A browser without these fonts draws wider letters: they keep room at the left and in legends.
+        "padding": {"left": 28, "right": 12, "top": 5, "bottom": 5},
         "view": {"stroke": None},
         "axis": {**ink, **quiet, **small},
-        "legend": {**ink, "labelFontSize": 12},
+        "legend": {**ink, "labelFontSize": 12, "columnPadding": 30},
         "header": {**ink, "labelFontSize": 12, "labelLimit": 140},
         "text": {"fontSize": 12},
     }
