@@ -42,7 +42,8 @@ def paired_difference(first: Matches, second: Matches, *, samples: int = 1000, s
         )
     difference = mean_ap(first)[0] - mean_ap(second)[0]
     values = [mean_ap(first, w)[0] - mean_ap(second, w)[0] for w in _draws(first, samples, seed)]
-    return difference, _interval(np.array(values), difference)
+    low, high = np.percentile(values, [2.5, 97.5])
+    return difference, (float(low), float(high))
 
 
 def _draws(matches: Matches, samples: int, seed: int) -> list[NDArray[np.float64]]:
