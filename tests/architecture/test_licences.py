@@ -14,7 +14,6 @@ COPYLEFT = re.compile(r"\b(A?GPL|LGPL|GNU|EUPL|SSPL|MPL|Mozilla|CDDL|EPL)", re.I
 
 OTHER = {
     "typing-extensions": "PSF-2.0, permissive; needed by pydantic and torch themselves",
-    "defusedxml": "PSF licence, permissive; reads XML from strangers safely",
     "shellingham": "ISC, the same terms as BSD-2-Clause; typer's shell detection",
 }
 """Licences beyond MIT, BSD and Apache that were looked at, with the reason why they stay."""

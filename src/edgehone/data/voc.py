@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
-
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from xml.etree.ElementTree import ParseError, TreeBuilder, XMLParser
 
 from edgehone.data.dataset import Finding, RawBox, RawDataset, RawSample
 from edgehone.data.folder import Folder
@@ -65,16 +62,26 @@ def read(folder: Folder) -> RawDataset:
     return RawDataset(FORMAT, names, samples, findings)
 
 
+class _WithoutDocumentType(TreeBuilder):
+    """Refuses a document type before anything that it declares can be expanded."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        del name, pubid, system
+        raise ValueError("document types are not accepted")
+
+
 def _root(path: Path) -> Any:
     """The parsed file. No annotation needs a document type, so none can expand without bound."""
     try:
-        return fromstring(path.read_bytes(), forbid_dtd=True)
+        parser = XMLParser(target=_WithoutDocumentType())
+        parser.feed(path.read_bytes())
+        return parser.close()
     except ParseError as error:
         line, column = error.position
         reason = f"line {line} column {column} is not valid XML: {str(error).partition(':')[0]}"
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
-    except (DefusedXmlException, ValueError, LookupError) as error:
+    except (ValueError, LookupError) as error:
         reason = f"is not accepted as XML: {error}"
     raise EdgehoneError(f"{path} {reason}; repair the file or remove it with its picture")
 
