@@ -1,6 +1,8 @@
 """Charts as SVG: made by Vega-Lite without a browser, coloured to suit a light and a dark page.
 
-Axes and texts are drawn in ``currentColor``, so they take the page's ink.
+Axes and texts are drawn in ``currentColor``, so they take the page's ink. Texts are laid out at
+:data:`LAYOUT_FONT_PX` but the page shows them smaller (``template.html.j2``): the reader's font may be wider than
+the one that measured them, and must still fit.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from edgehone.report.palette import series_colour
 
 WIDTH = 620
 HEIGHT = 260
+LAYOUT_FONT_PX = 14
 Row = Mapping[str, Any]
 
 FONT = "Arial, Liberation Sans, Helvetica, DejaVu Sans, sans-serif"
@@ -39,6 +42,7 @@ def size_histogram(counts: Mapping[str, Sequence[int]], edges_px: Sequence[float
     ]
     x = alt.X("low", type="quantitative", title="object side at the input, sqrt(area), px (log scale)")
     x = x.scale(type="log", domain=[edges_px[0], edges_px[-1]], nice=False)
+    x = x.axis(values=[2**k for k in range(1, 11)])
     bars = _chart(rows).mark_bar(stroke=None)
     bars = bars.encode(
         x=x,
@@ -123,8 +127,10 @@ def curves(runs: Mapping[str, Sequence[Row]], key: str, title: str, *, log: bool
     y = alt.Y("value", type="quantitative", title=title)
     chart = _chart(rows).mark_line(strokeWidth=1.8, clip=True)
     chart = chart.encode(
-        x=alt.X("share", type="quantitative", title="share of the training, %").scale(domain=[0, 100]),
-        y=y.scale(type="log") if log else y,
+        x=alt.X("share", type="quantitative", title="share of the training, %")
+        .scale(domain=[0, 100])
+        .axis(values=list(range(0, 101, 20))),
+        y=y.scale(type="log").axis(values=[m * 10.0**k for k in range(-6, 5) for m in (1, 3)]) if log else y,
         color=_colour("run", list(runs)),
     )
     return _svg(chart.properties(width=WIDTH, height=200))
@@ -160,7 +166,7 @@ def _colour(field: str, names: Sequence[str]) -> alt.Color:
     """A colour a name, in order; the legend above the chart."""
     colours = [series_colour(k) for k in range(len(names))]
     colour = alt.Color(field, type="nominal").scale(domain=list(names), range=colours)
-    return colour.legend(orient="top", title=None, columns=4, symbolOpacity=1, labelLimit=140)
+    return colour.legend(orient="top", title=None, columns=4, symbolOpacity=1, labelLimit=210)
 
 
 def _svg(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> str:
@@ -169,21 +175,20 @@ def _svg(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> str:
     ink = {"labelColor": "currentColor", "titleColor": "currentColor"}
     quiet = {"domainColor": "#88929c", "tickColor": "#88929c", "gridColor": "#88929c", "gridOpacity": 0.22}
     small = {
-        "labelFontSize": 12,
+        "labelFontSize": LAYOUT_FONT_PX,
         "labelFlush": False,
-        "titleFontSize": 12,
+        "titleFontSize": LAYOUT_FONT_PX,
         "titleFontWeight": "normal",
         "labelLimit": 160,
     }
     spec["config"] = {
         "background": None,
         "font": FONT,
-        # A browser without these fonts draws wider letters: they keep room at the left and in legends.
-        "padding": {"left": 28, "right": 12, "top": 5, "bottom": 5},
+        "padding": {"left": 2, "right": 12, "top": 5, "bottom": 5},
         "view": {"stroke": None},
         "axis": {**ink, **quiet, **small},
-        "legend": {**ink, "labelFontSize": 12, "columnPadding": 30},
-        "header": {**ink, "labelFontSize": 12, "labelLimit": 140},
-        "text": {"fontSize": 12},
+        "legend": {**ink, "labelFontSize": LAYOUT_FONT_PX, "columnPadding": 20},
+        "header": {**ink, "labelFontSize": LAYOUT_FONT_PX, "labelLimit": 140},
+        "text": {"fontSize": LAYOUT_FONT_PX},
     }
     return vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
