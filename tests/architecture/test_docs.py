@@ -57,9 +57,7 @@ def test_make_targets_exist() -> None:
     for document, words in shell_commands():
         if words[0] == "make":
             wanted = {word for word in words[1:] if "=" not in word}
-            assert wanted <= targets, (
-                f"{document}: make {wanted - targets} does not exist; there are {sorted(targets)}"
-            )
+            assert wanted <= targets, f"{document}: make {wanted - targets} does not exist; there are {sorted(targets)}"
 
 
 def test_commands_and_their_options_exist() -> None:
@@ -77,11 +75,7 @@ def test_commands_and_their_options_exist() -> None:
         named = [word for word in words[1:] if not word.startswith("-")]
         if not named:
             continue  # edgehone --help, edgehone --version
-        assert named[0] in commands, (
-            f"{document}: edgehone {named[0]} does not exist; there are {sorted(commands)}"
-        )
+        assert named[0] in commands, f"{document}: edgehone {named[0]} does not exist; there are {sorted(commands)}"
         known = {option for parameter in commands[named[0]].params for option in parameter.opts} | {"--help"}
         given = {word.split("=")[0] for word in words[1:] if word.startswith("--")}
-        assert given <= known, (
-            f"{document}: edgehone {named[0]} has no {sorted(given - known)}; it has {sorted(known)}"
-        )
+        assert given <= known, f"{document}: edgehone {named[0]} has no {sorted(given - known)}; it has {sorted(known)}"

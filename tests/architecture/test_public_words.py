@@ -21,9 +21,7 @@ def tracked() -> list[Path]:
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
         return []
-    listed = subprocess.run(
-        [git, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
-    )
+    listed = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     files = [ROOT / name for name in listed.stdout.split("\0") if name]
     return [path for path in files if path.suffix in TEXT and path.is_file()]
 
@@ -44,8 +42,6 @@ def test_no_path_or_package_index_of_one_machine() -> None:
 def test_constraints_pin_every_package() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     loose = [
-        line
-        for line in lines
-        if line and not line.startswith("#") and not re.fullmatch(r"[\w.\-]+==[\w.]+", line)
+        line for line in lines if line and not line.startswith("#") and not re.fullmatch(r"[\w.\-]+==[\w.]+", line)
     ]
     assert not loose, f"constraints are name==version, one a line, without a build of one machine: {loose}"

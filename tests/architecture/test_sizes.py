@@ -33,11 +33,7 @@ def length(function: Function) -> int:
     assert function.end_lineno is not None
     lines = function.end_lineno - function.lineno + 1
     first = function.body[0]
-    if (
-        isinstance(first, ast.Expr)
-        and isinstance(first.value, ast.Constant)
-        and isinstance(first.value.value, str)
-    ):
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
         assert first.end_lineno is not None
         lines -= first.end_lineno - first.lineno + 1
     return lines
@@ -58,16 +54,12 @@ def is_command(function: Function) -> bool:
 @pytest.mark.parametrize("path", SOURCES + TESTS, ids=name_of)
 def test_files_are_short(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines < MAX_FILE_LINES, (
-        f"need fewer than {MAX_FILE_LINES} lines, {name_of(path)} has {lines}: split it"
-    )
+    assert lines < MAX_FILE_LINES, f"need fewer than {MAX_FILE_LINES} lines, {name_of(path)} has {lines}: split it"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_functions_are_short(path: Path) -> None:
-    long = {
-        f"{f.name} (line {f.lineno})": length(f) for f in functions(path) if length(f) >= MAX_FUNCTION_LINES
-    }
+    long = {f"{f.name} (line {f.lineno})": length(f) for f in functions(path) if length(f) >= MAX_FUNCTION_LINES}
     assert not long, f"need fewer than {MAX_FUNCTION_LINES} lines in a function of {name_of(path)}: {long}"
 
 

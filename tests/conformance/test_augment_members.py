@@ -14,9 +14,7 @@ from edgehone.space import SearchSpace, Settings, Span, dimensions, load, union_
 from edgehone.types import Picture
 
 FRAME = Frame((64, 96))
-OFF: dict[str, Settings] = {
-    name: getattr(NONE, name) for name in ("mosaic", "mixup", "affine", "hsv", "flip")
-}
+OFF: dict[str, Settings] = {name: getattr(NONE, name) for name in ("mosaic", "mixup", "affine", "hsv", "flip")}
 ON: list[tuple[str, Settings]] = [
     ("mosaic", Mosaic(probability=1.0)),
     ("mosaic", Mosaic(probability=1.0, zoom=0.5)),
@@ -37,18 +35,12 @@ def alone(name: str, part: Settings) -> Augmentation:
 def noise(index: int) -> Picture:
     rng = np.random.default_rng(index)
     low = rng.random((6, 2)) * (60, 30)
-    boxes = np.concatenate([low, low + 1 + rng.random((6, 2)) * 30], axis=1).astype(
-        np.float32
-    )
-    return Picture(
-        rng.integers(0, 255, (64, 96, 3), dtype=np.uint8), boxes, rng.integers(0, 9, 6)
-    )
+    boxes = np.concatenate([low, low + 1 + rng.random((6, 2)) * 30], axis=1).astype(np.float32)
+    return Picture(rng.integers(0, 255, (64, 96, 3), dtype=np.uint8), boxes, rng.integers(0, 9, 6))
 
 
 def empty(index: int) -> Picture:
-    return Picture(
-        noise(index).image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-    )
+    return Picture(noise(index).image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
 
 
 @pytest.mark.parametrize(("name", "part"), ON, ids=lambda item: repr(item))
@@ -56,9 +48,7 @@ class TestEveryMember:
     @pytest.mark.parametrize("read", [noise, empty])
     def test_output(self, name: str, part: Settings, read: Callable[[int], Picture]):
         for seed in range(20):
-            drawn = alone(name, part).draw(
-                read, 4, seed % 4, np.random.default_rng(seed), FRAME, 0.0
-            )
+            drawn = alone(name, part).draw(read, 4, seed % 4, np.random.default_rng(seed), FRAME, 0.0)
             assert drawn.image.shape == (64, 96, 3)
             assert drawn.image.dtype == np.uint8
             assert drawn.boxes_xyxy.dtype == np.float32
@@ -68,15 +58,11 @@ class TestEveryMember:
             assert (drawn.boxes_xyxy <= (96, 64, 96, 64)).all()
 
     def test_changes_the_picture(self, name: str, part: Settings):
-        drawn = alone(name, part).draw(
-            noise, 4, 0, np.random.default_rng(1), FRAME, 0.0
-        )
+        drawn = alone(name, part).draw(noise, 4, 0, np.random.default_rng(1), FRAME, 0.0)
         assert not np.array_equal(drawn.image, noise(0).image)
 
     def test_off_is_the_identity(self, name: str, part: Settings):
-        drawn = alone(name, OFF[name]).draw(
-            noise, 4, 0, np.random.default_rng(1), FRAME, 0.0
-        )
+        drawn = alone(name, OFF[name]).draw(noise, 4, 0, np.random.default_rng(1), FRAME, 0.0)
         assert np.array_equal(drawn.image, noise(0).image)
         assert np.array_equal(drawn.boxes_xyxy, noise(0).boxes_xyxy)
 
@@ -91,11 +77,7 @@ class TestEveryMember:
 @pytest.mark.parametrize("member", union_types(Hsv))
 class TestEveryColour:
     def test_neutral_settings_draw_no_table(self, member: type[Settings]):
-        neutral = {
-            d.path: max(d.domain.low, 0.0)
-            for d in dimensions(member)
-            if isinstance(d.domain, Span)
-        }
+        neutral = {d.path: max(d.domain.low, 0.0) for d in dimensions(member) if isinstance(d.domain, Span)}
         part = member.model_validate(neutral)
         table = part.table(np.random.default_rng(0))  # pyright: ignore
         assert table is None

@@ -61,9 +61,7 @@ def same(a: Picture, b: Picture) -> bool:
 @settings(max_examples=60, deadline=None)
 def test_drawn_picture_keeps_its_promises(seed, fit: Fit, progress):
     frame = Frame((96, 128), fit)
-    drawn = STRONG.draw(
-        scene, 8, seed % 8, np.random.default_rng(seed), frame, progress
-    )
+    drawn = STRONG.draw(scene, 8, seed % 8, np.random.default_rng(seed), frame, progress)
     assert drawn.image.shape == (96, 128, 3)
     assert drawn.image.dtype == np.uint8
     assert drawn.boxes_xyxy.dtype == np.float32
@@ -72,9 +70,7 @@ def test_drawn_picture_keeps_its_promises(seed, fit: Fit, progress):
     assert (drawn.boxes_xyxy >= 0).all()
     assert (drawn.boxes_xyxy <= (128, 96, 128, 96)).all()
     assert (drawn.boxes_xyxy[:, 2:] > drawn.boxes_xyxy[:, :2]).all()
-    again = STRONG.draw(
-        scene, 8, seed % 8, np.random.default_rng(seed), frame, progress
-    )
+    again = STRONG.draw(scene, 8, seed % 8, np.random.default_rng(seed), frame, progress)
     assert same(drawn, again)
 
 
@@ -88,23 +84,17 @@ def test_mosaic_boxes_lie_on_their_objects(seed):
         "flip.horizontal": 0.5,
     }
     mosaic = replace(NONE, {**parts, "min_visible": 0.0})
-    drawn = mosaic.draw(
-        scene, 8, 0, np.random.default_rng(seed), Frame((128, 128)), 0.0
-    )
+    drawn = mosaic.draw(scene, 8, 0, np.random.default_rng(seed), Frame((128, 128)), 0.0)
     bright, boxed = drawn.image[..., 0] > 200, np.zeros((128, 128), bool)
     for x1, y1, x2, y2 in drawn.boxes_xyxy:
         # Away from its blended edge the object is all white, so that the box has no room to spare.
-        assert bright[
-            int(y1 + 1.5) : int(y2 - 0.5), int(x1 + 1.5) : int(x2 - 0.5)
-        ].all()
+        assert bright[int(y1 + 1.5) : int(y2 - 0.5), int(x1 + 1.5) : int(x2 - 0.5)].all()
         boxed[int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))] = True
     # What is bright but in no box can only be slivers below the least side of a cut object (2 px); two
     # of them may meet where tiles meet.
     stray = (bright & ~boxed).astype(np.uint8)
     kernel = np.ones((5, 5), np.uint8)
-    assert not cv2.erode(
-        stray, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0
-    ).any()
+    assert not cv2.erode(stray, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0).any()
 
 
 def test_none_is_the_identity_at_equal_size():
@@ -128,14 +118,10 @@ def test_none_sees_what_inference_sees(fit: Fit):
         )
 
 
-@pytest.mark.parametrize(
-    "flip", [Flip(horizontal=1.0), Flip(horizontal=0.0, vertical=1.0)]
-)
+@pytest.mark.parametrize("flip", [Flip(horizontal=1.0), Flip(horizontal=0.0, vertical=1.0)])
 def test_flipping_twice_gives_the_picture_back(flip: Flip):
     frame, rng = Frame((64, 96)), np.random.default_rng(0)
-    flipping = Augmentation.model_validate(
-        {**NONE.model_dump(), "flip": flip.model_dump()}
-    )
+    flipping = Augmentation.model_validate({**NONE.model_dump(), "flip": flip.model_dump()})
     image = rng.integers(0, 255, (64, 96, 3), dtype=np.uint8)
     picture = Picture(image, np.array([[3, 4, 30, 20]], np.float32), np.array([2]))
     once = flipping.draw(lambda _: picture, 1, 0, rng, frame, 0.0)
@@ -152,9 +138,7 @@ def test_invisible_objects_are_dropped_with_their_classes():
     )
     lost = 0
     for seed in range(50):
-        drawn = moving.draw(
-            lambda _: picture, 1, 0, np.random.default_rng(seed), Frame((100, 100)), 0.0
-        )
+        drawn = moving.draw(lambda _: picture, 1, 0, np.random.default_rng(seed), Frame((100, 100)), 0.0)
         assert 8 in drawn.classes
         lost += 3 - len(drawn.classes)
         sides = drawn.boxes_xyxy[:, 2:] - drawn.boxes_xyxy[:, :2]
@@ -207,9 +191,7 @@ def test_pictures_that_are_read_are_not_changed():
     for augmentation in (NONE, STRONG):
         for seed in range(20):
             rng = np.random.default_rng(seed)
-            drawn = augmentation.draw(
-                stored.__getitem__, 8, seed % 8, rng, Frame((96, 96)), 0.0
-            )
+            drawn = augmentation.draw(stored.__getitem__, 8, seed % 8, rng, Frame((96, 96)), 0.0)
             drawn.image[:] = 0
             drawn.boxes_xyxy[:] = 0
     assert all(np.array_equal(stored[i].image, before[i][0]) for i in stored)

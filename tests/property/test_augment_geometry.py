@@ -69,9 +69,7 @@ def by_hand(point, size: Size, frame: Frame, motion: Motion, mirror: tuple[bool,
 
 @given(SIZES, INPUTS, SEEDS, st.booleans(), st.booleans())
 @settings(max_examples=100, deadline=None)
-def test_corner_points_are_right_to_a_hundredth_pixel(
-    size, input_size, seed, across, down
-):
+def test_corner_points_are_right_to_a_hundredth_pixel(size, input_size, seed, across, down):
     frame = Frame(input_size, "stretch")
     rng = np.random.default_rng(seed)
     motion = Affine(scale=0.5, translate=0.2, crop_jitter=0.3, degrees=30.0).draw(rng)
@@ -79,19 +77,13 @@ def test_corner_points_are_right_to_a_hundredth_pixel(
     matrix = motion_matrix(size, frame, motion, (across, down))
     height, width = size
     corners = [(0.0, 0.0), (width, 0.0), (width, height), (0.0, height)]
-    expected = [
-        by_hand(corner, size, frame, motion, (across, down)) for corner in corners
-    ]
-    assert (
-        np.abs(map_points(np.array(corners), matrix) - np.array(expected)).max() < 0.01
-    )
+    expected = [by_hand(corner, size, frame, motion, (across, down)) for corner in corners]
+    assert np.abs(map_points(np.array(corners), matrix) - np.array(expected)).max() < 0.01
 
 
 @given(SEEDS, st.booleans(), st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_box_of_a_solid_rectangle_matches_its_pixels_to_half_a_pixel(
-    seed, across, down
-):
+def test_box_of_a_solid_rectangle_matches_its_pixels_to_half_a_pixel(seed, across, down):
     rng = np.random.default_rng(seed)
     size, frame = (200, 260), Frame((256, 256), "letterbox")
     x1, y1 = rng.integers(50, 120), rng.integers(50, 90)
@@ -129,9 +121,7 @@ def test_stretch_matrix_has_the_geometry_of_resize(size):
     smooth = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
     image = cv2.resize(smooth, size[::-1], interpolation=cv2.INTER_CUBIC)
     resized = cv2.resize(image, (160, 128), interpolation=cv2.INTER_LINEAR).astype(int)
-    warped = warp(image, fit_matrix(size, (128, 160), "stretch"), (128, 160)).astype(
-        int
-    )
+    warped = warp(image, fit_matrix(size, (128, 160), "stretch"), (128, 160)).astype(int)
     # The outermost pixels differ: a resize repeats the edge, a warp blends it with the border.
     assert np.abs(resized - warped)[4:-4, 6:-6].max() <= 6
 
@@ -149,9 +139,7 @@ def test_fit_and_unfit_are_inverse(size, input_size, fit: Fit, seed):
 
 def test_unfit_clips_to_the_picture():
     wild = np.array([[-50.0, -50.0, 900.0, 900.0]], np.float32)
-    assert unfit_boxes(wild, (40, 80), (64, 64), "letterbox").tolist() == [
-        [0.0, 0.0, 80.0, 40.0]
-    ]
+    assert unfit_boxes(wild, (40, 80), (64, 64), "letterbox").tolist() == [[0.0, 0.0, 80.0, 40.0]]
 
 
 @given(SIZES, INPUTS, FITS)
@@ -161,13 +149,9 @@ def test_fit_picture_fills_exactly_what_the_matrix_says(size, input_size, fit: F
     fitted = fit_picture(image, input_size, fit)
     assert fitted.shape == (*input_size, 3)
     whole = np.array([[0, 0, size[1], size[0]]], np.float32)
-    left, top, right, bottom = np.rint(
-        map_boxes(whole, fit_matrix(size, input_size, fit))[0]
-    ).astype(int)
+    left, top, right, bottom = np.rint(map_boxes(whole, fit_matrix(size, input_size, fit))[0]).astype(int)
     assert (fitted[top:bottom, left:right] == 250).all()
-    assert (fitted == BORDER).all(-1).sum() == fitted.shape[0] * fitted.shape[1] - (
-        right - left
-    ) * (bottom - top)
+    assert (fitted == BORDER).all(-1).sum() == fitted.shape[0] * fitted.shape[1] - (right - left) * (bottom - top)
 
 
 @given(SIZES, st.booleans(), st.booleans(), SEEDS)
@@ -185,14 +169,10 @@ def test_flips_are_involutions(size, across, down, seed):
 @given(SEEDS)
 @settings(max_examples=40, deadline=None)
 def test_inverse_undoes(seed):
-    motion = Affine(scale=0.8, translate=0.5, degrees=30.0).draw(
-        np.random.default_rng(seed)
-    )
+    motion = Affine(scale=0.8, translate=0.5, degrees=30.0).draw(np.random.default_rng(seed))
     assert motion is not None
     matrix = motion.input_matrix((96, 128))
-    assert np.allclose(
-        compose(matrix, inverse(matrix)), [[1, 0, 0], [0, 1, 0]], atol=1e-9
-    )
+    assert np.allclose(compose(matrix, inverse(matrix)), [[1, 0, 0], [0, 1, 0]], atol=1e-9)
 
 
 def test_strong_shrinking_averages_instead_of_skipping():

@@ -29,9 +29,7 @@ ANY_BOX = st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS)
 def boxes_of(seed: int, count: int, side: float = 60.0) -> Tensor:
     torch_rng = torch.Generator().manual_seed(seed)
     low = torch.rand(count, 2, generator=torch_rng) * 100
-    return torch.cat(
-        [low, low + torch.rand(count, 2, generator=torch_rng) * side], dim=1
-    )
+    return torch.cat([low, low + torch.rand(count, 2, generator=torch_rng) * side], dim=1)
 
 
 def plain_iou(a: list[float], b: list[float]) -> float:
@@ -47,11 +45,7 @@ def plain_nms(boxes: Tensor, scores: Tensor, threshold: float) -> list[int]:
     while left:
         best = left.pop(0)
         kept.append(best)
-        left = [
-            i
-            for i in left
-            if plain_iou(boxes[best].tolist(), boxes[i].tolist()) <= threshold
-        ]
+        left = [i for i in left if plain_iou(boxes[best].tolist(), boxes[i].tolist()) <= threshold]
     return kept
 
 
@@ -70,9 +64,7 @@ def test_formats_say_what_they_say():
         4.0,
         8.0,
     ]
-    assert cxcywh_to_xyxy(torch.tensor([[4.0, 7.0, 4.0, 8.0]])).tolist() == [
-        [2.0, 3.0, 6.0, 11.0]
-    ]
+    assert cxcywh_to_xyxy(torch.tensor([[4.0, 7.0, 4.0, 8.0]])).tolist() == [[2.0, 3.0, 6.0, 11.0]]
 
 
 @given(SEEDS, COUNTS, COUNTS)
@@ -110,9 +102,7 @@ def test_degenerate_boxes_stay_finite_and_bounded(a, b):
 
 
 def test_degenerate_boxes_have_a_finite_gradient():
-    point = torch.tensor(
-        [[5.0, 5.0, 5.0, 5.0], [7.0, 7.0, 3.0, 3.0]], requires_grad=True
-    )
+    point = torch.tensor([[5.0, 5.0, 5.0, 5.0], [7.0, 7.0, 3.0, 3.0]], requires_grad=True)
     iou(point, torch.tensor([[0.0, 0.0, 10.0, 10.0]])).sum().backward()
     assert point.grad is not None
     assert bool(torch.isfinite(point.grad).all())
@@ -122,9 +112,7 @@ def test_degenerate_boxes_have_a_finite_gradient():
 @settings(deadline=None)
 def test_shape_iou_is_that_of_boxes_on_one_centre(seed, n, m):
     a, b = (boxes_of(seed + k, count)[:, 2:] for k, count in enumerate((n, m)))
-    laid = [
-        cxcywh_to_xyxy(torch.cat([torch.zeros_like(wh), wh], dim=1)) for wh in (a, b)
-    ]
+    laid = [cxcywh_to_xyxy(torch.cat([torch.zeros_like(wh), wh], dim=1)) for wh in (a, b)]
     assert torch.allclose(shape_iou_matrix(a, b), iou_matrix(*laid), atol=1e-4)
 
 
@@ -154,10 +142,7 @@ def test_nms_by_class_never_mixes_classes(seed, count, class_count, threshold):
     expected: list[int] = []
     for label in range(class_count):
         rows = (classes == label).nonzero()[:, 0]
-        expected += [
-            int(rows[i])
-            for i in plain_nms(boxes[rows].double(), scores[rows], threshold)
-        ]
+        expected += [int(rows[i]) for i in plain_nms(boxes[rows].double(), scores[rows], threshold)]
     assert sorted(kept) == sorted(expected)
     assert kept == sorted(kept, key=lambda i: -float(scores[i]))
 
@@ -169,10 +154,6 @@ def test_nothing_gives_nothing(suppress: str):
         torch.zeros(0),
         torch.zeros(0, dtype=torch.int64),
     )
-    kept = (
-        nms(boxes, scores, 0.5)
-        if suppress == "nms"
-        else nms_by_class(boxes, scores, classes, 0.5)
-    )
+    kept = nms(boxes, scores, 0.5) if suppress == "nms" else nms_by_class(boxes, scores, classes, 0.5)
     assert kept.shape == (0,)
     assert kept.dtype == torch.int64

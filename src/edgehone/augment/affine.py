@@ -32,9 +32,7 @@ class Motion:
 
     def crop_matrix(self, size: Size) -> Matrix:
         """Picture pixels to pixels of the crop (no scaling)."""
-        return scaling(
-            1.0, 1.0, -self.crop_xyxy[0] * size[1], -self.crop_xyxy[1] * size[0]
-        )
+        return scaling(1.0, 1.0, -self.crop_xyxy[0] * size[1], -self.crop_xyxy[1] * size[0])
 
     def crop_sides(self, size: Size) -> Sides:
         """``(height, width)`` of the crop in picture pixels."""
@@ -71,9 +69,7 @@ class Affine(Settings):
         """One motion, or None if the settings leave every picture where it is."""
         if not (self.scale or self.translate or self.crop_jitter or self.degrees):
             return None
-        left, top, right, bottom, gain, turn, down, along = rng.uniform(
-            -1.0, 1.0, 8
-        ).tolist()
+        left, top, right, bottom, gain, turn, down, along = rng.uniform(-1.0, 1.0, 8).tolist()
         jitter = self.crop_jitter
         return Motion(
             crop_xyxy=(

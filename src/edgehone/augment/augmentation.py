@@ -94,18 +94,12 @@ class Augmentation(Settings):
     ) -> Picture:
         """A mosaic or a single picture, colours untouched."""
         if resting or rng.random() >= self.mosaic.probability:
-            return self._single(
-                read(index), STILL if resting else self.affine, rng, frame
-            )
+            return self._single(read(index), STILL if resting else self.affine, rng, frame)
         indices = [index, *rng.integers(count, size=TILES - 1).tolist()]
         pictures = [read(i) for i in indices]
-        return self.mosaic.build(
-            pictures, (self.affine, self.flip), frame, self.min_visible, rng
-        )
+        return self.mosaic.build(pictures, (self.affine, self.flip), frame, self.min_visible, rng)
 
-    def _single(
-        self, picture: Picture, affine: Affine, rng: np.random.Generator, frame: Frame
-    ) -> Picture:
+    def _single(self, picture: Picture, affine: Affine, rng: np.random.Generator, frame: Frame) -> Picture:
         """One picture moved and flipped."""
         size = (picture.image.shape[0], picture.image.shape[1])
         motion, mirror = affine.draw(rng), self.flip.draw(rng)
@@ -115,9 +109,7 @@ class Augmentation(Settings):
                 flip_matrix(size, *mirror),
                 fit_matrix(size, frame.input_size, frame.fit),
             )
-            image = fit_picture(
-                _mirrored(picture.image, *mirror), frame.input_size, frame.fit
-            )
+            image = fit_picture(_mirrored(picture.image, *mirror), frame.input_size, frame.fit)
         else:
             sides = motion.crop_sides(size)
             matrix = compose(
@@ -128,9 +120,7 @@ class Augmentation(Settings):
             )
             image = warp(picture.image, matrix, frame.input_size)
         window = (0.0, 0.0, frame.input_size[1], frame.input_size[0])
-        boxes, keep = clip_boxes(
-            map_boxes(picture.boxes_xyxy, matrix), window, self.min_visible
-        )
+        boxes, keep = clip_boxes(map_boxes(picture.boxes_xyxy, matrix), window, self.min_visible)
         return Picture(image, boxes, picture.classes[keep])
 
 

@@ -42,10 +42,7 @@ def content_size(size: Sides, input_size: Size, kind: Fit) -> Size:
     if kind == "stretch":
         return input_size
     scale = min(input_size[0] / size[0], input_size[1] / size[1])
-    height, width = (
-        max(1, min(limit, round(s * scale)))
-        for s, limit in zip(size, input_size, strict=True)
-    )
+    height, width = (max(1, min(limit, round(s * scale))) for s, limit in zip(size, input_size, strict=True))
     return height, width
 
 
@@ -69,9 +66,7 @@ def fit_picture(image: Image, input_size: Size, kind: Fit) -> Image:
     else:
         shrinks = height <= size[0] and width <= size[1]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        content = np.asarray(
-            cv2.resize(image, (width, height), interpolation=how), dtype=np.uint8
-        )
+        content = np.asarray(cv2.resize(image, (width, height), interpolation=how), dtype=np.uint8)
     if (height, width) == input_size:
         return content
     canvas = np.full((*input_size, 3), BORDER, dtype=np.uint8)
@@ -80,9 +75,7 @@ def fit_picture(image: Image, input_size: Size, kind: Fit) -> Image:
     return canvas
 
 
-def unfit_boxes(
-    boxes_xyxy: NDArray[np.float32], size: Size, input_size: Size, kind: Fit
-) -> NDArray[np.float32]:
+def unfit_boxes(boxes_xyxy: NDArray[np.float32], size: Size, input_size: Size, kind: Fit) -> NDArray[np.float32]:
     """Boxes in the network input, ``[n, 4]``, back to pixels of the original picture, clipped to it."""
     boxes = map_boxes(boxes_xyxy, inverse(fit_matrix(size, input_size, kind)))
     limits = (size[1], size[0], size[1], size[0])
@@ -100,9 +93,7 @@ def plain(picture: Picture, frame: Frame) -> Picture:
         An image of exactly ``frame.input_size`` with its boxes in those pixels, clipped.
     """
     height, width = picture.image.shape[:2]
-    boxes = map_boxes(
-        picture.boxes_xyxy, fit_matrix((height, width), frame.input_size, frame.fit)
-    )
+    boxes = map_boxes(picture.boxes_xyxy, fit_matrix((height, width), frame.input_size, frame.fit))
     rows, columns = frame.input_size
     clipped = np.clip(boxes, 0.0, (columns, rows, columns, rows)).astype(np.float32)
     return Picture(

@@ -34,9 +34,7 @@ MIN_SIDE_PX = 2.0
 """Least side of what is left of an object that was cut."""
 
 
-def scaling(
-    scale_x: float, scale_y: float, shift_x: float = 0.0, shift_y: float = 0.0
-) -> Matrix:
+def scaling(scale_x: float, scale_y: float, shift_x: float = 0.0, shift_y: float = 0.0) -> Matrix:
     """``x' = x * scale_x + shift_x``, likewise for y; scales without unit, shifts in pixels."""
     return np.array([[scale_x, 0.0, shift_x], [0.0, scale_y, shift_y]])
 
@@ -48,9 +46,7 @@ def turning(degrees: float, gain: float, centre: Sides) -> Matrix:
         gain * math.cos(math.radians(degrees)),
         gain * math.sin(math.radians(degrees)),
     )
-    return np.array(
-        [[cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y]]
-    )
+    return np.array([[cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y]])
 
 
 def compose(*matrices: Matrix) -> Matrix:
@@ -58,9 +54,7 @@ def compose(*matrices: Matrix) -> Matrix:
     result = matrices[0]
     for matrix in matrices[1:]:
         linear = matrix[:, :2]
-        result = np.concatenate(
-            [linear @ result[:, :2], linear @ result[:, 2:] + matrix[:, 2:]], axis=1
-        )
+        result = np.concatenate([linear @ result[:, :2], linear @ result[:, 2:] + matrix[:, 2:]], axis=1)
     return result
 
 
@@ -77,9 +71,7 @@ def map_points(points_xy: NDArray[np.float64], matrix: Matrix) -> NDArray[np.flo
 
 def map_boxes(boxes_xyxy: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float64]:
     """``[n, 4]`` to the upright boxes around their four moved corners, ``[n, 4]``."""
-    corners = np.asarray(boxes_xyxy, dtype=np.float64)[
-        :, [0, 1, 2, 1, 2, 3, 0, 3]
-    ].reshape(-1, 4, 2)
+    corners = np.asarray(boxes_xyxy, dtype=np.float64)[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
     moved = map_points(corners, matrix)
     return np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1)
 
@@ -126,9 +118,7 @@ def warp(image: Image, matrix: Matrix, size: Size) -> Image:
             max(1, height >> halvings_y),
             max(1, width >> halvings_x),
         )
-        shrunk = cv2.resize(
-            image, (small_width, small_height), interpolation=cv2.INTER_AREA
-        )
+        shrunk = cv2.resize(image, (small_width, small_height), interpolation=cv2.INTER_AREA)
         image = np.asarray(shrunk, dtype=np.uint8)
         matrix = compose(scaling(width / small_width, height / small_height), matrix)
     centred = matrix.copy()

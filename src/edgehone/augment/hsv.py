@@ -22,15 +22,10 @@ HUES = 180
 LEVELS = np.arange(256, dtype=np.float64)
 
 
-def colour_table(
-    hue_gain: float, hue_shift: float, saturation_gain: float, value_gain: float
-) -> Table:
+def colour_table(hue_gain: float, hue_shift: float, saturation_gain: float, value_gain: float) -> Table:
     """A table from gains (without unit) and a hue shift (in turns); hue wraps, the others saturate."""
     hue = np.floor(LEVELS * hue_gain + hue_shift * HUES + 0.5) % HUES
-    rest = (
-        np.clip(np.rint(LEVELS * gain), 0, 255)
-        for gain in (saturation_gain, value_gain)
-    )
+    rest = (np.clip(np.rint(LEVELS * gain), 0, 255) for gain in (saturation_gain, value_gain))
     return np.stack([hue, *rest], axis=1).astype(np.uint8)
 
 
@@ -89,11 +84,7 @@ class DarknetHsv(Settings):
 
     def table(self, rng: np.random.Generator) -> Table | None:
         """One draw; None if the settings leave every colour as it is."""
-        if (
-            self.hue_shift == 0
-            and self.saturation_factor == 1
-            and self.value_factor == 1
-        ):
+        if self.hue_shift == 0 and self.saturation_factor == 1 and self.value_factor == 1:
             return None
         hue, saturation, value, invert_saturation, invert_value = rng.random(5).tolist()
         saturation_gain = 1 + saturation * (self.saturation_factor - 1)

@@ -25,9 +25,7 @@ class Mixup(Settings):
     probability: Annotated[float, Span(0.0, 1.0), Field(ge=0.0, le=1.0)] = 0.0
     alpha: Annotated[float, Field(gt=0.0)] = 8.0
 
-    def blend(
-        self, first: Picture, second: Picture, rng: np.random.Generator
-    ) -> Picture:
+    def blend(self, first: Picture, second: Picture, rng: np.random.Generator) -> Picture:
         """One picture of two of equal size."""
         share = float(rng.beta(self.alpha, self.alpha))
         image = cv2.addWeighted(first.image, share, second.image, 1 - share, 0.0)

@@ -61,16 +61,12 @@ class Mosaic(Settings):
         """
         height, width = frame.input_size
         affine, flip = moves
-        spread = self.zoom * (rng.random(2) - 0.5) + affine.translate * rng.uniform(
-            -1.0, 1.0, 2
-        )
+        spread = self.zoom * (rng.random(2) - 0.5) + affine.translate * rng.uniform(-1.0, 1.0, 2)
         at_y, at_x = np.clip(0.5 + spread, 0.0, 1.0).tolist()
         centre = (round(at_y * height), round(at_x * width))
         canvas = np.full((height, width, 3), BORDER, dtype=np.uint8)
         boxes, classes = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int64)]
-        for quadrant, picture in zip(
-            rng.permutation(TILES).tolist(), pictures, strict=True
-        ):
+        for quadrant, picture in zip(rng.permutation(TILES).tolist(), pictures, strict=True):
             motion, mirror = affine.draw(rng) or Motion(), flip.draw(rng)
             left, right = (centre[1], width) if quadrant % 2 else (0, centre[1])
             top, bottom = (centre[0], height) if quadrant >= 2 else (0, centre[0])
@@ -79,12 +75,8 @@ class Mosaic(Settings):
             size = (picture.image.shape[0], picture.image.shape[1])
             matrix = self._tile_matrix(size, motion, mirror, frame, quadrant)
             placed = compose(matrix, scaling(1.0, 1.0, centre[1], centre[0]))
-            window = compose(
-                matrix, scaling(1.0, 1.0, centre[1] - left, centre[0] - top)
-            )
-            canvas[top:bottom, left:right] = warp(
-                picture.image, window, (bottom - top, right - left)
-            )
+            window = compose(matrix, scaling(1.0, 1.0, centre[1] - left, centre[0] - top))
+            canvas[top:bottom, left:right] = warp(picture.image, window, (bottom - top, right - left))
             moved = map_boxes(picture.boxes_xyxy, placed)
             kept, keep = clip_boxes(moved, (left, top, right, bottom), min_visible)
             boxes.append(kept)

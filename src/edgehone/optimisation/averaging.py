@@ -53,9 +53,7 @@ class WeightAverage:
         """Move a step towards the present weights."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for mine, theirs in zip(
-            self.network.state_dict().values(), network.state_dict().values(), strict=True
-        ):
+        for mine, theirs in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
             if mine.dtype.is_floating_point:
                 mine.lerp_(theirs, 1 - decay)
             else:

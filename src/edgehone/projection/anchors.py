@@ -70,10 +70,7 @@ def shape_kmeans(wh: NDArray[np.float64], count: int, seed: int = 0, rounds: int
         for _ in range(rounds):
             nearest = shape_iou(wh, centres).argmax(1)
             moved = np.array(
-                [
-                    np.median(wh[nearest == k], axis=0) if (nearest == k).any() else centres[k]
-                    for k in range(count)
-                ]
+                [np.median(wh[nearest == k], axis=0) if (nearest == k).any() else centres[k] for k in range(count)]
             )
             if np.allclose(moved, centres):
                 break

@@ -26,9 +26,7 @@ class RawHeads:
     classes: Tensor
 
 
-def build_lattice(
-    anchors_px: Tensor, masks: Sequence[Sequence[int]], strides: Sequence[int], size: Size
-) -> Lattice:
+def build_lattice(anchors_px: Tensor, masks: Sequence[Sequence[int]], strides: Sequence[int], size: Size) -> Lattice:
     """The lattice of heads with these strides over an input of ``size``.
 
     Args:
@@ -48,9 +46,7 @@ def build_lattice(
             raise ValueError(f"need an input size that is a multiple of {stride=}, got {size=}")
         rows, columns = height // stride, width // stride
         shapes.append((len(mask), rows, columns))
-        ids, ys, xs = torch.meshgrid(
-            torch.tensor(list(mask)), torch.arange(rows), torch.arange(columns), indexing="ij"
-        )
+        ids, ys, xs = torch.meshgrid(torch.tensor(list(mask)), torch.arange(rows), torch.arange(columns), indexing="ij")
         cells.append(torch.stack([xs, ys], -1).reshape(-1, 2).float())
         anchor_of.append(ids.reshape(-1))
         stride_of.append(torch.full((ids.numel(),), float(stride)))

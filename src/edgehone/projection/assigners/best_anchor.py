@@ -33,18 +33,14 @@ class BestAnchor(Settings):
     @torch.no_grad()
     def assign(self, targets: Targets, lattice: Lattice, predictions: Predictions) -> Assignment:
         """See the module's docstring for the shapes."""
-        ignored = torch.zeros(
-            targets.batch_size, lattice.slots, dtype=torch.bool, device=lattice.strides.device
-        )
+        ignored = torch.zeros(targets.batch_size, lattice.slots, dtype=torch.bool, device=lattice.strides.device)
 
         def match(image: int, boxes_xyxy: Tensor, classes: Tensor) -> Matches:
             del classes
             ignored[image] = self._ignored(predictions, image, boxes_xyxy)
             shape = shape_iou_matrix(xyxy_to_cxcywh(boxes_xyxy)[:, 2:], lattice.all_anchors_px)
             best = shape.argmax(1)
-            suits = (lattice.anchor_ids[None] == best[:, None]) | (
-                shape[:, lattice.anchor_ids] > self.iou_thresh
-            )
+            suits = (lattice.anchor_ids[None] == best[:, None]) | (shape[:, lattice.anchor_ids] > self.iou_thresh)
             objects, slots = (suits & holds_centre(boxes_xyxy, lattice)).nonzero(as_tuple=True)
             owner = torch.full((lattice.slots,), -1, dtype=torch.int64, device=slots.device)
             owner = owner.scatter_reduce(0, slots, objects, "amax")

@@ -27,9 +27,7 @@ class Matches:
     quality: Tensor
 
 
-def assign_by_image(
-    targets: Targets, lattice: Lattice, match: Callable[[int, Tensor, Tensor], Matches]
-) -> Assignment:
+def assign_by_image(targets: Targets, lattice: Lattice, match: Callable[[int, Tensor, Tensor], Matches]) -> Assignment:
     """Call ``match(image, boxes_xyxy [m, 4], classes [m])`` for every image that has objects; join the results."""
     images: list[Tensor] = []
     slots: list[Tensor] = []

@@ -46,18 +46,14 @@ class SimOta(Settings):
             pool = candidates.any(0).nonzero()[:, 0]
             allowed = candidates[:, pool]
             overlap = iou_matrix(boxes_xyxy, predictions.boxes_xyxy[image, pool])
-            cost = self._cost(predictions, image, pool, classes, overlap).masked_fill(
-                ~allowed, NOT_A_CANDIDATE
-            )
+            cost = self._cost(predictions, image, pool, classes, overlap).masked_fill(~allowed, NOT_A_CANDIDATE)
             chosen = self._choose(cost, overlap.masked_fill(~allowed, 0)) & allowed
             objects, columns = chosen.nonzero(as_tuple=True)
             return Matches(objects, pool[columns], torch.ones(len(columns), device=columns.device))
 
         return assign_by_image(targets, lattice, match)
 
-    def _cost(
-        self, predictions: Predictions, image: int, pool: Tensor, classes: Tensor, overlap: Tensor
-    ) -> Tensor:
+    def _cost(self, predictions: Predictions, image: int, pool: Tensor, classes: Tensor, overlap: Tensor) -> Tensor:
         """``[m, q]`` over the pool."""
         joint = (
             predictions.class_logits[image, pool].sigmoid()
