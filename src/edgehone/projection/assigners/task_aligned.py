@@ -65,6 +65,6 @@ def _centre_inside(boxes_xyxy: Tensor, lattice: Lattice) -> Tensor:
 def _quality(alignment: Tensor, overlap: Tensor, chosen: Tensor) -> Tensor:
     """``[m, q]`` in 0..1: alignment over the object's best, times the object's best IoU."""
     alignment = alignment.masked_fill(~chosen, 0)
-    top_alignment = alignment.amax(1, keepdim=True).clamp(min=1e-12)
+    top_alignment = alignment.amax(1, keepdim=True).clamp(min=1e-30)
     top_overlap = overlap.masked_fill(~chosen, 0).amax(1, keepdim=True)
     return (alignment / top_alignment * top_overlap).clamp(0, 1)

@@ -1,0 +1,240 @@
+"""What every assigner must do, and each against a plain, slow reading of its rule."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edgehone.boxes import iou
+from edgehone.projection import Assigner, BestAnchor, Projection, RatioMatch, SimOta, TaskAligned
+from edgehone.projection.anchors import OFFICIAL_416_PX
+from edgehone.space import union_types
+from edgehone.types import Assignment, Lattice, Predictions, Targets
+
+MEMBERS = union_types(Assigner)
+SIZE = (128, 96)
+CLASSES = 3
+Positive = tuple[int, int, int]
+
+
+def lattice(mask: str = "0,1,2") -> Lattice:
+    anchors = np.array(OFFICIAL_416_PX) * 0.3
+    return Projection(second_head_mask=mask).lattice(anchors, (32, 16), SIZE)  # pyright: ignore[reportArgumentType]
+
+
+def scene(seed: int, counts: tuple[int, ...] = (4, 0, 7)) -> tuple[Targets, Lattice, Predictions]:
+    rng = np.random.default_rng(seed)
+    grid = lattice()
+    boxes: list[list[float]] = []
+    images: list[int] = []
+    for image, count in enumerate(counts):
+        for _ in range(count):
+            w, h = np.exp(rng.uniform(math.log(3), math.log(80), 2))
+            x, y = rng.uniform(0, SIZE[1] - min(w, 90)), rng.uniform(0, SIZE[0] - min(h, 90))
+            boxes.append([x, y, min(x + w, SIZE[1]), min(y + h, SIZE[0])])
+            images.append(image)
+    targets = Targets(
+        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        torch.from_numpy(rng.integers(0, CLASSES, len(boxes))),
+        torch.tensor(images, dtype=torch.int64),
+        len(counts),
+    )
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(len(counts), grid.slots, 5 + CLASSES, generator=generator)
+    decoded = Projection().coding.decode(logits[..., :4] * 0.5, grid.cells_xy, grid.strides, grid.anchors_px)
+    return targets, grid, Predictions(decoded, logits[..., 4], logits[..., 5:])
+
+
+def positives(assignment: Assignment) -> set[Positive]:
+    return set(zip(assignment.images.tolist(), assignment.slots.tolist(), assignment.truths.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+class TestAssigner:
+    @pytest.mark.parametrize("seed", range(5))
+    def test_positives_belong_to_their_image(self, member: type, seed: int) -> None:
+        targets, grid, predictions = scene(seed)
+        found = member().assign(targets, grid, predictions)
+        assert (targets.images[found.truths] == found.images).all()
+        assert ((found.slots >= 0) & (found.slots < grid.slots)).all()
+        assert ((found.quality >= 0) & (found.quality <= 1)).all()
+        assert found.ignored.shape == (3, grid.slots)
+        assert len(positives(found)) == found.positives, "no pair twice"
+        assert not found.ignored[found.images, found.slots].any(), "a positive is never ignored"
+
+    def test_no_objects_no_positives(self, member: type) -> None:
+        targets, grid, predictions = scene(0, (0, 0))
+        found = member().assign(targets, grid, predictions)
+        assert found.positives == 0
+        assert not found.ignored.any()
+
+    def test_an_ordinary_object_is_claimed(self, member: type) -> None:
+        for seed in range(10):
+            targets, grid, predictions = scene(seed, (1,))
+            w, h = (targets.boxes_xyxy[0, 2:] - targets.boxes_xyxy[0, :2]).tolist()
+            if min(w, h) > 12 and max(w, h) / min(w, h) < 2:
+                assert member().assign(targets, grid, predictions).positives > 0
+
+    def test_the_order_of_images_does_not_matter(self, member: type) -> None:
+        targets, grid, predictions = scene(3, (3, 5))
+        swapped = Targets(targets.boxes_xyxy, targets.classes, 1 - targets.images, 2)
+        turned = Predictions(*(t.flip(0) for t in _parts(predictions)))
+        first = positives(member().assign(targets, grid, predictions))
+        second = positives(member().assign(swapped, grid, turned))
+        assert {(1 - i, s, t) for i, s, t in second} == first
+
+
+def _parts(predictions: Predictions) -> tuple[Any, ...]:
+    return predictions.boxes_xyxy, predictions.objectness_logits, predictions.class_logits
+
+
+def slots_of(grid: Lattice) -> list[tuple[int, int, float, float, float, int]]:
+    """Column, row, stride, anchor width, height and id of every slot."""
+    rows = zip(
+        grid.cells_xy.tolist(), grid.strides.tolist(), grid.anchors_px.tolist(), grid.anchor_ids.tolist(), strict=True
+    )
+    return [(int(c[0]), int(c[1]), s, a[0], a[1], k) for c, s, a, k in rows]
+
+
+def centre(box: list[float]) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def holds(slot: tuple[int, int, float, float, float, int], box: list[float]) -> bool:
+    x, y = centre(box)
+    return (slot[0], slot[1]) == (int(x / slot[2]), int(y / slot[2]))
+
+
+def shape_overlap(w: float, h: float, aw: float, ah: float) -> float:
+    inner = min(w, aw) * min(h, ah)
+    return inner / (w * h + aw * ah - inner)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_best_anchor_is_darknets_rule(seed: int) -> None:
+    targets, grid, predictions = scene(seed)
+    anchors = grid.all_anchors_px.tolist()
+    owner: dict[tuple[int, int], int] = {}
+    for truth, (box, image) in enumerate(zip(targets.boxes_xyxy.tolist(), targets.images.tolist(), strict=True)):
+        w, h = box[2] - box[0], box[3] - box[1]
+        best = max(range(6), key=lambda k: shape_overlap(w, h, *anchors[k]))
+        for index, slot in enumerate(slots_of(grid)):
+            if slot[5] == best and holds(slot, box):
+                owner[image, index] = truth
+    found = BestAnchor().assign(targets, grid, predictions)
+    assert positives(found) == {(i, s, t) for (i, s), t in owner.items()}
+    for image in range(3):
+        boxes = targets.boxes_xyxy[targets.images == image]
+        for slot in range(grid.slots):
+            near = any(float(iou(predictions.boxes_xyxy[image, slot], box)) > 0.7 for box in boxes)
+            sure = float(predictions.class_logits[image, slot].sigmoid().max()) > 0.25
+            expected = near and sure and (image, slot) not in owner
+            assert bool(found.ignored[image, slot]) == expected
+
+
+def test_the_official_mask_loses_what_fits_the_smallest_anchor() -> None:
+    box = torch.tensor([[40.0, 40.0, 43.0, 44.2]])
+    targets = Targets(box, torch.tensor([0]), torch.tensor([0]), 1)
+    blank = Predictions(torch.zeros(1, 72, 4), torch.zeros(1, 72), torch.zeros(1, 72, 1))
+    for mask, count in (("1,2,3", 0), ("0,1,2", 1)):
+        grid = lattice(mask)
+        n = grid.slots
+        blank = Predictions(torch.zeros(1, n, 4), torch.zeros(1, n), torch.zeros(1, n, 1))
+        assert BestAnchor().assign(targets, grid, blank).positives == count
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_ratio_match_is_yolov5s_rule(seed: int) -> None:
+    targets, grid, predictions = scene(seed)
+    expected: set[Positive] = set()
+    for truth, (box, image) in enumerate(zip(targets.boxes_xyxy.tolist(), targets.images.tolist(), strict=True)):
+        w, h = box[2] - box[0], box[3] - box[1]
+        for index, (column, row, stride, aw, ah, _) in enumerate(slots_of(grid)):
+            if max(w / aw, aw / w, h / ah, ah / h) >= 4.0:
+                continue
+            x, y = centre(box)[0] / stride, centre(box)[1] / stride
+            cells = {(int(x), int(y))}
+            cells.add((int(x) - 1, int(y)) if x - int(x) < 0.5 else (int(x) + 1, int(y)))
+            cells.add((int(x), int(y) - 1) if y - int(y) < 0.5 else (int(x), int(y) + 1))
+            if (column, row) in cells:
+                expected.add((image, index, truth))
+    assert positives(RatioMatch().assign(targets, grid, predictions)) == expected
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_sim_ota_takes_the_cheapest_of_its_candidates(seed: int) -> None:
+    targets, grid, predictions = scene(seed)
+    candidates = positives(RatioMatch().assign(targets, grid, predictions))
+    wanted: dict[tuple[int, int], list[tuple[float, int]]] = {}
+    for truth, (box, image) in enumerate(zip(targets.boxes_xyxy.tolist(), targets.images.tolist(), strict=True)):
+        mine = sorted(s for i, s, t in candidates if (i, t) == (image, truth))
+        mine = mine or [k for k, slot in enumerate(slots_of(grid)) if holds(slot, box)]
+        priced: list[tuple[float, int]] = []
+        overlaps: list[float] = []
+        for slot in mine:
+            overlap = float(iou(predictions.boxes_xyxy[image, slot], targets.boxes_xyxy[truth]))
+            joint = (
+                predictions.class_logits[image, slot].sigmoid() * predictions.objectness_logits[image, slot].sigmoid()
+            )
+            score = joint.sqrt().clamp(1e-6, 1 - 1e-6)
+            bce = (
+                -(1 - score).log().sum()
+                + (1 - score[targets.classes[truth]]).log()
+                - score[targets.classes[truth]].log()
+            )
+            priced.append((float(bce) - 3 * math.log(overlap + 1e-8), slot))
+            overlaps.append(overlap)
+        k = max(1, int(sum(sorted(overlaps, reverse=True)[:10])))
+        for cost, slot in sorted(priced)[:k]:
+            wanted.setdefault((image, slot), []).append((cost, truth))
+    expected = {(image, slot, min(wishes)[1]) for (image, slot), wishes in wanted.items()}
+    assert positives(SimOta().assign(targets, grid, predictions)) == expected
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_task_aligned_takes_the_best_aligned(seed: int) -> None:
+    targets, grid, predictions = scene(seed)
+    wanted: dict[tuple[int, int], list[tuple[float, int]]] = {}
+    aligned: dict[Positive, float] = {}
+    overlaps: dict[Positive, float] = {}
+    for truth, (box, image) in enumerate(zip(targets.boxes_xyxy.tolist(), targets.images.tolist(), strict=True)):
+        ranked: list[tuple[float, int]] = []
+        for index, slot in enumerate(slots_of(grid)):
+            x, y = (slot[0] + 0.5) * slot[2], (slot[1] + 0.5) * slot[2]
+            if not ((box[0] < x < box[2] and box[1] < y < box[3]) or holds(slot, box)):
+                continue
+            overlap = float(iou(predictions.boxes_xyxy[image, index], targets.boxes_xyxy[truth]))
+            score = float(predictions.objectness_logits[image, index].sigmoid())
+            score *= float(predictions.class_logits[image, index, targets.classes[truth]].sigmoid())
+            value = score**0.5 * (overlap + 1e-3) ** 6
+            aligned[image, index, truth], overlaps[image, index, truth] = value, overlap
+            ranked.append((-value, index))
+        for _, index in sorted(ranked)[:10]:
+            wanted.setdefault((image, index), []).append((overlaps[image, index, truth], truth))
+    expected = {(i, s, max(wishes, key=lambda wish: wish[0])[1]) for (i, s), wishes in wanted.items()}
+    found = TaskAligned().assign(targets, grid, predictions)
+    assert positives(found) == expected
+    for truth in range(len(targets.classes)):
+        mine = [p for p in expected if p[2] == truth]
+        if not mine:
+            continue
+        rows = (found.truths == truth).nonzero()[:, 0]
+        best = max(aligned[p] for p in mine)
+        top = max(overlaps[p] for p in mine)
+        for row in rows.tolist():
+            key = (int(found.images[row]), int(found.slots[row]), truth)
+            assert float(found.quality[row]) == pytest.approx(aligned[key] / best * top, abs=1e-4)
+
+
+def test_an_object_smaller_than_a_cell_is_not_lost() -> None:
+    box = torch.tensor([[33.0, 33.0, 36.0, 36.0]])
+    grid = lattice()
+    targets = Targets(box, torch.tensor([0]), torch.tensor([0]), 1)
+    n = grid.slots
+    boxes = Projection().coding.decode(torch.zeros(n, 4), grid.cells_xy, grid.strides, grid.anchors_px)[None]
+    blank = Predictions(boxes, torch.zeros(1, n), torch.zeros(1, n, 1))
+    assert TaskAligned().assign(targets, grid, blank).positives > 0
