@@ -21,8 +21,10 @@ def small_plans(tmp_path: Path) -> Path:
     """A start script that lowers the floor of a full training: the machinery is tested, not the detector."""
     script = tmp_path / "start.py"
     script.write_text(
+        "import edgehone.search.calibration as calibration\n"
         "import edgehone.search.plan as plan\n"
-        "plan.MIN_STEPS = 8\n"
+        "plan.MIN_STEPS, plan.TRIAL_OVERHEAD_S = 8, 1.0\n"
+        "calibration.SIZE, calibration.STEPS = 160, 4\n"
         "from edgehone.cli import main\n"
         "if __name__ == '__main__':\n"
         "    main()\n"
@@ -31,7 +33,7 @@ def small_plans(tmp_path: Path) -> Path:
 
 
 def command(script: Path, out: Path) -> list[str]:
-    return [sys.executable, str(script), "run", DATA, "--budget", "100s", "--max-input", "160", "--out", str(out)]
+    return [sys.executable, str(script), "run", DATA, "--budget", "150s", "--max-input", "160", "--out", str(out)]
 
 
 def test_killed_twice_it_ends_complete_and_repeats_nothing(small_plans: Path, tmp_path: Path) -> None:

@@ -48,12 +48,10 @@ def gather_facts(
         max_input: largest input size asked for.
         latency: a limit with the measured latency (ms, p90) by input size.
     """
-    counts, sides = _class_facts(dataset)
     return Facts(
         train_images=len(dataset.train),
         class_names=dataset.class_names,
-        class_counts=counts,
-        class_sides=sides,
+        class_sides=_class_sides(dataset),
         full_images=full_images,
         candidates=profile.projection,
         max_input=max_input,
@@ -62,13 +60,12 @@ def gather_facts(
     )
 
 
-def _class_facts(dataset: Dataset) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Boxes per class, and the median of sqrt(area) per class as a share of a stretched input's side."""
+def _class_sides(dataset: Dataset) -> tuple[float, ...]:
+    """Per class, the median of sqrt(area) as a share of a stretched input's side."""
     shares: list[list[float]] = [[] for _ in dataset.class_names]
     for sample in dataset.train:
         height, width = sample.size
         sides = (sample.boxes_xyxy[:, 2:] - sample.boxes_xyxy[:, :2]) / (width, height)
         for label, share in zip(sample.classes, np.sqrt(sides.prod(1)), strict=True):
             shares[int(label)].append(float(share))
-    medians = tuple(float(np.median(found)) if found else 1.0 for found in shares)
-    return tuple(len(found) for found in shares), medians
+    return tuple(float(np.median(found)) if found else 1.0 for found in shares)

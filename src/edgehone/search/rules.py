@@ -38,19 +38,16 @@ class Facts:
     Attributes:
         train_images: pictures in the training split.
         class_names: of the data.
-        class_counts: boxes per class in the training split.
         class_sides: per class, the median of sqrt(area) as a share of the input's side.
         full_images: pictures that a full training shows, by input size.
         candidates: measured projections.
         max_input: the largest input size that may be searched.
         latency_ms: latency of the graph by input size, where a limit was asked for.
         latency_limit_ms: that limit.
-        evaluation_images: pictures in validation.
     """
 
     train_images: int
     class_names: tuple[str, ...]
-    class_counts: tuple[int, ...]
     class_sides: tuple[float, ...]
     full_images: dict[int, int]
     candidates: tuple[ProjectionFacts, ...]

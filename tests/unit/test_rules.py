@@ -1,0 +1,113 @@
+"""Rules: facts in, advice with reasons out."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from edgehone.analysis import ProjectionFacts
+from edgehone.errors import UsageError
+from edgehone.search.facts import LatencyLimit
+from edgehone.search.rules import CLAIM_PX, Facts, apply_rules
+from edgehone.space import Forbid, Prefer, SearchSpace, dimensions, flatten
+from edgehone.strategy import INPUT_SIZES, Strategy
+
+
+def projection(label: str, **changes: Any) -> ProjectionFacts:
+    facts = {
+        "label": label, "input_size": 288, "strategy_diff": {}, "ceiling_ap": 0.99, "ceiling_ap50": 0.99,
+        "unclaimed_fraction": 0.0, "unclaimed_by_class": {}, "positives_per_object": 9.0, "anchor_fit": 0.6,
+        "unowned_fraction": 0.14, "objects": 100,
+    }  # fmt: skip
+    return ProjectionFacts(**{**facts, **changes})
+
+
+CANDIDATES = (
+    projection("darknet"),
+    projection("authors"),
+    projection("kmeans", anchor_fit=0.8),
+    projection("task_aligned"),
+)
+FACTS = Facts(
+    train_images=200,
+    class_names=("platelet", "cell"),
+    class_sides=(0.07, 0.2),
+    full_images={size: round(8000 * (256 / size) ** 2) for size in INPUT_SIZES},
+    candidates=CANDIDATES,
+    max_input=416,
+    latency_ms={},
+    latency_limit_ms=None,
+)
+
+
+def advice(**changes: Any) -> dict[str, Prefer]:
+    found = apply_rules(dataclasses.replace(FACTS, **changes))
+    return {prior.path: prior for prior in found if isinstance(prior, Prefer)}
+
+
+def test_every_rule_speaks_of_a_dimension_that_exists_and_says_why() -> None:
+    paths = {d.path: d for d in dimensions(Strategy)}
+    for prior in apply_rules(FACTS):
+        assert prior.path in paths
+        assert len(prior.because) > 20
+    preferred = SearchSpace(Strategy(), tuple(apply_rules(FACTS))).preferred()
+    assert isinstance(preferred, Strategy)
+    flat = flatten(preferred)
+    assert flat["projection.assigner.kind"] == "task_aligned"
+    assert flat["optimisation.optimizer.kind"] == "adamw"
+
+
+def test_the_input_is_large_enough_for_the_smallest_class_and_no_larger() -> None:
+    size = int(advice()["input.size"].value)
+    assert 0.07 * size >= CLAIM_PX
+    assert 0.07 * (size - 32) < CLAIM_PX
+    assert int(advice(class_sides=(0.3, 0.4))["input.size"].value) == INPUT_SIZES[0]
+
+
+def test_an_input_that_leaves_too_few_pictures_is_not_preferred() -> None:
+    poor = {size: images // 8 for size, images in FACTS.full_images.items()}
+    assert int(advice(full_images=poor)["input.size"].value) < int(advice()["input.size"].value)
+
+
+def test_a_long_run_needs_no_crutches() -> None:
+    long = {size: images * 50 for size, images in FACTS.full_images.items()}
+    found = advice(full_images=long)
+    assert "optimisation.optimizer.kind" not in found
+    assert "projection.normalisation" not in found
+    assert float(found["augmentation.mosaic.probability"].value) > 0
+    assert float(advice()["augmentation.mosaic.probability"].value) == 0
+
+
+def test_anchors_are_clustered_only_where_that_fits_better() -> None:
+    assert advice()["projection.anchors.kind"].value == "kmeans"
+    alike = (*CANDIDATES[:2], projection("kmeans", anchor_fit=0.62), CANDIDATES[3])
+    assert advice(candidates=alike)["projection.anchors.kind"].value == "official"
+    assert "14.0 %" in advice()["projection.second_head_mask"].because
+
+
+def test_an_assigner_that_loses_objects_is_not_advised() -> None:
+    losing = (*CANDIDATES[:3], projection("task_aligned", unclaimed_fraction=0.1))
+    assert "projection.assigner.kind" not in advice(candidates=losing)
+
+
+def test_objects_vote_where_sizes_differ() -> None:
+    assert advice()["projection.vote"].value == "object"
+    assert "projection.vote" not in advice(class_sides=(0.2, 0.21))
+
+
+def test_limits_forbid() -> None:
+    slow = {size: size / 20 for size in INPUT_SIZES}
+    found = apply_rules(dataclasses.replace(FACTS, max_input=320, latency_ms=slow, latency_limit_ms=12.0))
+    banned = {value for prior in found if isinstance(prior, Forbid) for value in prior.values}
+    assert banned == {size for size in INPUT_SIZES if size > 240}
+    size = next(prior.value for prior in found if prior.path == "input.size" and isinstance(prior, Prefer))
+    assert size not in banned
+
+
+@pytest.mark.parametrize("text", ["fast", "cpu<8ms", "cpu<=8", "<=8ms"])
+def test_a_latency_limit_has_one_form(text: str) -> None:
+    assert LatencyLimit.parse("cpu<=7.5ms") == LatencyLimit(board="cpu", milliseconds=7.5)
+    with pytest.raises(UsageError, match="cpu<=8ms"):
+        LatencyLimit.parse(text)
