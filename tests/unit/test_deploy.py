@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -14,13 +15,14 @@ from torch import nn
 from edgehone.boards import BOARDS, board
 from edgehone.data import Dataset, read_dataset
 from edgehone.deploy import bundle
+from edgehone.deploy import latency as latency_module
 from edgehone.deploy.bundle import Deployment, deploy, latency_by_size
 from edgehone.deploy.latency import core_count, cpu_name, measure_latency
 from edgehone.deploy.onnx_graph import export_onnx
 from edgehone.deploy.parity import Parity, logit_parity
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.inference import CHECKPOINT, DetectorInfo, OnnxRuntime, open_detector, open_network, save_detector
-from edgehone.models import Convolutional, Network, YoloV4Tiny
+from edgehone.models import Convolutional, Graph, Head, Network, Route, YoloV4Tiny
 from edgehone.space import replace
 from edgehone.strategy import DARKNET
 
@@ -110,6 +112,37 @@ def test_latency_is_measured(exported: Path) -> None:
     assert latency.threads == 1
     assert latency.runtime.startswith("ONNX Runtime ")
     assert latency.cpu == cpu_name()
+
+
+def test_latency_counts_milliseconds_of_each_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"now": 0.0, "runs": 0}
+
+    class Session:
+        def get_inputs(self) -> list[SimpleNamespace]:
+            return [SimpleNamespace(shape=[1, 3, 4, 4])]
+
+        def run(self, *_: object) -> None:
+            """The warm-up is slow, then 1 ms, 2 ms, ... 100 ms."""
+            clock["runs"] += 1
+            timed = clock["runs"] - latency_module.WARM_UP_RUNS
+            clock["now"] += timed / 1000 if timed > 0 else 10.0
+
+    def runtime(*_: object) -> SimpleNamespace:
+        return SimpleNamespace(session=Session())
+
+    monkeypatch.setattr(latency_module, "OnnxRuntime", runtime)
+    monkeypatch.setattr(latency_module, "time", SimpleNamespace(perf_counter=lambda: clock["now"]))
+    latency = measure_latency(Path("none.onnx"), threads=1, seconds=5.0495)  # 1 + 2 + ... + 100 ms = 5.05 s
+    assert latency.runs == 100
+    assert (latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.mean_ms) == (50.5, 90.1, 99.01, 50.5)
+
+
+def test_a_graph_that_is_not_valid_is_not_written(tmp_path: Path) -> None:
+    head = (Convolutional(8, 1, batch_normalize=False, activation="linear"), Head())
+    twice = Network(Graph((Convolutional(4, 3), *head, Route((0,)), *head)))  # two outputs of one name
+    with pytest.raises(onnx.checker.ValidationError):
+        export_onnx(twice, (8, 8), {}, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_larger_input_takes_longer() -> None:

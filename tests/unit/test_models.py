@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from edgehone.analysis.capacity import CapacityProfile, capacity_profile
-from edgehone.models import MODELS, Convolutional, Graph, Layer, Network, Route, Upsample, YoloV4Tiny
+from edgehone.models import MODELS, Convolutional, Graph, Head, Layer, Maxpool, Network, Route, Upsample, YoloV4Tiny
 
 GRAPH = YoloV4Tiny().graph(80)
 
@@ -77,11 +79,56 @@ def test_an_input_that_the_strides_do_not_divide_is_refused() -> None:
         ((Convolutional(5, 3), Route((0,), groups=2, group=1)), "part 1 of 2"),
         ((Convolutional(4, 3), Route((0,), groups=2, group=2)), "part 2 of 2"),
         ((Convolutional(4, 3), Upsample()), "upsample"),
+        ((Convolutional(4, 2),), "odd size"),
+        ((Convolutional(0, 3),), "has filters"),
+        ((Convolutional(4, 3, stride=0),), "stride is at least 1"),
+        ((Convolutional(4, 3), Maxpool(2, 1)), "size equals stride"),
+        ((Convolutional(4, 3), Maxpool(3, 2)), "size equals stride"),
+        ((Head(),), "none before layer 0"),
+        ((Convolutional(4, 3), Maxpool(), Head()), "none before layer 2"),
+        ((Convolutional(4, 1), Head(), Head()), "none before layer 2"),
     ],
 )
 def test_an_impossible_graph_is_refused_by_layer(layers: tuple[Layer, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Graph(layers)
+
+
+def test_fresh_weights_keep_the_signal_and_start_heads_quietly() -> None:
+    torch.manual_seed(0)
+    network = Network(GRAPH)
+    for index, layer in enumerate(GRAPH.layers):
+        if not isinstance(layer, Convolutional):
+            continue
+        weight = network.head_convolution(index).weight.detach()
+        fan_in = weight[0].numel()
+        expected = 0.01 if index in GRAPH.outputs else (2 / (1.01 * fan_in)) ** 0.5  # 1 + slope^2 = 1.01
+        assert float(weight.std()) == pytest.approx(expected, rel=0.1), index
+    assert all(not bias.any() for bias in network.head_biases())
+
+
+def test_batch_norms_have_darknets_constants() -> None:
+    norms = [module for module in Network(GRAPH).modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(norms) == 19
+    assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-5, 0.1)}
+
+
+def test_maps_that_nobody_reads_again_are_let_go() -> None:
+    network = Network(YoloV4Tiny().graph(2)).eval()
+    maps: list[weakref.ref[torch.Tensor]] = []
+    most = 0
+
+    def remember(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+        nonlocal most
+        maps.append(weakref.ref(output))
+        most = max(most, sum(each() is not None for each in maps))
+
+    for block in network.convolutions.values():
+        block.register_forward_hook(remember)
+    with torch.inference_mode():
+        network(torch.rand(1, 3, 64, 64))
+    assert len(maps) == 21
+    assert most <= 5, "of a block: its first map, the two of its half and the fused one; and the one being made"
 
 
 def seen_rows(network: Network, output: int, rows: int) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -70,3 +72,28 @@ def test_only_what_is_missing_is_run_and_divergence_counts_as_nothing(dataset: D
     assert "must stay finite" in first[1].message
     assert any("diverged" in status.message for status in said if status.event)
     assert not list(folder.trials.glob("*/state.pt"))
+
+
+def test_idle_workers_end_when_their_parent_is_gone(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import time\n"
+        "from pathlib import Path\n"
+        "from edgehone.data import read_dataset\n"
+        "from edgehone.search.workers import start_workers\n"
+        "if __name__ == '__main__':\n"
+        f"    with start_workers(1, read_dataset({DATA!r}), Path({str(tmp_path)!r})) as workers:\n"
+        "        workers.pool.submit(time.sleep, 0).result()\n"
+        "        print('idle', flush=True)\n"
+        "        time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "idle\n"
+    children = psutil.Process(parent.pid).children(recursive=True)
+    assert children
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive

@@ -96,7 +96,8 @@ class Graph:
         channels: of the picture.
 
     Raises:
-        ValueError: on construction, for a layer that refers to a later one or splits channels unevenly.
+        ValueError: on construction, for a layer that refers to a later one, splits channels unevenly, has a size or
+            stride that would give another shape than stated here, or is a head without a convolution before it.
     """
 
     layers: tuple[Layer, ...]
@@ -113,6 +114,8 @@ class Graph:
         """Channels, strides and receptive fields, layer by layer."""
         found: list[Node] = []
         for index, layer in enumerate(self.layers):
+            if isinstance(layer, Head) and (index == 0 or not isinstance(self.layers[index - 1], Convolutional)):
+                raise ValueError(f"a head reads a convolution; there is none before layer {index}")
             found.append(_node(index, layer, found, self.channels))
         return found
 
@@ -162,6 +165,7 @@ class Graph:
 def _node(index: int, layer: Layer, before: Sequence[Node], picture_channels: int) -> Node:
     if isinstance(layer, Route):
         return _route_node(index, layer, before)
+    _check_sides(index, layer)
     last = before[-1] if before else Node((), 0, picture_channels, 1, 1)
     read = (index - 1,)
     if isinstance(layer, Convolutional | Maxpool):
@@ -173,6 +177,17 @@ def _node(index: int, layer: Layer, before: Sequence[Node], picture_channels: in
             raise ValueError(f"layer {index} cannot upsample a stride of {last.stride} by {layer.stride}")
         return Node(read, last.channels, last.channels, last.stride // layer.stride, last.receptive_field)
     return Node(read, last.channels, last.channels, last.stride, last.receptive_field)
+
+
+def _check_sides(index: int, layer: Layer) -> None:
+    """Refuse sizes and strides for which the shape of the result is not simply the input's over the stride."""
+    if isinstance(layer, Convolutional) and (layer.filters < 1 or layer.size < 1 or layer.size % 2 == 0):
+        raise ValueError(f"a convolution has filters and an odd size; layer {index} is {layer}")
+    # Darknet pads a pool whose windows overlap; until that is built such a pool would silently shrink its map.
+    if isinstance(layer, Maxpool) and layer.size != layer.stride:
+        raise ValueError(f"a maxpool's windows do not overlap: size equals stride; layer {index} is {layer}")
+    if isinstance(layer, Convolutional | Maxpool | Upsample) and layer.stride < 1:
+        raise ValueError(f"a stride is at least 1; layer {index} is {layer}")
 
 
 def _route_node(index: int, layer: Route, before: Sequence[Node]) -> Node:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -29,6 +30,7 @@ from edgehone.search.trial import STATE, Outcome, Task, save_outcome
 from edgehone.training import Diverged, Job, Progress, train
 from edgehone.types import Truth
 
+WATCH_SECONDS = 1.0
 ORPHANED = 70
 """Exit code of a worker whose parent is gone."""
 
@@ -39,7 +41,6 @@ class _Worker:
 
     dataset: Dataset
     folder: Path
-    parent: int
     reports: Any
 
 
@@ -51,7 +52,15 @@ def _start(dataset: Dataset, folder: Path, parent: int, reports: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    _here = _Worker(dataset, folder, parent, reports)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _here = _Worker(dataset, folder, reports)
+
+
+def _end_with(parent: int) -> None:
+    """End this process, busy or idle, soon after the one that started it."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_SECONDS)
+    os._exit(ORPHANED)
 
 
 def _run(task: Task) -> Outcome:
@@ -61,8 +70,6 @@ def _run(task: Task) -> Outcome:
 
 def _watch(name: str, worker: _Worker) -> Callable[[Progress], None]:
     def watch(progress: Progress) -> None:
-        if os.getppid() != worker.parent:
-            os._exit(ORPHANED)
         worker.reports.put((name, progress.step / progress.steps))
 
     return watch
