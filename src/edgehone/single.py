@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgehone.data import read_dataset
+from edgehone.data import Dataset, read_dataset
 from edgehone.data.picture import read_image
 from edgehone.deploy.onnx_graph import export_onnx
 from edgehone.errors import EdgehoneError, UsageError
@@ -20,33 +20,55 @@ from edgehone.inference import (
     PostProcess,
     TorchRuntime,
     open_detector,
+    open_network,
     save_detector,
 )
 from edgehone.report.examples import draw_example
 from edgehone.run_folder import open_run
+from edgehone.space import Settings
 from edgehone.strategy import save_strategy
 from edgehone.training import Job, Progress, train
-from edgehone.types import Json, Picture, Truth
+from edgehone.types import Json, Picture
 
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
+class TrainRequest(Settings):
+    """What a training's folder holds: another request for it is refused."""
+
+    data: str
+    job: Job
+
+
 def train_one(job: Job, data: str, out: Path, watch: Callable[[Progress], None]) -> Evaluation:
-    """Train, keep detector, graph, strategy and curve in ``out``, and evaluate on validation."""
-    with open_run(out, job):
+    """Train, keep detector, graph, strategy and curve in ``out``, and evaluate on validation.
+
+    A training that is complete in ``out`` is not repeated, only evaluated.
+    """
+    with open_run(out, TrainRequest(data=data, job=job)):
         dataset = read_dataset(data)
-        state = out / "state.pt"
-        trained = train(job, dataset.class_names, dataset.train, checkpoint=state, watch=watch)
-        save_detector(trained.network, trained.info, out / CHECKPOINT)
-        metadata = {"detector": trained.info.model_dump(mode="json")}
-        export_onnx(trained.network, trained.info.strategy.input.shape, metadata, out / EXPORT)
-        save_strategy(job.strategy, out / "strategy.json")
-        write_json(out / "curve.json", trained.curve)
-        state.unlink(missing_ok=True)
-        detector = Detector(trained.info, TorchRuntime(trained.network))
-        truths = [Truth(s.boxes_xyxy, s.classes, s.size) for s in dataset.val]
-        detections = list(detector.detect(s.read().image for s in dataset.val))
-        return evaluate_detections(truths, detections, dataset.class_names)
+        if not (out / CHECKPOINT).is_file():
+            _train_into(job, dataset, out, watch)
+        network, info = open_network(out / CHECKPOINT)
+        return _evaluate(Detector(info, TorchRuntime(network)), dataset, "val")
+
+
+def _train_into(job: Job, dataset: Dataset, out: Path, watch: Callable[[Progress], None]) -> None:
+    """Train; the checkpoint is written last, so that where it is, everything is."""
+    state = out / "state.pt"
+    trained = train(job, dataset.class_names, dataset.train, checkpoint=state, watch=watch)
+    metadata = {"detector": trained.info.model_dump(mode="json")}
+    export_onnx(trained.network, trained.info.strategy.input.shape, metadata, out / EXPORT)
+    save_strategy(job.strategy, out / "strategy.json")
+    write_json(out / "curve.json", trained.curve)
+    save_detector(trained.network, trained.info, out / CHECKPOINT)
+    state.unlink(missing_ok=True)
+
+
+def _evaluate(detector: Detector, dataset: Dataset, split: str) -> Evaluation:
+    samples = dataset.splits[split]
+    detections = list(detector.detect(s.read().image for s in samples))
+    return evaluate_detections([s.truth() for s in samples], detections, dataset.class_names)
 
 
 def evaluate_model(model: str, data: str, split: str) -> Evaluation:
@@ -60,17 +82,14 @@ def evaluate_model(model: str, data: str, split: str) -> Evaluation:
     dataset = read_dataset(data)
     if split not in dataset.splits:
         raise UsageError(f"the splits are {', '.join(dataset.splits)}; got {split!r}")
-    samples = dataset.splits[split]
-    if not samples:
+    if not dataset.splits[split]:
         raise EdgehoneError(f"the {split} split of {data} is empty")
     if detector.info.class_names != dataset.class_names:
         raise EdgehoneError(
             f"the model and the data must have the same classes in the same order; the model has "
             f"{', '.join(detector.info.class_names)}, the data {', '.join(dataset.class_names)}"
         )
-    detections = list(detector.detect(s.read().image for s in samples))
-    truths = [Truth(s.boxes_xyxy, s.classes, s.size) for s in samples]
-    return evaluate_detections(truths, detections, dataset.class_names)
+    return _evaluate(detector, dataset, split)
 
 
 def detect_in(model: str, pictures: Sequence[Path], threshold: float, out: Path | None) -> list[dict[str, Json]]:

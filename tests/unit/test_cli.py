@@ -91,6 +91,9 @@ def test_train_evaluate_detect(tmp_path: Path) -> None:
     )
     assert trained.returncode == 0, trained.stderr
     assert {"detector.pt", "model.onnx", "strategy.json", "curve.json"} <= {p.name for p in out.iterdir()}
+    stamp = (out / "detector.pt").stat().st_mtime_ns
+    assert edgehone("train", *trained.args[4:]).stdout == trained.stdout
+    assert (out / "detector.pt").stat().st_mtime_ns == stamp, "a complete training is not repeated"
     evaluated = edgehone("evaluate", str(out), TINY, "--split", "test", "--json")
     keys = {"ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "images", "per_class"}
     assert keys <= set(json.loads(evaluated.stdout))
