@@ -30,8 +30,7 @@ LEARNING_PICTURES = 2000
 LEARNING_EPOCHS = 5
 """A full training should show at least this many pictures, and each picture this many times.
 
-Few, since resolution is worth more than steps to small objects: on bccd a training of 830 pictures at 320 px gave an AP
-of 0.356 on validation, one of 1,700 at 224 px, of equal compute, 0.340."""
+Few, since small objects gain more from resolution than from steps."""
 
 
 @dataclass(frozen=True)
