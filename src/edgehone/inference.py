@@ -179,10 +179,12 @@ def open_network(path: Path) -> tuple[Network, DetectorInfo]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {content['schema']}, this version reads {SCHEMA}")
         info = load(DetectorInfo, json.loads(content["info"]))
         network = info.network()
         network.load_state_dict(content["state"])
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError) as error:
+    except (UsageError, OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError) as error:
         raise EdgehoneError(f"{path} is not a checkpoint of this version of edgehone: {error}") from None
     except Exception as error:  # unpickling an arbitrary file may raise anything
         raise EdgehoneError(f"{path} is not a checkpoint: {type(error).__name__}") from None

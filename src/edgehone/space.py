@@ -341,6 +341,10 @@ class SearchSpace:
             if isinstance(dimension.domain, Choice):
                 allowed = self.allowed(dimension)
                 return wanted if wanted in allowed else allowed[-1]
+            if prior is not None:  # a rule may ask for more than the span offers
+                domain = dimension.domain
+                wanted = min(max(float(prior.value), domain.low), domain.high)
+                return round(wanted) if isinstance(dimension.default, int) else wanted
             return wanted
 
         return self._redraw(self.base, choose)

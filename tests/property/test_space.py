@@ -47,6 +47,11 @@ def test_a_choice_needs_two_values() -> None:
         Choice("only")
 
 
+def test_a_fingerprint_does_not_change_between_versions() -> None:
+    assert fingerprint(Prefer(path="a.b", value=2, confidence=0.5, because="c")) == "d875d937679eac65"
+    assert fingerprint(DARKNET) != fingerprint(AUTHORS)
+
+
 def inside(strategy: Strategy) -> None:
     flat = flatten(strategy)
     for dimension in SPACE.active(strategy):
@@ -105,6 +110,21 @@ def test_a_preference_is_followed_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     drawn = [flatten(space.sample(rng))["input.fit"] for _ in range(300)]
     assert 0.83 < drawn.count("letterbox") / 300 < 0.96, "0.8, and half of the rest"
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, 2.3e-3, 7.6, 1e9])
+def test_a_preference_beyond_the_span_ends_at_its_edge(value: float) -> None:
+    paths = [d.path for d in SPACE.active(Strategy()) if isinstance(d.domain, Span)]
+    assert len(paths) > 20
+    space = SPACE.prefer([Prefer(path=path, value=value, confidence=0.9, because="x") for path in paths])
+    inside(space.preferred())  # pyright: ignore[reportArgumentType]
+    inside(space.sample(np.random.default_rng(0)))  # pyright: ignore[reportArgumentType]
+
+
+def test_a_later_preference_replaces_an_earlier_one() -> None:
+    wishes = [Prefer(path="input.size", value=v, confidence=0.9, because="x") for v in (160, 256)]
+    preferred = SPACE.prefer(wishes[:1]).prefer(wishes[1:]).preferred()
+    assert diff(Strategy(), preferred) == {"input.size": (416, 256)}
 
 
 def test_fixed_dimensions_keep_their_value() -> None:

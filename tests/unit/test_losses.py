@@ -67,6 +67,52 @@ def test_an_ignored_slot_is_not_punished() -> None:
     assert less == pytest.approx(float(F.softplus(said.objectness_logits[0, 40])) / 2, rel=1e-3)
 
 
+def test_the_mean_of_objectness_by_hand() -> None:
+    said = predictions()
+    target = torch.zeros(2, GRID.slots)
+    target[0, [20, 21, 5]] = 1
+    each = F.binary_cross_entropy_with_logits(said.objectness_logits, target, reduction="none")
+    coarse, fine = each[:, GRID.strides == 32], each[:, GRID.strides == 16]
+    settings = Objectness(target="one", weight=0.5, fine_weight=4.0)
+    found = terms(assignment(), normalisation="mean", objectness=settings).objectness
+    assert float(found) == pytest.approx(float(0.5 * (coarse.mean() + 4 * fine.mean()) * 2), rel=1e-4)
+
+
+def test_the_mean_of_classes_by_hand_with_smoothing() -> None:
+    chosen, said = assignment(), predictions()
+    truth = F.one_hot(TARGETS.classes[chosen.truths], 2).float() * 0.9 + 0.05
+    logits = said.class_logits[0, [20, 21, 5]]
+    each = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").sum(-1) / 80
+    expected = 2.0 * (each * chosen.quality).sum() / chosen.quality.sum() * 2
+    settings = Classification(weight=2.0, label_smoothing=0.1)
+    found = terms(chosen, normalisation="mean", classification=settings).classification
+    assert float(found) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_a_slot_with_two_objects_learns_the_better_target() -> None:
+    said = predictions()
+    both = Assignment(
+        torch.tensor([0, 0]), torch.tensor([5, 5]), torch.tensor([0, 1]), torch.tensor([0.2, 0.7]), assignment().ignored
+    )
+    found = terms(both, objectness=Objectness(target="quality", weight=1.0, fine_weight=1.0)).objectness
+    target = torch.zeros(2, GRID.slots)
+    target[0, 5] = 0.7
+    expected = F.binary_cross_entropy_with_logits(said.objectness_logits, target, reduction="sum") / 2
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("slot", [5, 40])
+def test_the_gradient_pushes_the_right_way(slot: int) -> None:
+    said = predictions()
+    said.objectness_logits.requires_grad_()
+    settings = LossParts(Ciou(), Objectness(target="one"), Classification(), "mean", "object")
+    detection_loss(settings, said, TARGETS, assignment([41]), GRID).total.backward()
+    slope = said.objectness_logits.grad
+    assert slope is not None
+    assert (slope[0, slot] < 0) == (slot == 5), "up where there is an object, down elsewhere"
+    assert slope[0, 41] == 0, "ignored"
+
+
 def test_the_mean_weighs_boxes_by_quality() -> None:
     chosen, said = assignment(), predictions()
     each = Ciou().loss(said.boxes_xyxy[chosen.images, chosen.slots], BOXES[chosen.truths])

@@ -19,11 +19,9 @@ from edgehone.inference import (
     save_detector,
     select,
 )
-from edgehone.optimisation import AdamW, Cosine, Ema, NoAverage, Sgd, Steps, WarmUp, WeightAverage
-from edgehone.optimisation.optimizers import parameter_groups
 from edgehone.space import replace
 from edgehone.strategy import AUTHORS, DARKNET
-from edgehone.training import Diverged, Job, Progress, train
+from edgehone.training import Diverged, Job, Progress, detector_info, train
 
 DATA = "builtin:digits?train=8&val=4&test=4&width=96&height=96&min_px=30&max_px=60&max_objects=3"
 FAST = {"input.size": 128, "optimisation.optimizer.kind": "adamw", "augmentation.mosaic.probability": 0.3}
@@ -52,10 +50,12 @@ def test_the_loss_falls(dataset: Dataset) -> None:
     assert [point["step"] for point in curve] == list(range(1, 26))
 
 
-@pytest.mark.parametrize("average", ["ema", "none"])
-def test_an_interrupted_run_ends_the_same(dataset: Dataset, tmp_path: Path, average: str, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(("average", "optimizer"), [("ema", "adamw"), ("none", "sgd")])
+def test_an_interrupted_run_ends_the_same(
+    dataset: Dataset, tmp_path: Path, average: str, optimizer: str, monkeypatch: Any
+) -> None:
     monkeypatch.setattr("edgehone.training.CHECKPOINT_SECONDS", 0.0)
-    work = job(6, **{"optimisation.average.kind": average})
+    work = job(6, **{"optimisation.average.kind": average, "optimisation.optimizer.kind": optimizer})
     whole = train(work, dataset.class_names, dataset.train)
     state = tmp_path / "state.pt"
 
@@ -121,6 +121,19 @@ def test_what_is_no_model_is_refused(name: str, content: bytes | None, kind: typ
     assert str(path) in str(raised.value)
 
 
+def test_a_checkpoint_of_another_version_is_refused_with_its_reason(dataset: Dataset, tmp_path: Path) -> None:
+    info = detector_info("yolov4-tiny", AUTHORS, dataset.class_names, dataset.train)
+    path = tmp_path / "detector.pt"
+    save_detector(info.network(), info, path)
+    content = torch.load(path, weights_only=True)
+    renamed = content["info"].replace('"squared_sigmoid"', '"magic"')
+    faults = {"schema is 99": {"schema": 99}, "magic": {"info": renamed}, "size mismatch|Missing key": {"state": {}}}
+    for words, fault in faults.items():
+        torch.save({**content, **fault}, path)
+        with pytest.raises(EdgehoneError, match=words):
+            open_network(path)
+
+
 def test_selection_keeps_the_best_of_each_class() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 11], [50, 50, 60, 60]])
     scores = torch.tensor([[0.9, 0.2], [0.8, 0.0], [0.0, 0.7]])
@@ -129,35 +142,3 @@ def test_selection_keeps_the_best_of_each_class() -> None:
     assert found.scores.tolist() == pytest.approx([0.9, 0.7, 0.2])
     assert len(select(boxes, scores, PostProcess(limit=1))) == 1
     assert len(select(boxes, scores, PostProcess(score_threshold=0.95))) == 0
-
-
-def test_schedules_and_warm_up() -> None:
-    cosine = Cosine(final=0.1)
-    assert [cosine.factor(p) for p in (0.0, 0.5, 1.0)] == pytest.approx([1.0, 0.55, 0.1])
-    steps = Steps(first=0.8, second=0.9)
-    assert [steps.factor(p) for p in (0.0, 0.79, 0.8, 0.9, 1.0)] == pytest.approx([1, 1, 0.1, 0.01, 0.01])
-    assert [WarmUp(fraction=0.1, power=4).factor(p) for p in (0.0, 0.05, 0.1, 0.5)] == pytest.approx([0, 1 / 16, 1, 1])
-
-
-def test_the_average_follows_in_closed_form() -> None:
-    layer = torch.nn.Linear(1, 1, bias=False)
-    layer.weight.data.fill_(0.0)
-    average = WeightAverage(layer, decay=0.5)
-    expected = 0.0
-    for step in range(1, 20):
-        layer.weight.data.fill_(float(step))
-        average.update(layer)
-        decay = min(0.5, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * step
-    assert float(average.network.state_dict()["weight"]) == pytest.approx(expected, rel=1e-5)
-    assert NoAverage().build(layer, 10) is None
-    assert Ema(horizon=0.1).build(layer, 100).decay == pytest.approx(0.9)
-
-
-def test_decay_spares_norms_and_biases() -> None:
-    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
-    decayed, spared = parameter_groups(network, 0.01)
-    assert [p.ndim for p in decayed["params"]] == [4]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
-    assert spared["weight_decay"] == 0.0
-    for settings in (Sgd(), AdamW()):
-        assert settings.build(network).param_groups[0]["lr"] == settings.lr
