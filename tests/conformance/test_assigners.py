@@ -183,6 +183,20 @@ def test_best_anchor_is_darknets_rule(seed: int) -> None:
             assert bool(found.ignored[image, slot]) == expected
 
 
+def test_only_a_slot_sure_of_some_class_is_ignored() -> None:
+    grid = lattice()
+    n = grid.slots
+    box = torch.tensor([[40.0, 40.0, 72.0, 72.0]])
+    said = box.expand(1, n, 4)
+    targets = Targets(box, torch.tensor([0]), torch.tensor([0]), 1)
+    for probability, some in ((0.26, True), (0.24, False)):
+        # The class that is sure need not be the object's: Darknet does not compare it.
+        logits = torch.full((1, n, 2), -9.0)
+        logits[..., 1] = math.log(probability / (1 - probability))
+        found = BestAnchor(ignore_threshold=0.5).assign(targets, grid, Predictions(said, torch.zeros(1, n), logits))
+        assert int(found.ignored.sum()) == (n - found.positives if some else 0)
+
+
 def test_the_official_mask_loses_what_fits_the_smallest_anchor() -> None:
     box = torch.tensor([[40.0, 40.0, 43.0, 44.2]])
     targets = Targets(box, torch.tensor([0]), torch.tensor([0]), 1)

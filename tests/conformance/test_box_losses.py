@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from edgehone.projection import BoxLoss, Ciou, Diou, Giou
+from edgehone.projection import BoxLoss, Ciou, Diou, Giou, Siou
 from edgehone.space import union_types
 
 MEMBERS = union_types(BoxLoss)
@@ -83,6 +83,20 @@ def test_known_values() -> None:
     aspect = 4 / math.pi**2 * (math.atan(1.0) - math.atan(0.5)) ** 2
     expected = 0.5 + 6.25 / 200 + aspect * aspect / (0.5 + aspect)
     assert Ciou().loss(inner, outer).item() == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("apart", [(3.0, 0.0), (3.0, 3.0), (4.0, 1.0), (1.0, 4.0)])
+def test_siou_by_hand(apart: tuple[float, float]) -> None:
+    truth = torch.tensor([[0.0, 0.0, 10.0, 20.0]], dtype=torch.float64)
+    dx, dy = apart
+    box = torch.tensor([[1 + dx, dy - 2, 9 + dx, 22 + dy]], dtype=torch.float64)  # sides 8 and 24
+    inner = max(0.0, min(10, 9 + dx) - (1 + dx)) * (20 - max(0.0, dy - 2))
+    overlap = inner / (200 + 192 - inner)
+    hull = max(10.0, 9 + dx), 22 + dy - min(0.0, dy - 2)
+    angle = math.sin(2 * math.atan2(min(dx, dy), max(dx, dy)))
+    distance = sum(1 - math.exp(-(2 - angle) * (d / side) ** 2) for d, side in zip(apart, hull, strict=True))
+    shape = (1 - math.exp(-2 / 10)) ** 4 + (1 - math.exp(-4 / 24)) ** 4
+    assert Siou().loss(box, truth).item() == pytest.approx(1 - overlap + (distance + shape) / 2, abs=1e-5)
 
 
 def test_every_member_has_a_weight_to_search() -> None:

@@ -101,6 +101,31 @@ def test_a_slot_with_two_objects_learns_the_better_target() -> None:
     assert float(found) == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_one_vote_an_object_in_objectness_is_one_on_average() -> None:
+    said = predictions()
+    target = torch.zeros(2, GRID.slots)
+    target[0, [20, 21, 5]] = 1
+    each = F.binary_cross_entropy_with_logits(said.objectness_logits, target, reduction="none")
+    loud = torch.ones(2, GRID.slots)
+    # Slots 20 and 21 share the vote of object 1 as 0.9 to 0.3; slot 5 has that of object 0 for itself.
+    loud[0, [20, 21, 5]] = torch.tensor([0.75, 0.25, 1.0]) * 3 / 2
+    found = terms(assignment(), vote="object").objectness
+    assert float(found) == pytest.approx(float((each * loud).sum() / 2), rel=1e-4)
+
+
+def test_an_iou_target_does_not_teach_the_box() -> None:
+    said = predictions()
+    boxes = said.boxes_xyxy.clone()
+    truths = assignment().truths
+    boxes[0, [20, 21, 5]] = BOXES[truths] + 2.0
+    boxes.requires_grad_()
+    held = Predictions(boxes, said.objectness_logits.clone().requires_grad_(), said.class_logits)
+    parts = LossParts(Ciou(weight=0.0), Objectness(target="iou"), Classification(), "mean", "positive")
+    detection_loss(parts, held, TARGETS, assignment(), GRID).total.backward()
+    assert boxes.grad is not None
+    assert not boxes.grad.any()
+
+
 @pytest.mark.parametrize("slot", [5, 40])
 def test_the_gradient_pushes_the_right_way(slot: int) -> None:
     said = predictions()
