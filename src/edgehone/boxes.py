@@ -56,20 +56,24 @@ def shape_iou_matrix(a_wh: Tensor, b_wh: Tensor) -> Tensor:
     return inner / (a_wh.prod(-1)[:, None] + b_wh.prod(-1)[None] - inner + EPS)
 
 
-def nms(boxes_xyxy: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+def nms(boxes_xyxy: Tensor, scores: Tensor, iou_threshold: float, classes: Tensor | None = None) -> Tensor:
     """Greedy suppression of boxes that overlap a better one by more than ``iou_threshold``.
 
     Args:
         boxes_xyxy: ``[k, 4]``.
         scores: ``[k]``.
         iou_threshold: in 0..1.
+        classes: ``[k]``; where given, only a box of the same class suppresses.
 
     Returns:
         Indices that survive, best first, ``[s]`` int64.
     """
     order = scores.argsort(descending=True, stable=True)
     boxes = boxes_xyxy[order]
-    overlaps = (iou_matrix(boxes, boxes) > iou_threshold).cpu().numpy()
+    suppresses = iou_matrix(boxes, boxes) > iou_threshold
+    if classes is not None:
+        suppresses &= classes[order][:, None] == classes[order][None]
+    overlaps = suppresses.cpu().numpy()
     alive = [True] * len(boxes)
     kept: list[int] = []
     for i in range(len(boxes)):
@@ -79,12 +83,3 @@ def nms(boxes_xyxy: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
         for j in overlaps[i, i + 1 :].nonzero()[0]:
             alive[i + 1 + int(j)] = False
     return order[torch.tensor(kept, dtype=torch.int64, device=order.device)]
-
-
-def nms_by_class(boxes_xyxy: Tensor, scores: Tensor, classes: Tensor, iou_threshold: float) -> Tensor:
-    """:func:`nms` within each class: classes are moved apart so that they never overlap."""
-    if len(boxes_xyxy) == 0:
-        return torch.zeros(0, dtype=torch.int64, device=boxes_xyxy.device)
-    span = boxes_xyxy.max() - boxes_xyxy.min() + 1
-    moved = boxes_xyxy + (classes.to(boxes_xyxy.dtype) * span)[:, None]
-    return nms(moved, scores, iou_threshold)

@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from edgehone.augment import fit_picture, unfit_boxes
-from edgehone.boxes import nms_by_class
+from edgehone.boxes import nms
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import write_bytes
 from edgehone.models import MODELS, Network
@@ -155,7 +155,7 @@ def select(boxes_xyxy: Tensor, scores: Tensor, post: PostProcess) -> Detections:
     if len(keep) > post.candidates:
         keep = keep[flat[keep].argsort(descending=True, stable=True)[: post.candidates]]
     slots, classes = keep // scores.shape[1], keep % scores.shape[1]
-    best = nms_by_class(boxes_xyxy[slots], flat[keep], classes, post.iou_threshold)[: post.limit]
+    best = nms(boxes_xyxy[slots], flat[keep], post.iou_threshold, classes)[: post.limit]
     return Detections(
         boxes_xyxy[slots][best].numpy().astype(np.float32),
         flat[keep][best].numpy().astype(np.float32),
@@ -223,7 +223,10 @@ def _onnx_info(path: Path) -> DetectorInfo:
         raise EdgehoneError(f"{path} is not an ONNX file: {error}") from None
     if "edgehone" not in metadata:
         raise EdgehoneError(f"{path} was not exported by edgehone: it does not say how to read its heads")
-    return load(DetectorInfo, json.loads(metadata["edgehone"])["detector"])
+    try:
+        return load(DetectorInfo, json.loads(metadata["edgehone"])["detector"])
+    except (UsageError, KeyError, TypeError, ValueError) as error:
+        raise EdgehoneError(f"{path} was not exported by this version of edgehone: {error}") from None
 
 
 def _groups(images: Iterable[Image], size: int) -> Iterator[Sequence[Image]]:

@@ -350,8 +350,10 @@ class SearchSpace:
         return self._redraw(self.base, choose)
 
     def mutate(self, settings: Settings, rng: np.random.Generator, rate: float) -> Settings:
-        """A neighbour: each dimension changed with probability ``rate``, at least one."""
+        """A neighbour: each dimension drawn again with probability ``rate``, at least one."""
         count = len(self.active(settings))
+        if count == 0:
+            return settings
         chosen = set(np.flatnonzero(rng.random(count) < rate).tolist()) or {int(rng.integers(count))}
         paths = {d.path for i, d in enumerate(self.active(settings)) if i in chosen}
 

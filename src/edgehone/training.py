@@ -131,7 +131,7 @@ def train(
         class_names: of the data.
         samples: the training split.
         checkpoint: where to keep the state every few seconds; removed by the caller.
-        watch: called after every step; may raise to interrupt (the state is then saved first).
+        watch: called after every step; may raise to interrupt; what came after the last saved state is then done again.
 
     Raises:
         Diverged: the loss is not finite.

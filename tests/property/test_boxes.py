@@ -15,7 +15,6 @@ from edgehone.boxes import (
     iou,
     iou_matrix,
     nms,
-    nms_by_class,
     shape_iou_matrix,
     xyxy_to_cxcywh,
 )
@@ -138,7 +137,7 @@ def test_nms_by_class_never_mixes_classes(seed, count, class_count, threshold):
     boxes = boxes_of(seed, count) - 50  # also left of and above the origin
     scores = torch.rand(count, generator=torch_rng)
     classes = torch.randint(class_count, (count,), generator=torch_rng)
-    kept = nms_by_class(boxes.double(), scores, classes, threshold).tolist()
+    kept = nms(boxes.double(), scores, threshold, classes).tolist()
     expected: list[int] = []
     for label in range(class_count):
         rows = (classes == label).nonzero()[:, 0]
@@ -147,13 +146,20 @@ def test_nms_by_class_never_mixes_classes(seed, count, class_count, threshold):
     assert kept == sorted(kept, key=lambda i: -float(scores[i]))
 
 
-@pytest.mark.parametrize("suppress", ["nms", "nms_by_class"])
-def test_nothing_gives_nothing(suppress: str):
+@pytest.mark.parametrize("by_class", [False, True])
+def test_nothing_gives_nothing(by_class: bool):
     boxes, scores, classes = (
         torch.zeros(0, 4),
         torch.zeros(0),
         torch.zeros(0, dtype=torch.int64),
     )
-    kept = nms(boxes, scores, 0.5) if suppress == "nms" else nms_by_class(boxes, scores, classes, 0.5)
+    kept = nms(boxes, scores, 0.5, classes if by_class else None)
     assert kept.shape == (0,)
     assert kept.dtype == torch.int64
+
+
+def test_one_huge_box_does_not_blur_the_classes():
+    boxes = torch.tensor([[-2e6, 0.0, 2e6, 1.0], [0, 0, 10, 10], [0, 0, 10, 10.5], [0, 0, 10, 10]])
+    scores = torch.tensor([0.9, 0.8, 0.7, 0.6])
+    classes = torch.tensor([79, 78, 78, 77])
+    assert nms(boxes, scores, 0.5, classes).tolist() == [0, 1, 3]

@@ -167,5 +167,6 @@ def _class_term(
 def _joined(losses: Tensor, parts: LossParts, votes: Tensor) -> Tensor:
     """``[p]`` to a scalar; zero, with gradient, where there is nothing."""
     if parts.normalisation == "image":
-        return losses.sum()
+        # A sum counts every positive once; votes redistribute it between objects.
+        return (losses * votes / votes.mean()).sum() if parts.vote == "object" and len(votes) else losses.sum()
     return (losses * votes).sum() / votes.sum().clamp(min=1e-3)
