@@ -34,23 +34,27 @@ SetOption = Annotated[
 StrategyOption = Annotated[str, typer.Option(help="a preset (darknet, authors) or a strategy file")]
 
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
 def main() -> None:
     """The console script: errors meant for people become a message and an exit code."""
     try:
-        app(standalone_mode=False)
+        # Without standalone mode the code of an Exit is returned; typer makes an interruption one, too.
+        code = app(standalone_mode=False)
     except EdgehoneError as error:
         fail(str(error), error.exit_code)
-    except typer.Exit as leave:
-        sys.exit(leave.exit_code)
-    except typer.Abort:
-        fail("interrupted; give the same command again to go on", 1)
-    except KeyboardInterrupt:
-        fail("interrupted; give the same command again to go on", 130)
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
     except Exception as error:
         show = getattr(error, "format_message", None)
         if show is None:
             raise
         fail(str(show()), 2)
+    if code == INTERRUPTED:
+        fail("interrupted; give the same command again to go on", INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -57,7 +58,25 @@ def test_killed_twice_it_ends_complete_and_repeats_nothing(small_plans: Path, tm
     assert before.items() <= {p: p.stat().st_mtime_ns for p in out.glob("trials/*/result.json")}.items()
 
 
-def _wait_for_trials(out: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+def test_ctrl_c_ends_with_a_word_and_keeps_what_is_finished(small_plans: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        command(small_plans, out),
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that starts tests in the background lets its children ignore interruptions.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    _wait_for_trials(out, 1, process)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "give the same command again to go on" in " ".join(said.split())
+    assert "Traceback" not in said
+    assert list(out.glob("trials/*/result.json"))
+
+
+def _wait_for_trials(out: Path, count: int, process: subprocess.Popen[Any]) -> None:
     end = time.monotonic() + 200
     while time.monotonic() < end and process.poll() is None:
         if len(list(out.glob("trials/*/result.json"))) >= count:

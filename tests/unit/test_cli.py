@@ -66,6 +66,26 @@ def test_check_prints_one_document_and_fails_on_errors(tmp_path: Path) -> None:
     assert "is not recognised" in " ".join(refused.stderr.split())
 
 
+def test_check_fails_on_a_finding_that_is_an_error(tmp_path: Path) -> None:
+    import cv2
+    import numpy as np
+
+    (tmp_path / "data.yaml").write_text("names: [cell]\n")
+    for split in ("train", "val", "test"):
+        for number in range(2):
+            picture = tmp_path / split / "images" / f"{number}.png"
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(picture), np.full((40, 40, 3), 10 + number, np.uint8))
+            label = tmp_path / split / "labels" / f"{number}.txt"
+            label.parent.mkdir(parents=True, exist_ok=True)
+            label.write_text("0 0.5 0.5 0.5 0.5\n")
+    assert edgehone("check", str(tmp_path)).returncode == 0
+    (tmp_path / "train" / "labels" / "0.txt").write_text("0 0.5 0.5 0.5 0.5\n7 0.5 0.5 0.5 0.5\n")
+    result = edgehone("check", str(tmp_path), "--json")
+    assert result.returncode == 1
+    assert "class-out-of-range" in {f["code"] for f in json.loads(result.stdout)["findings"]}
+
+
 def test_diff_and_boards_as_json() -> None:
     changes = json.loads(edgehone("diff", "darknet", "authors", "--json").stdout)
     assert changes["projection.assigner.kind"] == ["best_anchor", "ratio_match"]
