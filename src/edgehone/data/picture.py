@@ -92,7 +92,7 @@ def decode(content: bytes, header: PictureHeader | None = None, divisor: int = 1
     Args:
         content: the bytes.
         header: what :func:`~edgehone.data.picture_header.header_of` made of them, where that is known.
-        divisor: 1, 2, 4 or 8, by which the sides are divided while a JPEG is decoded, which is faster; its sides round up.
+        divisor: 1, 2, 4 or 8: the sides are divided by it, rounded up, which decodes a JPEG faster.
 
     Raises:
         EdgehoneError: see :func:`read_image`; the message does not name the file.

@@ -63,7 +63,7 @@ class PictureHeader:
         channels: stored for a pixel, alpha included; 1 for a palette.
         colour: how the channels are meant.
         alpha: whether some transparency is stored.
-        frames: pictures in the file: more than 1 for an animation or several pages. GIF and TIFF count no further than 2.
+        frames: pictures in the file, of an animation or of several pages. Of GIF and TIFF 2 means "2 or more".
         truncated: the file ends before its picture does. Bytes after the picture do no harm.
         bytes: of the file.
         orientation_at: where a TIFF file stores the orientation; 0 for others.
@@ -293,14 +293,15 @@ def _tiff(data: ByteReader) -> PictureHeader:
     if not width or not height:
         raise EdgehoneError("a TIFF file says its size, this one does not or is cut short; replace it or remove it")
     colours: dict[int, Colour] = {0: "gray", 1: "gray", 3: "palette", 5: "cmyk"}
+    colour, channels = colours.get(directory.number(262), "rgb"), directory.number(277) or 1
     return PictureHeader(
         kind="tiff",
         stored_size=(height, width),
         orientation=directory.orientation,
         bits=directory.number(258) or 1,
-        channels=directory.number(277) or 1,
-        colour=colours.get(directory.number(262), "rgb"),
-        alpha=directory.number(338) in (1, 2),
+        channels=channels,
+        colour=colour,
+        alpha=channels > {"rgb": 3, "cmyk": 4}.get(colour, 1),
         frames=2 if directory.following else 1,
         truncated=directory.last_pixel_byte() > data.size,
         bytes=data.size,
@@ -349,6 +350,8 @@ def _gif(data: ByteReader) -> PictureHeader:
             alpha |= start[1] == 0xF9 and frames == 0 and bool(start[3] & 1)
             offset += 2
         offset = _after_blocks(data, offset)
+    else:
+        raise _too_many("blocks")
     truncated = not (whole or (frames == 2 and data.at(max(0, data.size - 64), 64).rstrip(b"\0\n\r ")[-1:] == b"\x3b"))
     bits = (flags & 7) + 1
     return PictureHeader("gif", (height, width), 1, bits, 1, "palette", alpha, max(1, frames), truncated, data.size)
