@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgehone.data.picture import MAX_PIXELS, decode, read_image
+from edgehone.data import picture
+from edgehone.data.picture import MAX_PIXELS, read_image
 from edgehone.data.picture_header import header_of, read_header
 from edgehone.errors import EdgehoneError
 
@@ -36,6 +37,10 @@ def encoded(suffix: str, image: np.ndarray, *parameters: int) -> bytes:
 
 def header(content: bytes):
     return header_of(io.BytesIO(content))
+
+
+def decode(content: bytes) -> np.ndarray:
+    return picture.decode(content, header(content))
 
 
 def exif(orientation: int, order: str = "<", code: str = "H") -> bytes:

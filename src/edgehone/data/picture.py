@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehone.data.picture_header import PictureHeader, header_of, read_header
+from edgehone.data.picture_header import PictureHeader, header_of, opened
 from edgehone.errors import EdgehoneError
 
 Image = NDArray[np.uint8]
@@ -21,6 +21,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
 MAX_PIXELS = 178_956_970
 """Pixels of the largest picture that is decoded (512 MiB at 3 bytes). A file of a few bytes can claim any size."""
+
+MAX_FILE_BYTES = 16 * MAX_PIXELS
+"""Bytes of the largest file that is read: four channels of 16 bits a pixel, and as much again."""
 
 FLAGS = {
     1: cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
@@ -60,44 +63,37 @@ def read_image(path: Path) -> Image:
     Raises:
         EdgehoneError: the file cannot be read or decoded, or has more than :data:`MAX_PIXELS`.
     """
-    content = read_content(path)
-    try:
-        return decode(content)
-    except EdgehoneError as error:
-        raise EdgehoneError(f"{path}: {error}") from None
+    with opened(path) as file:
+        return decode(*read_content(file))
 
 
-def read_content(path: Path) -> bytes:
-    """The bytes of a picture file.
+def read_content(file: io.FileIO) -> tuple[bytes, PictureHeader]:
+    """The bytes of an open picture file, and its header.
 
     Raises:
-        EdgehoneError: the file cannot be read, is no picture, or is larger than its pixels could be.
+        EdgehoneError: it is no picture, or larger than its pixels could be. The message does not name the file.
     """
-    header = read_header(path)
-    # 16 bits in four channels, and as much again.
-    if header.bytes > 16 * MAX_PIXELS:
+    header = header_of(file)
+    if header.bytes > MAX_FILE_BYTES:
         raise EdgehoneError(
-            f"{path}: a picture file has at most {16 * MAX_PIXELS:,} bytes, this one has {header.bytes:,}; "
+            f"a picture file has at most {MAX_FILE_BYTES:,} bytes, this one has {header.bytes:,}; "
             "save it again smaller, or remove it from the data"
         )
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise EdgehoneError(f"{path}: the file cannot be read: {error.strerror}") from None
+    file.seek(0)
+    return file.read(), header
 
 
-def decode(content: bytes, header: PictureHeader | None = None, divisor: int = 1) -> Image:
+def decode(content: bytes, header: PictureHeader, divisor: int = 1) -> Image:
     """The picture in a file's bytes, see :func:`read_image`.
 
     Args:
         content: the bytes.
-        header: what :func:`~edgehone.data.picture_header.header_of` made of them, where that is known.
+        header: what :func:`~edgehone.data.picture_header.header_of` made of them.
         divisor: 1, 2, 4 or 8: the sides are divided by it, rounded up, which decodes a JPEG faster.
 
     Raises:
         EdgehoneError: see :func:`read_image`; the message does not name the file.
     """
-    header = header or header_of(io.BytesIO(content))
     height, width = header.stored_size
     if height * width > MAX_PIXELS:
         raise EdgehoneError(

@@ -11,6 +11,7 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -94,12 +95,23 @@ def read_header(path: Path | str) -> PictureHeader:
     Raises:
         EdgehoneError: the file cannot be read, or its first bytes are not those of a picture.
     """
+    with opened(path) as file:
+        return header_of(file)
+
+
+@contextmanager
+def opened(path: Path | str) -> Iterator[io.FileIO]:
+    """A picture file, open for reading; errors within come out with the file's name before them.
+
+    Raises:
+        EdgehoneError: the file cannot be read.
+    """
     try:
         # Opening a named pipe would wait for a writer.
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise EdgehoneError("a picture is a regular file, this is a folder or a device; remove it from the data")
         with io.FileIO(os.fspath(path)) as file:
-            return header_of(file)
+            yield file
     except EdgehoneError as error:
         raise EdgehoneError(f"{path}: {error}") from None
     except OSError as error:
