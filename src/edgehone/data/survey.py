@@ -76,6 +76,11 @@ class Survey:
         """``[n]``: pictures without a problem."""
         return np.array([not problem for problem in self.problem], bool)
 
+    def take(self, rows: NDArray[np.int64]) -> Survey:
+        """Some of the rows, in this order."""
+        columns = (getattr(self, field.name)[rows] for field in fields(Survey)[1:])
+        return Survey([self.problem[row] for row in rows.tolist()], *columns)
+
 
 def survey(
     sources: Sequence[ImageSource], *, threads: int | None = None, watch: Callable[[int, int], None] | None = None
