@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from edgehone import __version__
+from edgehone.cli_data import check, group
+from edgehone.cli_options import (
+    DataArgument,
+    DropOption,
+    FormatOption,
+    IgnoreOption,
+    JsonOption,
+    MergeOption,
+    ModelArgument,
+    SetOption,
+    StrategyOption,
+    console,
+    emit,
+    fail,
+    screen,
+    selection,
+)
 from edgehone.errors import EdgehoneError, UsageError
-from edgehone.types import Json
 
 app = typer.Typer(
     name="edgehone",
@@ -23,17 +37,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-console = Console(stderr=True, highlight=False)
-
-DataArgument = Annotated[str, typer.Argument(help="a folder, a description file, or builtin:NAME", metavar="DATA")]
-ModelArgument = Annotated[str, typer.Argument(help="a run folder, a .pt checkpoint or an .onnx file", metavar="MODEL")]
-JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout and nothing else")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="change a setting: path=value", metavar="PATH=VALUE")
-]
-StrategyOption = Annotated[str, typer.Option(help="a preset (darknet, authors) or a strategy file")]
-
-
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -55,24 +58,6 @@ def main() -> None:
     if code == INTERRUPTED:
         fail("interrupted; give the same command again to go on", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def fail(message: str, code: int) -> NoReturn:
-    """Print an error for a person and leave."""
-    console.print(f"[red]error:[/red] {_escape(message)}")
-    sys.exit(code)
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
-
-
-def emit(content: Json) -> None:
-    """The one JSON document."""
-    json.dump(content, sys.stdout, indent=2, allow_nan=False)
-    sys.stdout.write("\n")
 
 
 def version(wanted: bool) -> None:
@@ -109,6 +94,10 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option(help="trainings side by side, one thread each")] = 2,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
+    data_format: FormatOption = None,
+    merge: MergeOption = None,
+    drop: DropOption = None,
+    ignore: IgnoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """The whole job: analyse, explore, prove, deploy, explain."""
@@ -121,6 +110,8 @@ def run(
         Request,
         {
             "data": data,
+            "format": data_format,
+            "selection": selection(merge, drop, ignore).model_dump(),
             "model": model,
             "boards": board or ["cpu"],
             "budget_s": parse_duration(budget),
@@ -137,7 +128,7 @@ def run(
     if as_json:
         emit(results.to_json())
         return
-    console_view.print_results(console_view.page(), results, out)
+    console_view.print_results(screen(), results, out)
 
 
 def parse_duration(text: str) -> float:
@@ -149,23 +140,8 @@ def parse_duration(text: str) -> float:
     return hours * 3600 + minutes * 60 + seconds
 
 
-@app.command(epilog="Example: edgehone check data/mine")
-def check(
-    data: DataArgument,
-    data_format: Annotated[str | None, typer.Option("--format", help="override the detected format")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Read a data set and say what is in it and what is wrong with it; exit 1 on errors."""
-    from edgehone import console_view
-    from edgehone.data import read_dataset
-
-    dataset = read_dataset(data, format=data_format)
-    if as_json:
-        emit(console_view.dataset_summary(dataset))
-    else:
-        console_view.print_dataset(console_view.page(), dataset)
-    if any(finding.severity == "error" for finding in dataset.findings):
-        raise typer.Exit(1)
+app.command(epilog="Example: edgehone check data/mine --page check.html")(check)
+app.add_typer(group, name="data")
 
 
 @app.command(epilog="Example: edgehone analyse data/mine --json")
@@ -173,17 +149,23 @@ def analyse(
     data: DataArgument,
     model: Annotated[str, typer.Option(help="the detector")] = "yolov4-tiny",
     max_input: Annotated[int, typer.Option(help="largest input size considered, pixels")] = 416,
+    data_format: FormatOption = None,
+    merge: MergeOption = None,
+    drop: DropOption = None,
+    ignore: IgnoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """The three analyses: data space, capacity, knowledge projection; and what the rules make of them."""
     from edgehone import console_view
+    from edgehone.data import read_dataset
     from edgehone.pipeline import analyse_only
 
-    profile, priors = analyse_only(data, model, max_input)
+    dataset = read_dataset(data, format=data_format, selection=selection(merge, drop, ignore))
+    profile, priors = analyse_only(dataset, model, max_input)
     if as_json:
         emit(console_view.analysis_summary(profile, priors))
     else:
-        console_view.print_analysis(console_view.page(), profile, priors)
+        console_view.print_analysis(screen(), profile, priors)
 
 
 @app.command(epilog="Example: edgehone train data/mine --strategy s.json --steps 2000 --out runs/one")
@@ -197,11 +179,15 @@ def train(
     seed: Annotated[int, typer.Option(help="of weights, batches and augmentation")] = 0,
     threads: Annotated[int, typer.Option(help="of torch", min=1)] = 2,
     precision: Annotated[str, typer.Option(help="bf16 or fp32")] = "bf16",
+    data_format: FormatOption = None,
+    merge: MergeOption = None,
+    drop: DropOption = None,
+    ignore: IgnoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train one strategy; an interrupted training goes on when the command is given again."""
     from edgehone import console_view
-    from edgehone.single import train_one
+    from edgehone.single import TrainRequest, train_one
     from edgehone.space import load, parse_assignments
     from edgehone.strategy import load_strategy
     from edgehone.training import Job
@@ -220,11 +206,12 @@ def train(
         },
     )
     with console_view.training_bar(console) as watch:
-        evaluation = train_one(job, data, out, watch)
+        request = TrainRequest(data=data, format=data_format, selection=selection(merge, drop, ignore), job=job)
+        evaluation = train_one(request, out, watch)
     if as_json:
         emit(console_view.evaluation_summary(evaluation))
     else:
-        console_view.print_evaluation(console_view.page(), evaluation, f"validation ({out})")
+        console_view.print_evaluation(screen(), evaluation, f"validation ({out})")
 
 
 @app.command(epilog="Example: edgehone evaluate runs/mine data/mine --split test --json")
@@ -232,17 +219,23 @@ def evaluate(
     model: ModelArgument,
     data: DataArgument,
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
+    data_format: FormatOption = None,
+    merge: MergeOption = None,
+    drop: DropOption = None,
+    ignore: IgnoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """COCO metrics of a model on a split, with a 95 % interval over images."""
     from edgehone import console_view
+    from edgehone.data import read_dataset
     from edgehone.single import evaluate_model
 
-    evaluation = evaluate_model(model, data, split)
+    dataset = read_dataset(data, format=data_format, selection=selection(merge, drop, ignore))
+    evaluation = evaluate_model(model, dataset, split)
     if as_json:
         emit(console_view.evaluation_summary(evaluation))
     else:
-        console_view.print_evaluation(console_view.page(), evaluation, f"{split} split of {data}")
+        console_view.print_evaluation(screen(), evaluation, f"{split} split of {data}")
 
 
 @app.command(epilog="Example: edgehone detect runs/mine photo.jpg --threshold 0.3 --json")
@@ -261,7 +254,7 @@ def detect(
     if as_json:
         emit({"images": found})
     else:
-        console_view.print_detections(console_view.page(), found)
+        console_view.print_detections(screen(), found)
 
 
 @app.command(epilog="Example: edgehone diff darknet runs/mine/strategy.json")
@@ -279,7 +272,7 @@ def diff(
     if as_json:
         emit({path: list(values) for path, values in changes.items()})
     else:
-        console_view.print_diff(console_view.page(), first, second, changes)
+        console_view.print_diff(screen(), first, second, changes)
 
 
 @app.command(epilog="Example: edgehone boards")
@@ -291,4 +284,4 @@ def boards(as_json: JsonOption = False) -> None:
     if as_json:
         emit({name: board.model_dump(mode="json") for name, board in BOARDS.items()})
     else:
-        console_view.print_boards(console_view.page(), BOARDS)
+        console_view.print_boards(screen(), BOARDS)

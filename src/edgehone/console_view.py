@@ -15,7 +15,6 @@ from rich.table import Table
 
 from edgehone.analysis import Profile
 from edgehone.boards import Board
-from edgehone.data import Dataset
 from edgehone.evaluation import Evaluation
 from edgehone.results import Entry, Results
 from edgehone.search.progress import Show, Status
@@ -24,12 +23,6 @@ from edgehone.training import Progress as TrainingProgress
 from edgehone.types import Json
 
 QUIET_SECONDS = 30.0
-
-
-def page() -> Console:
-    """Standard output: as wide as the terminal, and wide enough for the tables elsewhere."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=120)
 
 
 def clock(seconds: float) -> str:
@@ -147,44 +140,6 @@ def print_evaluation(console: Console, evaluation: Evaluation, title: str) -> No
 def evaluation_summary(evaluation: Evaluation) -> Json:
     """The shape of ``evaluate --json``."""
     return evaluation.model_dump(mode="json", exclude={"precision_recall"})
-
-
-def dataset_summary(dataset: Dataset) -> Json:
-    """The shape of ``check --json``."""
-    splits = dataset.splits
-    return {
-        "format": dataset.format,
-        "images": sum(len(samples) for samples in splits.values()),
-        "boxes": sum(len(s.classes) for samples in splits.values() for s in samples),
-        "classes": list(dataset.class_names),
-        "splits": {name: len(samples) for name, samples in splits.items()},
-        "findings": [
-            {
-                "code": f.code,
-                "severity": f.severity,
-                "where": f.where,
-                "message": f.message,
-                "remedy": f.remedy,
-            }
-            for f in dataset.findings
-        ],
-    }
-
-
-def print_dataset(console: Console, dataset: Dataset) -> None:
-    """What was read and what was found."""
-    summary = dataset_summary(dataset)
-    splits = ", ".join(f"{name} {count}" for name, count in summary["splits"].items())
-    console.print(
-        f"{escape(dataset.name)}: {dataset.format}, {summary['images']} images ({splits}), {summary['boxes']} boxes"
-    )
-    console.print("classes: " + escape(", ".join(dataset.class_names)))
-    for finding in dataset.findings:
-        console.print(
-            f"{finding.severity} {finding.code} {escape(finding.where)}: {escape(finding.message)} "
-            f"({escape(finding.remedy)})",
-            soft_wrap=True,
-        )
 
 
 def analysis_summary(profile: Profile, priors: tuple[Prior, ...]) -> Json:

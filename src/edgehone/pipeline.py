@@ -13,7 +13,7 @@ from pydantic import Field
 import edgehone
 from edgehone.analysis import Profile, analyse
 from edgehone.boards import board
-from edgehone.data import Dataset, read_dataset
+from edgehone.data import Dataset, Selection, read_dataset
 from edgehone.deploy.bundle import Deployment, deploy, latency_by_size
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import read_json, write_json
@@ -52,6 +52,8 @@ class Request(Settings):
     """What the user asked for; the same request in the same folder goes on where it was."""
 
     data: str
+    format: str | None = None
+    selection: Selection = Selection()
     model: str = "yolov4-tiny"
     boards: tuple[str, ...] = ("cpu",)
     budget_s: float = Field(gt=0)
@@ -101,7 +103,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
         monitor = Monitor(folder, show)
         if (out / RESULTS).is_file():
             return load(Results, read_json(out / RESULTS))
-        dataset = read_dataset(request.data)
+        dataset = read_dataset(request.data, format=request.format, selection=request.selection)
         monitor.say(f"read {dataset.name} ({dataset.format}): " + describe_splits(dataset))
         sizes = [size for size in INPUT_SIZES if size <= request.max_input]
         profile = folder.stage("profile", Profile, lambda: analyse(dataset, request.model, sizes))
@@ -131,11 +133,9 @@ def run(request: Request, out: Path, show: Show) -> Results:
         return results
 
 
-def analyse_only(data: str, model: str, max_input: int) -> tuple[Profile, tuple[Prior, ...]]:
+def analyse_only(dataset: Dataset, model: str, max_input: int) -> tuple[Profile, tuple[Prior, ...]]:
     """The three analyses and what the rules make of them, for a full training of :data:`USUAL_PICTURES`."""
-    request = Request(data=data, model=model, budget_s=1.0, max_input=max_input)
-    check(request)
-    dataset = read_dataset(data)
+    check(Request(data=dataset.source, model=model, budget_s=1.0, max_input=max_input))
     profile = analyse(dataset, model, [size for size in INPUT_SIZES if size <= max_input])
     pictures = {s: round(USUAL_PICTURES * (USUAL_SIZE / s) ** 2) for s in INPUT_SIZES}
     facts = gather_facts(dataset, profile, pictures, max_input, None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgehone.data import Dataset, read_dataset
+from edgehone.data import Dataset, Selection, read_dataset
 from edgehone.data.picture import read_image
 from edgehone.deploy.onnx_graph import export_onnx
 from edgehone.errors import EdgehoneError, UsageError
@@ -37,18 +37,20 @@ class TrainRequest(Settings):
     """What a training's folder holds: another request for it is refused."""
 
     data: str
+    format: str | None = None
+    selection: Selection = Selection()
     job: Job
 
 
-def train_one(job: Job, data: str, out: Path, watch: Callable[[Progress], None]) -> Evaluation:
+def train_one(request: TrainRequest, out: Path, watch: Callable[[Progress], None]) -> Evaluation:
     """Train, keep detector, graph, strategy and curve in ``out``, and evaluate on validation.
 
     A training that is complete in ``out`` is not repeated, only evaluated.
     """
-    with open_run(out, TrainRequest(data=data, job=job)):
-        dataset = read_dataset(data)
+    with open_run(out, request):
+        dataset = read_dataset(request.data, format=request.format, selection=request.selection)
         if not (out / CHECKPOINT).is_file():
-            _train_into(job, dataset, out, watch)
+            _train_into(request.job, dataset, out, watch)
         network, info = open_network(out / CHECKPOINT)
         return _evaluate(Detector(info, TorchRuntime(network)), dataset, "val")
 
@@ -71,7 +73,7 @@ def _evaluate(detector: Detector, dataset: Dataset, split: str) -> Evaluation:
     return evaluate_detections([s.truth() for s in samples], detections, dataset.class_names)
 
 
-def evaluate_model(model: str, data: str, split: str) -> Evaluation:
+def evaluate_model(model: str, dataset: Dataset, split: str) -> Evaluation:
     """COCO metrics of any model on a split.
 
     Raises:
@@ -79,11 +81,10 @@ def evaluate_model(model: str, data: str, split: str) -> Evaluation:
         EdgehoneError: the model's classes are not the data's.
     """
     detector = open_detector(model)
-    dataset = read_dataset(data)
     if split not in dataset.splits:
         raise UsageError(f"the splits are {', '.join(dataset.splits)}; got {split!r}")
     if not dataset.splits[split]:
-        raise EdgehoneError(f"the {split} split of {data} is empty")
+        raise EdgehoneError(f"the {split} split of {dataset.name} is empty")
     detector.info.require_classes(dataset.class_names)
     return _evaluate(detector, dataset, split)
 

@@ -57,8 +57,18 @@ def test_facts_of_known_data(dataset: Dataset) -> None:
     assert profile.crowded_fraction == 0.5  # the pair overlaps by 32 / 48, the two others by nothing
     assert profile.neighbour_share == pytest.approx(0.04)
     assert profile.image_sizes == {"100 x 200": 3}
-    assert profile.gray == pytest.approx(2 / 3, abs=1e-3)
-    assert profile.brightness == pytest.approx(93.3, abs=0.1)
+    pixels = profile.pixels
+    assert (pixels.read, pixels.gray.mean, pixels.gray.error) == (3, pytest.approx(2 / 3, abs=0.01), 0)
+    assert pixels.brightness.mean == pytest.approx((90 + 90 + 118) / 3, abs=1)
+    assert pixels.contrast.mean == pytest.approx(0, abs=0.01)
+    assert profile.images_by_class == {"ant": 1, "bee": 1, "cat": 0}
+    assert profile.together == {"ant": {}, "bee": {}}
+    assert profile.cut_fraction == 0.5  # the pair begins at the upper edge
+    assert profile.positions[0][:2] == (0.25, 0.25)  # the pair: its centres are at 20 and 28 of 200
+    assert np.sum(profile.positions) == pytest.approx(1)
+    assert profile.boxes_per_image["50 %"] == 1
+    assert profile.shift["classes"] == pytest.approx(2 / 3, abs=1e-3)
+    assert profile.crowded_error == 0
     small, large = profile.sizes
     assert small.side_px["50 %"] == pytest.approx(20)
     assert small.side_px_by_class == {"ant": 20, "bee": 30}
@@ -102,4 +112,5 @@ def test_the_digits_have_the_sizes_that_their_knobs_ask_for() -> None:
     )
     assert profile.sizes[0].side_px["95 %"] <= 48
     assert profile.sizes[0].large == 0
-    assert profile.gray < 0.2
+    assert profile.pixels.gray.mean < 0.2
+    assert profile.pixels.different_images == 60

@@ -74,9 +74,11 @@ def boxes(dataset: Dataset) -> int:
         ("-1 0.5 0.5 0.2 0.1", "class-out-of-range"),
         ("0.5 0.5 0.5 0.2 0.1", "class-out-of-range"),
         ("0 0.5 0.5 0.2", "label-line-unreadable"),
-        ("0 nan 0.5 0.2 0.1", "label-line-unreadable"),
+        ("0 nan 0.5 0.2 0.1", "box-not-finite"),
+        ("0 30 20 10 10", "box-not-relative"),
         ("ant 0.5 0.5 0.2 0.1", "label-line-unreadable"),
         ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", "label-line-unreadable"),
+        ("0 0.1 0.1 0.2 0.2 0.3 inf", "box-not-finite"),
     ],
 )
 def test_a_bad_label_line_is_left_out_and_named(tmp_path: Path, line: str, code: str) -> None:
@@ -117,7 +119,7 @@ def test_an_unreadable_picture_is_an_error_finding(tmp_path: Path) -> None:
     (root / "images" / "p05.png").write_bytes(b"\x89PNG broken")
     (root / "images" / "p06.png").write_bytes(b"")
     dataset = read_dataset(root)
-    assert codes(dataset) == {"image-unreadable": 2}
+    assert codes(dataset) == {"image-unreadable": 1, "image-empty-file": 1}
     assert boxes(dataset) == 18
 
 
@@ -178,15 +180,18 @@ def test_voc_dirt(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("<annotation>\n<object>", ["p00.xml", "line 2", "not valid XML"]),
-        ("<!DOCTYPE a [<!ENTITY x 'y'>]><annotation>&x;</annotation>", ["p00.xml", "not accepted"]),
-        ('<?xml version="1.0" encoding="no-such"?><annotation/>', ["p00.xml"]),
+        ("<annotation>\n<object>", ["line 2", "not valid XML"]),
+        ("<!DOCTYPE a [<!ENTITY x 'y'>]><annotation>&x;</annotation>", ["not accepted"]),
+        ('<?xml version="1.0" encoding="no-such"?><annotation/>', ["XML"]),
     ],
 )
-def test_an_annotation_that_is_not_xml_stops(tmp_path: Path, text: str, words: list[str]) -> None:
-    with pytest.raises(EdgehoneError) as caught:
-        read_dataset(voc(tmp_path, OBJECT, text))
-    assert all(word in str(caught.value) for word in [*words, "repair the file"])
+def test_an_annotation_that_is_not_xml_is_left_out_and_named(tmp_path: Path, text: str, words: list[str]) -> None:
+    dataset = read_dataset(voc(tmp_path, OBJECT, text))
+    assert codes(dataset) == {"annotation-unreadable": 1}
+    finding = next(f for f in dataset.findings if f.code == "annotation-unreadable")
+    assert finding.where == "p00.xml"
+    assert all(word in finding.message for word in words)
+    assert boxes(dataset) == 19
 
 
 @pytest.mark.parametrize(
@@ -195,7 +200,7 @@ def test_an_annotation_that_is_not_xml_stops(tmp_path: Path, text: str, words: l
         ({"categories": []}, ["all.json", "categories"]),
         ({"categories": [{"id": 7}]}, ["all.json", "id and a name"]),
         ({"categories": [{"id": 7, "name": "a"}, {"id": "7", "name": "b"}]}, ["all.json", "same id"]),
-        ({"images": {}}, ["all.json", "images"]),
+        ({"images": {}}, ["not recognised", "images"]),
         ({"annotations": []}, ["needs labelled objects", "train, val, test"]),
     ],
 )
@@ -243,8 +248,8 @@ def test_sources_that_do_not_exist_are_a_usage_error(tmp_path: Path) -> None:
     ]:
         with pytest.raises(UsageError, match=words):
             read_dataset(source)
-    with pytest.raises(UsageError, match="formats are coco, voc, yolo"):
-        read_dataset(tmp_path, format="csv")
+    with pytest.raises(UsageError, match="formats are coco, voc, darknet, yolo, csv"):
+        read_dataset(tmp_path, format="tfrecord")
     note = tmp_path / "note.txt"
     note.write_text("hello")
     with pytest.raises(UsageError, match="description file"):

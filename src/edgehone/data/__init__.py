@@ -5,5 +5,6 @@ from __future__ import annotations
 from edgehone.data.dataset import Dataset, Finding, Sample
 from edgehone.data.picture import ImageSource, read_image
 from edgehone.data.reading import read_dataset
+from edgehone.data.selection import Selection
 
-__all__ = ["Dataset", "Finding", "ImageSource", "Sample", "read_dataset", "read_image"]
+__all__ = ["Dataset", "Finding", "ImageSource", "Sample", "Selection", "read_dataset", "read_image"]

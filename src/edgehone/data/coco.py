@@ -1,182 +1,212 @@
-"""COCO JSON, and its common variants: other key names, ids that are texts, several files."""
+"""COCO JSON and its common variants: other key names, ids that are texts, polygons only, several files.
+
+Files are streamed (ijson), so that a hundred thousand images take little memory.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Iterator, Sequence
+import mmap
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgehone.data.dataset import Finding, RawBox, RawDataset, RawSample
-from edgehone.data.folder import SPLIT_NAMES, Folder
+import ijson
+
+from edgehone.data.checks import Findings
+from edgehone.data.dataset import RawBox, RawDataset, RawSample
+from edgehone.data.folder import Folder, split_of, stem
+from edgehone.data.grouped import Corners, Grouped, named_split, place_picture
 from edgehone.data.loose import mapping, sequence, text
-from edgehone.data.picture import FileImage
 from edgehone.errors import EdgehoneError
 from edgehone.types import Size
 
 FORMAT = "COCO JSON"
 MARKS = (b'"images"', b'"annotation', b'"categories"')
 """One of these stands in the first bytes of every COCO file; other JSON need not be parsed."""
+ANNOTATIONS = ("annotations", "annotation")
+FILE_NAMES = ("file_name", "filename", "path", "name")
 
 
 def recognise(folder: Folder) -> str | None:
     """Why this folder is COCO; None if it is not."""
     files = annotation_files(folder)
-    return f"{folder.relative(files[0])} holds images and annotations" if files else None
+    return f"{files[0]} holds images and annotations" if files else None
 
 
-def annotation_files(folder: Folder) -> list[Path]:
+def annotation_files(folder: Folder) -> list[str]:
     """JSON files that look like COCO annotations."""
-    found: list[Path] = []
+    found: list[str] = []
     for path in folder.with_suffix(".json"):
-        with path.open("rb") as file:
+        place = folder.absolute(path)
+        with place.open("rb") as file:
             head = file.read(4000)
         if any(mark in head for mark in MARKS):
-            content = mapping(_load(path))
-            if "images" in content and _annotations(content) is not None:
+            keys = lists_in(place)
+            if "images" in keys and any(key in keys for key in ANNOTATIONS):
                 found.append(path)
     return found
 
 
-def read(folder: Folder, files: Sequence[Path] | None = None) -> RawDataset:
+def read(folder: Folder, findings: Findings, description: Path | None = None) -> RawDataset:
     """All annotation files together; a file's name or folder may say its split.
 
     Raises:
         EdgehoneError: a file that is not JSON, lacks one of the three lists, or has two categories of one id.
     """
-    findings: list[Finding] = []
-    names: list[str] = []
-    samples: list[RawSample] = []
-    for path in files or annotation_files(folder):
-        content = mapping(_load(path))
-        images, annotations = sequence(content.get("images")), _annotations(content)
-        if images is None or annotations is None:
-            raise EdgehoneError(f"{path} must hold an object with the lists images, annotations and categories")
-        categories = _categories(content, path)
-        names += [name for name in categories.values() if name not in names]
-        boxes: dict[str, list[RawBox]] = {}
-        for key, box in _boxes(annotations, folder.relative(path), categories, findings):
-            boxes.setdefault(key, []).append(box)
-        for item in images:
-            sample = _sample(folder, path, mapping(item), boxes, findings)
-            if sample is not None:
-                samples.append(sample)
-        findings += _orphans(folder.relative(path), images, boxes)
-    return RawDataset(FORMAT, tuple(dict.fromkeys(names)), samples, findings)
-
-
-def _sample(
-    folder: Folder, path: Path, item: dict[Any, Any], boxes: dict[str, list[RawBox]], findings: list[Finding]
-) -> RawSample | None:
-    name = str(item.get("file_name") or item.get("filename") or "")
-    split = SPLIT_NAMES.get(path.stem.lower()) or _named_split(path.stem) or folder.split_of(path)
-    # Pictures of equal name in train/ and test/ are told apart by the split of the file that lists them.
-    hints = [f"{split}/{name}", name] if split else [name]
-    found = [p for p in map(folder.picture_named, hints) if p is not None] if name else []
-    if not found:
-        findings.append(
-            Finding(
-                "label-without-image",
-                "error",
-                f"{folder.relative(path)} image {name!r}",
-                "its picture was not found",
-                "left out; put the picture below the folder",
-            )
+    files = [folder.relative(description)] if description is not None else annotation_files(folder)
+    if not files:
+        raise EdgehoneError(
+            f"COCO data has a JSON file with images, annotations and categories; {folder.root} has none"
         )
-        return None
-    labels = boxes.get(str(item.get("id")), [])
-    return RawSample(folder.relative(found[0]), FileImage(found[0]), labels, _size(item), split)
+    names: list[str] = []
+    for path in files:
+        _annotation_key(folder.absolute(path))
+        names += _categories(folder.absolute(path)).values()
+    samples = (sample for path in files for sample in _samples(folder, path, findings))
+    return RawDataset(FORMAT, tuple(dict.fromkeys(names)), samples)
 
 
-def _named_split(stem: str) -> str | None:
-    """The split in names such as ``instances_train2017``."""
-    for word in stem.lower().replace("-", "_").split("_"):
-        if word.rstrip("0123456789") in SPLIT_NAMES:
-            return SPLIT_NAMES[word.rstrip("0123456789")]
-    return None
+def _samples(folder: Folder, path: str, findings: Findings) -> Iterator[RawSample]:
+    place = folder.absolute(path)
+    split = named_split(stem(path)) or split_of(path)
+    images = _images(place, path, findings)
+    boxes = _boxes(place, path, findings)
+    for key in boxes.pictures:
+        if key not in images:
+            lost = boxes.of(key)
+            message = f"{len(lost)} boxes of image id {key}, which the file does not list"
+            findings.add("annotation-without-image", f"{path} annotation {lost[0].number}", message)
+    for key, (name, size) in images.items():
+        picture = place_picture(folder, name, split, path, findings)
+        if picture is not None:
+            yield RawSample(picture, boxes.of(key), f"{path} annotation", size, split or split_of(picture))
+
+
+def _images(place: Path, where: str, findings: Findings) -> dict[str, tuple[str, Size | None]]:
+    """Id to file name and stated size."""
+    found: dict[str, tuple[str, Size | None]] = {}
+    for number, entry in enumerate(_items(place, "images")):
+        item = mapping(entry)
+        name = next((str(item[key]) for key in FILE_NAMES if item.get(key)), "")
+        key = str(item.get("id", name))
+        if key in found:
+            findings.add("id-twice", f"{where} image number {number}", f"id {key} is that of {found[key][0]}")
+            continue
+        found[key] = (name, _size(item))
+    return found
 
 
 def _size(item: dict[Any, Any]) -> Size | None:
     try:
-        return round(float(item["height"])), round(float(item["width"]))
+        height, width = round(float(item["height"])), round(float(item["width"]))
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
+    return (height, width) if 0 < height < 1 << 20 and 0 < width < 1 << 20 else None
 
 
-def _orphans(where: str, images: list[Any], boxes: dict[str, list[RawBox]]) -> Iterator[Finding]:
-    known = {str(mapping(item).get("id")) for item in images}
-    for key, lost in boxes.items():
-        if key not in known:
-            yield Finding(
-                "annotation-without-image",
-                "error",
-                lost[0].where,
-                f"{len(lost)} boxes of image id {key}, which {where} does not list",
-                "left out; list the image",
-            )
-
-
-def _boxes(
-    annotations: list[Any], where: str, categories: dict[str, str], findings: list[Finding]
-) -> Iterator[tuple[str, RawBox]]:
-    for number, entry in enumerate(annotations):
+def _boxes(place: Path, where: str, findings: Findings) -> Grouped:
+    categories = _categories(place)
+    found = Grouped()
+    for number, entry in enumerate(_items(place, _annotation_key(place))):
         item = mapping(entry)
-        place = f"{where} annotation {item.get('id', f'number {number}')}"
-        try:
-            x, y, w, h = (float(v) for v in item["bbox"])
-            key, category = str(item["image_id"]), str(item["category_id"])
-        except (KeyError, TypeError, ValueError, OverflowError):
-            findings.append(
-                Finding(
-                    "box-unreadable",
-                    "warning",
-                    place,
-                    "needs image_id, category_id and a bbox of four numbers",
-                    "left out",
-                )
-            )
+        own = item.get("id")
+        at = own if isinstance(own, int) and abs(own) < 1 << 62 else number
+        spot = f"{where} annotation {at}"
+        corners = _corners(item)
+        key, category = item.get("image_id"), item.get("category_id")
+        if corners is None or key is None or category is None:
+            findings.add("box-unreadable", spot, "needs image_id, category_id and a bbox of four numbers or a polygon")
             continue
-        if item.get("iscrowd") in (1, True, "1"):
-            findings.append(Finding("crowd-region", "note", place, "stands for a crowd", "left out"))
-        elif category not in categories:
-            findings.append(
-                Finding(
-                    "class-out-of-range",
-                    "error",
-                    place,
-                    f"unknown category {category}",
-                    "left out; add the category",
-                )
-            )
-        elif not all(map(math.isfinite, (x, y, w, h))):
-            findings.append(Finding("box-not-finite", "warning", place, f"bbox {item['bbox']}", "left out"))
-        else:
-            yield key, RawBox(categories[category], (x, y, x + w, y + h), place)
+        crowd = item.get("iscrowd") in (1, True, "1") or item.get("ignore") in (1, True, "1")
+        if str(category) not in categories:
+            findings.add("class-out-of-range", spot, f"unknown category {category}")
+            continue
+        if crowd:
+            findings.add("crowd-region", spot, "stands for a crowd or is marked to be ignored")
+        found.add(str(key), RawBox(categories[str(category)], corners, at, ignored=crowd))
+    for at in found.repeated_numbers():
+        findings.add("annotation-id-twice", f"{where} annotation {at}", "several annotations have this id")
+    return found
 
 
-def _categories(content: dict[Any, Any], path: Path) -> dict[str, str]:
-    """Id to name, in the order of the ids (numbers by value)."""
-    items = sequence(content.get("categories"))
-    if not items:
-        raise EdgehoneError(f"{path} must name its classes in the list `categories`")
+def _corners(item: dict[Any, Any]) -> Corners | None:
+    """From ``bbox`` (x, y, width, height), else the hull of the polygons in ``segmentation``."""
     try:
-        found = {str(item["id"]): str(item["name"]) for item in items}
-    except (KeyError, TypeError):
-        raise EdgehoneError(f"{path}: each category needs an id and a name") from None
+        if item.get("bbox"):
+            x, y, w, h = (float(v) for v in item["bbox"])
+            return x, y, x + w, y + h
+        points = [float(v) for part in sequence(item.get("segmentation")) or [] for v in part]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if len(points) < 6 or not all(map(math.isfinite, points)):
+        return None
+    return min(points[0::2]), min(points[1::2]), max(points[0::2]), max(points[1::2])
+
+
+@functools.lru_cache(maxsize=8)
+def _categories_at(place: Path, changed_ns: int) -> dict[str, str]:
+    del changed_ns
+    items = [mapping(entry) for entry in _items(place, "categories")]
+    if not items:
+        raise EdgehoneError(f"{place} must name its classes in the list `categories`")
+    try:
+        found = {str(item["id"]): str(item["name"]).strip() for item in items}
+    except KeyError:
+        raise EdgehoneError(f"{place}: each category needs an id and a name") from None
     if len(found) != len(items):
-        raise EdgehoneError(f"{path}: two categories have the same id; give each its own")
+        raise EdgehoneError(f"{place}: two categories have the same id; give each its own")
     return dict(sorted(found.items(), key=lambda pair: (len(pair[0]), pair[0])))
 
 
-def _annotations(content: dict[Any, Any]) -> list[Any] | None:
-    return sequence(content.get("annotations", content.get("annotation")))
+def _categories(place: Path) -> dict[str, str]:
+    """Id to name, in the order of the ids (numbers by value)."""
+    return _categories_at(place, place.stat().st_mtime_ns)
 
 
-def _load(path: Path) -> Any:
+def _annotation_key(place: Path) -> str:
+    keys = lists_in(place)
+    found = next((key for key in ANNOTATIONS if key in keys), None)
+    if found is None or "images" not in keys:
+        raise EdgehoneError(f"{place} must hold an object with the lists images, annotations and categories")
+    return found
+
+
+def lists_in(place: Path) -> set[str]:
+    """Which of COCO's lists the file has, looked for without parsing it."""
+    if place.stat().st_size == 0:
+        return set()
+    with place.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        keys = ("images", *ANNOTATIONS, "categories")
+        return {key for key in keys if re.search(rb'"%s"\s*:\s*\[' % key.encode(), content)}
+
+
+def _items(place: Path, key: str) -> Iterator[Any]:
+    """The elements of a list of the top object, one at a time.
+
+    Raises:
+        EdgehoneError: the file is not JSON, with the line.
+    """
+    count = 0
     try:
-        return json.loads(text(path))
+        with place.open("rb") as file:
+            for item in ijson.items(file, f"{key}.item", use_float=True):
+                count += 1
+                yield item
+    except (ijson.JSONError, UnicodeDecodeError):
+        # NaN, a byte order mark or odd bytes are more than the streaming parser takes; whole files may have them.
+        yield from (sequence(mapping(_load(place)).get(key)) or [])[count:]
+    except OSError as error:
+        raise EdgehoneError(f"cannot read {place}: {error.strerror}; make it readable") from None
+
+
+def _load(place: Path) -> Any:
+    try:
+        return json.loads(text(place))
     except json.JSONDecodeError as error:
-        raise EdgehoneError(f"{path} line {error.lineno} is not valid JSON: {error.msg}; repair it") from None
+        raise EdgehoneError(f"{place} line {error.lineno} is not valid JSON: {error.msg}; repair it") from None
     except (RecursionError, ValueError) as error:
-        raise EdgehoneError(f"{path} cannot be read as JSON: {error}; repair it") from None
+        raise EdgehoneError(f"{place} cannot be read as JSON: {error}; repair it") from None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgehone.data.picture import ImageSource
 from edgehone.types import IGNORED, Picture, Size, Truth, no_boxes
+
+if TYPE_CHECKING:
+    from edgehone.data.survey import Survey
 
 Severity = Literal["error", "warning", "note"]
 
@@ -27,6 +30,7 @@ class Finding:
         message: what was found.
         remedy: what was done, or what to do.
         sample: id of the picture that shows it, where one does; likewise the boxes, in its pixels.
+        related: ids of further pictures that belong to it.
     """
 
     code: str
@@ -36,6 +40,7 @@ class Finding:
     remedy: str
     sample: str = ""
     boxes_xyxy: tuple[tuple[float, float, float, float], ...] = ()
+    related: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +87,21 @@ class Dataset:
         train: to learn from; likewise ``val`` to choose by and ``test`` to prove with.
         findings: everything that was repaired, left out or worth knowing.
         source: what :func:`read_dataset` takes to open it again; empty for a set made in memory.
+        seen: split to what decoding its pictures showed, where they were all decoded on reading.
     """
 
     name: str
     format: str
     class_names: tuple[str, ...]
-    train: tuple[Sample, ...]
-    val: tuple[Sample, ...]
-    test: tuple[Sample, ...]
+    train: Sequence[Sample]
+    val: Sequence[Sample]
+    test: Sequence[Sample]
     findings: tuple[Finding, ...] = ()
     source: str = ""
+    seen: Mapping[str, Survey] = field(default_factory=dict[str, "Survey"])
 
     @property
-    def splits(self) -> dict[str, tuple[Sample, ...]]:
+    def splits(self) -> dict[str, Sequence[Sample]]:
         """By name."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
@@ -106,6 +113,7 @@ class Dataset:
             for sample in samples:
                 digest.update(f"\0{sample.id}\0{sample.size}".encode())
                 digest.update(sample.boxes_xyxy.tobytes() + sample.classes.tobytes())
+                digest.update(sample.ignored_xyxy.tobytes())
         return digest.hexdigest()[:16]
 
 
@@ -116,32 +124,47 @@ class RawBox:
     Attributes:
         label: name of its class.
         xyxy: left, top, right, bottom; pixels, or shares of the picture's sides where ``relative``.
-        where: file and place, for findings.
+        number: of its line, its object or its annotation, for findings.
         relative: the unit of ``xyxy``.
+        ignored: a region rather than an object.
     """
 
     label: str
     xyxy: tuple[float, float, float, float]
-    where: str
+    number: int
     relative: bool = False
+    ignored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RawSample:
-    """A labelled picture as a format gives it. ``size`` is what the annotation claims, if it does."""
+    """A labelled picture as a format gives it.
+
+    Attributes:
+        id: the picture's path in the data's folder.
+        boxes: its labels.
+        unit: what their numbers count, for findings: ``labels/a.txt line``.
+        size: what the annotation claims, if it does.
+        split: likewise.
+    """
 
     id: str
-    source: ImageSource
     boxes: Sequence[RawBox]
+    unit: str
     size: Size | None = None
     split: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RawDataset:
-    """What a format's reader returns."""
+    """What a format's reader returns.
+
+    Attributes:
+        format: its name.
+        class_names: in order; None where the labels themselves name the classes.
+        samples: read once, one at a time.
+    """
 
     format: str
-    class_names: tuple[str, ...]
-    samples: Sequence[RawSample]
-    findings: Sequence[Finding] = ()
+    class_names: tuple[str, ...] | None
+    samples: Iterable[RawSample]

@@ -1,229 +1,227 @@
-"""From a source to a data set that can be trusted: recognise, read, decode, repair, split, with a ledger."""
+"""From a source to a data set that can be trusted: recognise, read, repair, split, decode, with a ledger."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
-from edgehone.data import coco, voc, yolo
-from edgehone.data.dataset import Dataset, Finding, RawBox, RawDataset, RawSample, Sample
+from edgehone.data import coco, csv_rows, darknet, voc, yolo
+from edgehone.data.checks import Findings
+from edgehone.data.dataset import Dataset, RawDataset
 from edgehone.data.digits import digits_dataset
-from edgehone.data.folder import Folder
-from edgehone.data.splits import SPLITS, split_samples
-from edgehone.data.yolo import stated_root
+from edgehone.data.folder import UNSUPPORTED, Folder
+from edgehone.data.intake import Intake
+from edgehone.data.samples import Samples
+from edgehone.data.selection import Selection
+from edgehone.data.splits import SPLITS, split_pictures
+from edgehone.data.survey import Survey, survey
 from edgehone.errors import EdgehoneError, UsageError
-from edgehone.types import Size
 
-READERS: dict[str, ModuleType] = {"coco": coco, "voc": voc, "yolo": yolo}
+READERS: dict[str, ModuleType] = {"coco": coco, "voc": voc, "darknet": darknet, "yolo": yolo, "csv": csv_rows}
 """Formats by the name that ``--format`` takes; the first that recognises a folder reads it."""
 
-YAML = (".yaml", ".yml")
+DESCRIPTIONS = {".json": "coco", ".yaml": "yolo", ".yml": "yolo", ".data": "darknet", ".csv": "csv"}
+"""What a description file's suffix says."""
+
 BUILTIN = "builtin:"
-MIN_SIDE_PX = 1.0
+
+SURVEYED = 20_000
+"""Up to this many pictures, all are decoded before anything is built on them; beyond, their headers must do."""
+
+Watch = Callable[[int, int], None]
+"""Told of progress: pictures done, pictures in all."""
 
 
-def read_dataset(source: str | Path, *, format: str | None = None, seed: int = 0) -> Dataset:
-    """A labelled data set from a folder, a description file (COCO JSON, YOLO YAML) or ``builtin:digits``.
+@dataclass(frozen=True)
+class Source:
+    """What is read and how: see :func:`read_dataset`."""
+
+    place: str
+    format: str | None = None
+    selection: Selection = field(default_factory=Selection)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Everything that was read.
+
+    Attributes:
+        dataset: in splits; its findings are all there are so far.
+        findings: to be added to.
+        folder: where the files are; None for a built-in set.
+        pictures: all labelled pictures, before they were split; likewise what their decoding found, where they
+            were decoded.
+        survey: of ``pictures``.
+        met: ids of the pictures that labels speak of, usable or not.
+    """
+
+    dataset: Dataset
+    findings: Findings
+    folder: Folder | None = None
+    pictures: Samples | None = None
+    survey: Survey | None = None
+    met: frozenset[str] = frozenset()
+
+
+def read_dataset(
+    source: str | Path,
+    *,
+    format: str | None = None,
+    selection: Selection | None = None,
+    seed: int = 0,
+    watch: Watch | None = None,
+) -> Dataset:
+    """A labelled data set from a folder, a description file or ``builtin:digits``.
+
+    Every picture of a set of up to :data:`SURVEYED` is decoded; those that cannot be are left out.
 
     Args:
-        source: where it is.
+        source: where it is; a description file is COCO JSON, YOLO YAML, Darknet ``.data`` or CSV.
         format: one of :data:`READERS` where the recognised one is wrong.
+        selection: classes to join, drop or ignore.
         seed: of a split that has to be drawn.
+        watch: told of progress.
 
     Raises:
-        UsageError: there is no such source or format.
+        UsageError: there is no such source, format or class.
         EdgehoneError: it is not readable as any format, or nothing in it is usable.
     """
-    text = str(source)
-    if text.startswith(BUILTIN):
-        return digits_dataset(text.removeprefix(BUILTIN))
-    if format is not None and format not in READERS:
-        raise UsageError(f"the formats are {', '.join(READERS)}; got {format!r}")
-    path = Path(source)
+    wanted = Source(str(source), format, selection or Selection(), seed)
+    reading = open_source(wanted, decode=None, watch=watch)
+    refuse_unusable(reading.dataset, reading.findings)
+    return reading.dataset
+
+
+def open_source(
+    source: Source, *, decode: bool | None = None, watch: Watch | None = None, findings: Findings | None = None
+) -> Reading:
+    """Read a source without judging whether it is enough to learn from.
+
+    Args:
+        source: what to read.
+        decode: whether to decode all pictures; None: up to :data:`SURVEYED` of them.
+        watch: told of progress.
+        findings: to be added to.
+    """
+    findings = findings or Findings()
+    if source.place.startswith(BUILTIN):
+        dataset = digits_dataset(source.place.removeprefix(BUILTIN))
+        return Reading(_selected(dataset, source.selection), findings)
+    folder, raw = _recognised(source, findings)
+    intake = Intake(folder, source.selection, findings)
+    intake.take(raw.samples)
+    pictures, names = intake.samples(raw.class_names)
+    splits = intake.splits
+    for path in folder.files:
+        if Path(path).suffix.lower() in UNSUPPORTED:
+            findings.add("image-unsupported", path, f"{Path(path).suffix} files are not read")
+    seen = None
+    if folder.pictures and (decode or (decode is None and len(pictures) <= SURVEYED)):
+        seen = survey([sample.source for sample in pictures], watch=watch)
+        pictures, splits, seen = _decodable(pictures, splits, seen, (intake.truncated, findings))
+    places = split_pictures(
+        folder, pictures, splits, source.seed, seen if len(pictures) <= SURVEYED else None, findings
+    )
+    train, val, test = (pictures.take(places[name]) for name in SPLITS)
+    name = folder.root.resolve().name
+    sight = {} if seen is None else {split: seen.take(np.array(places[split], np.int64)) for split in SPLITS}
+    dataset = Dataset(name, raw.format, names, train, val, test, findings.all(), source.place, sight)
+    return Reading(dataset, findings, folder, pictures, seen, frozenset(intake.met))
+
+
+def refuse_unusable(dataset: Dataset, findings: Findings) -> None:
+    """Every split needs objects.
+
+    Raises:
+        EdgehoneError: with the first errors that were found.
+    """
+    empty = [name for name, samples in dataset.splits.items() if not any(len(s.classes) for s in samples)]
+    if not empty:
+        return
+    lost = [f"{f.where}: {f.message}" for f in findings.all() if f.severity == "error"]
+    raise EdgehoneError(
+        f"every split needs labelled objects, but {', '.join(empty)} of {dataset.name} has none: read "
+        f"{sum(map(len, dataset.splits.values()))} labelled pictures and {len(dataset.class_names)} classes"
+        + "".join(f"; {text}" for text in lost[:3])
+        + (f"; and {len(lost) - 3} more such errors" if len(lost) > 3 else "")
+        + "; add labels or pictures"
+    )
+
+
+def _recognised(source: Source, findings: Findings) -> tuple[Folder, RawDataset]:
+    """The folder, and a reader at work on it."""
+    if source.format is not None and source.format not in READERS:
+        raise UsageError(f"the formats are {', '.join(READERS)}; got {source.format!r}")
+    path = Path(source.place)
     if not path.exists():
         raise UsageError(f"there is no data set at {path}")
     if path.is_dir():
-        folder = Folder(path)
-        return _trusted(folder, _read_folder(folder, format), text, seed)
-    folder = _folder_of(path)
-    return _trusted(folder, _read_file(folder, path), text, seed)
+        folder = Folder(path, findings)
+        return folder, _read_folder(folder, source.format, findings)
+    kind = source.format or DESCRIPTIONS.get(path.suffix.lower())
+    if kind is None or kind == "voc":
+        raise UsageError(
+            f"a description file is COCO JSON (.json), YOLO YAML (.yaml), Darknet (.data) or CSV (.csv), got {path}"
+        )
+    folder = _folder_of(path, kind, findings)
+    findings.add("format", path.name, f"read as {READERS[kind].FORMAT}: a {path.suffix} file was given")
+    return folder, READERS[kind].read(folder, findings, path.resolve())
 
 
-def _folder_of(description: Path) -> Folder:
+def _folder_of(description: Path, kind: str, findings: Findings) -> Folder:
     """The folder that holds the pictures which a description file speaks of.
 
     Annotations often lie in a folder of their own, beside that of the pictures: then it is the one above.
     """
-    stated = stated_root(description) if description.suffix.lower() in YAML else description.parent
-    folder = Folder(stated)
-    return folder if folder.pictures else Folder(stated.resolve().parent)
+    place = description.resolve()
+    stated = yolo.stated_root(place) if kind == "yolo" else place.parent
+    folder = Folder(stated, findings)
+    if folder.pictures:
+        return folder
+    above = Folder(stated.resolve().parent)
+    return above if above.pictures else folder
 
 
-def _read_folder(folder: Folder, format: str | None) -> RawDataset:
-    for name, reader in READERS.items():
-        reason = reader.recognise(folder) if format in (None, name) else None
-        if reason is not None or format == name:
-            raw: RawDataset = reader.read(folder)
-            note = Finding(
-                "format",
-                "note",
-                folder.root.name,
-                f"read as {raw.format}: {reason or 'as asked'}",
-                "override with --format if this is wrong",
-            )
-            return RawDataset(raw.format, raw.class_names, raw.samples, [note, *raw.findings])
-    kinds = ", ".join(sorted({p.suffix.lower() for p in folder.files})) or "no files"
-    raise EdgehoneError(
-        f"{folder.root} is not recognised as labelled data: looked for COCO JSON (an object with images "
-        f"and annotations), Pascal VOC (<annotation> XML files) and YOLO (a YAML file with names, or "
-        f"classes.txt); "
-        f"it holds {kinds} and {len(folder.pictures)} pictures"
-    )
-
-
-def _read_file(folder: Folder, path: Path) -> RawDataset:
-    if path.suffix.lower() == ".json":
-        return coco.read(folder, [path])
-    if path.suffix.lower() in YAML:
-        return yolo.read(folder, path)
-    raise UsageError(f"a description file is COCO JSON (.json) or YOLO YAML (.yaml), got {path}")
-
-
-def _trusted(folder: Folder, raw: RawDataset, source: str, seed: int) -> Dataset:
-    findings = list(raw.findings)
-    samples = _once(raw.samples, findings)
-    chosen, notes = split_samples(folder, samples, seed)
-    findings += notes
-    used = [sample for sample in samples if sample.id in chosen]
-    splits: dict[str, list[Sample]] = {name: [] for name in SPLITS}
-    for sample, size in zip(used, _decode_all(used), strict=True):
-        if isinstance(size, str):
-            findings.append(Finding("image-unreadable", "error", sample.id, size, "left out; repair or remove it"))
-            continue
-        splits[chosen[sample.id]].append(_sample(sample, size, raw.class_names, findings))
-    empty = [name for name in SPLITS if not any(len(s.classes) for s in splits[name])]
-    if empty:
-        lost = [f"{f.where}: {f.message}" for f in findings if f.severity == "error"]
+def _read_folder(folder: Folder, format: str | None, findings: Findings) -> RawDataset:
+    reasons = {name: reader.recognise(folder) for name, reader in READERS.items() if format in (None, name)}
+    matching = [name for name, reason in reasons.items() if reason is not None]
+    name = format or next(iter(matching), None)
+    if name is None:
+        kinds = ", ".join(sorted({Path(p).suffix.lower() for p in folder.files})) or "no files"
         raise EdgehoneError(
-            f"every split needs labelled objects, but {', '.join(empty)} of {folder.root} has none: read "
-            f"{len(raw.samples)} labelled pictures and {len(raw.class_names)} classes"
-            + "".join(f"; {text}" for text in lost[:3])
-            + (f"; and {len(lost) - 3} more such errors" if len(lost) > 3 else "")
-            + "; add labels or pictures"
+            f"{folder.root} is not recognised as labelled data: looked for COCO JSON (an object with images and "
+            "annotations), Pascal VOC (<annotation> XML files), Darknet (a .data file), YOLO (a YAML file with names, "
+            "classes.txt, or text files of numbers beside the pictures) and CSV (columns filename, class, xmin, ymin, "
+            f"xmax, ymax); it holds {kinds} and {len(folder.pictures)} pictures"
         )
-    train, val, test = (tuple(splits[name]) for name in SPLITS)
-    name = folder.root.resolve().name
-    return Dataset(name, raw.format, raw.class_names, train, val, test, tuple(findings), source)
+    others = [f"{READERS[other].FORMAT} ({reasons[other]})" for other in matching if other != name]
+    also = f"; it could also be read as {', '.join(others)}" if others else ""
+    findings.add("format", folder.root.name, f"read as {READERS[name].FORMAT}: {reasons[name] or 'as asked'}{also}")
+    found: RawDataset = READERS[name].read(folder, findings)
+    return found
 
 
-def _once(samples: Sequence[RawSample], findings: list[Finding]) -> list[RawSample]:
-    """Each picture once: where several annotations describe one, the first counts."""
-    found: dict[str, RawSample] = {}
-    for sample in samples:
-        if sample.id in found:
-            findings.append(
-                Finding(
-                    "image-labelled-twice",
-                    "warning",
-                    sample.id,
-                    f"annotated twice: {len(found[sample.id].boxes)} boxes, then {len(sample.boxes)}",
-                    "the first annotation counts; remove the other",
-                )
-            )
-        found.setdefault(sample.id, sample)
-    return list(found.values())
+def _decodable(
+    pictures: Samples, splits: list[str | None], seen: Survey, notes: tuple[set[str], Findings]
+) -> tuple[Samples, list[str | None], Survey]:
+    """Without the pictures that cannot be decoded; of truncated ones that has been said."""
+    truncated, findings = notes
+    keep = [place for place, problem in enumerate(seen.problem) if not problem]
+    for place, problem in enumerate(seen.problem):
+        if problem and pictures.ids[place] not in truncated:
+            findings.add("image-unreadable", pictures.ids[place], problem)
+    if len(keep) == len(pictures):
+        return pictures, splits, seen
+    return pictures.take(keep), [splits[place] for place in keep], seen.take(np.array(keep, np.int64))
 
 
-def _decode_all(samples: Sequence[RawSample]) -> list[Size | str]:
-    """The size of every decoded picture, or why it cannot be decoded."""
-
-    def decode(sample: RawSample) -> Size | str:
-        try:
-            height, width = sample.source.read().shape[:2]
-        except EdgehoneError as error:
-            return str(error)
-        return height, width
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(decode, samples))
-
-
-def _sample(raw: RawSample, size: Size, names: tuple[str, ...], findings: list[Finding]) -> Sample:
-    if raw.size is not None and raw.size != size:
-        turned = raw.size == (size[1], size[0])
-        findings.append(
-            Finding(
-                "size-turned" if turned else "size-disagrees",
-                "warning",
-                raw.id,
-                f"the annotation says {raw.size[1]} x {raw.size[0]}, the picture is "
-                f"{size[1]} x {size[0]} (width x height)"
-                + (": labelled before its EXIF orientation was applied?" if turned else ""),
-                "the picture counts; look at its boxes",
-            )
-        )
-    boxes: list[tuple[float, float, float, float]] = []
-    classes: list[int] = []
-    for box in raw.boxes:
-        clipped = _clip(box, size, findings)
-        if clipped is not None:
-            boxes.append(clipped)
-            classes.append(names.index(box.label))
-    return Sample(raw.id, size, np.array(boxes, np.float32).reshape(-1, 4), np.array(classes, np.int64), raw.source)
-
-
-def _clip(box: RawBox, size: Size, findings: list[Finding]) -> tuple[float, float, float, float] | None:
-    """The box in pixels inside the picture; None where nothing of it is left."""
-    height, width = size
-    scale = (width, height, width, height) if box.relative else (1, 1, 1, 1)
-    pixels = tuple(v * s for v, s in zip(box.xyxy, scale, strict=True))
-    if not all(np.isfinite(pixels)):
-        findings.append(Finding("box-not-finite", "warning", box.where, f"{box.xyxy}", "left out"))
-        return None
-    x1, y1, x2, y2 = pixels
-    if x2 <= x1 or y2 <= y1:
-        findings.append(
-            Finding(
-                "box-degenerate",
-                "warning",
-                box.where,
-                f"{box.label}: no area between ({x1:g}, {y1:g}) and ({x2:g}, {y2:g})",
-                "left out",
-            )
-        )
-        return None
-    inside = (
-        min(max(x1, 0), width),
-        min(max(y1, 0), height),
-        min(max(x2, 0), width),
-        min(max(y2, 0), height),
-    )
-    if inside[2] - inside[0] < MIN_SIDE_PX or inside[3] - inside[1] < MIN_SIDE_PX:
-        findings.append(
-            Finding(
-                "box-outside",
-                "warning",
-                box.where,
-                f"{box.label}: less than a pixel wide or high inside the picture",
-                "left out",
-            )
-        )
-        return None
-    # Up to a pixel over the edge is how tools that count from 1 write a box that ends at the edge.
-    over = max(abs(a - b) for a, b in zip(pixels, inside, strict=True))
-    if over > 1.0:
-        findings.append(
-            Finding(
-                "box-clipped",
-                "note",
-                box.where,
-                f"{box.label}: reaches {over:.0f} px over the edge",
-                "clipped to the picture",
-            )
-        )
-    return inside
+def _selected(dataset: Dataset, selection: Selection) -> Dataset:
+    """A built-in set with other classes."""
+    if not selection.named():
+        return dataset
+    raise UsageError("--merge, --drop and --ignore are for your own data; built-in sets have knobs of their own")

@@ -7,59 +7,68 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError, TreeBuilder, XMLParser
 
-from edgehone.data.dataset import Finding, RawBox, RawDataset, RawSample
-from edgehone.data.folder import Folder
+from edgehone.data.checks import Findings
+from edgehone.data.dataset import RawBox, RawDataset, RawSample
+from edgehone.data.folder import Folder, split_of, stem
 from edgehone.data.loose import text
-from edgehone.data.picture import FileImage
 from edgehone.errors import EdgehoneError
+from edgehone.types import Size
 
 FORMAT = "Pascal VOC"
-SETS = {"train": "train", "val": "val", "test": "test"}
+SETS = ("train", "val", "test")
+LARGEST = 64 << 20
+"""Bytes of one annotation; a hundred thousand boxes need less."""
 
 
 def recognise(folder: Folder) -> str | None:
     """Why this folder is Pascal VOC; None if it is not."""
     files = folder.with_suffix(".xml")
     for path in files[:20]:
-        if b"<annotation" in path.read_bytes()[:2000]:
-            return f"{len(files)} XML files, {path.name} holds an <annotation>"
+        with folder.absolute(path).open("rb") as file:
+            if b"<annotation" in file.read(2000):
+                return f"{len(files)} XML files, {path} holds an <annotation>"
     return None
 
 
-def read(folder: Folder) -> RawDataset:
+def read(folder: Folder, findings: Findings) -> RawDataset:
     """Every annotation whose picture is found; classes in alphabetical order.
 
     Corners are taken as they stand: whether a tool counted pixels from 0 or from 1 cannot be seen.
-
-    Raises:
-        EdgehoneError: a file that is not XML.
     """
-    findings: list[Finding] = []
+    return RawDataset(FORMAT, None, _samples(folder, findings))
+
+
+def _samples(folder: Folder, findings: Findings) -> Iterator[RawSample]:
     splits = _image_sets(folder)
-    samples: list[RawSample] = []
     for path in folder.with_suffix(".xml"):
-        where = folder.relative(path)
-        root = _root(path)
+        try:
+            root = _root(folder.absolute(path))
+        except EdgehoneError as error:
+            findings.add("annotation-unreadable", path, str(error))
+            continue
         if root.tag != "annotation":
             continue
-        picture = folder.picture(path, str(root.findtext("filename") or ""))
+        picture = _picture(folder, path, str(root.findtext("filename") or "").strip(), findings)
         if picture is None:
-            findings.append(
-                Finding(
-                    "label-without-image",
-                    "error",
-                    where,
-                    "its picture was not found",
-                    "left out; put the picture beside it or in JPEGImages",
-                )
-            )
             continue
-        boxes = list(_boxes(root, where, findings))
+        boxes = list(_boxes(root, path, findings))
         # With image sets a picture that none of them lists is spare; without, folders may be splits.
-        split = splits.get(path.stem) if splits else folder.split_of(picture)
-        samples.append(RawSample(folder.relative(picture), FileImage(picture), boxes, _size(root), split))
-    names = tuple(sorted({box.label for sample in samples for box in sample.boxes}))
-    return RawDataset(FORMAT, names, samples, findings)
+        split = splits.get(stem(path)) if splits else split_of(picture)
+        yield RawSample(picture, boxes, f"{path} object", _size(root), split)
+
+
+def _picture(folder: Folder, path: str, name: str, findings: Findings) -> str | None:
+    found = folder.picture_of(path, name)
+    if found is None and name:
+        found = folder.picture_in_other_case(name)
+        if found is not None:
+            findings.add("name-case", path, f"names {name}, the file is {found}", sample=found)
+    if found is None:
+        if name and folder.escapes(name, path.rpartition("/")[0]):
+            findings.add("path-escape", path, f"names {name}")
+        else:
+            findings.add("label-without-image", path, "its picture was not found" + (f": {name}" if name else ""))
+    return found
 
 
 class _WithoutDocumentType(TreeBuilder):
@@ -73,6 +82,8 @@ class _WithoutDocumentType(TreeBuilder):
 def _root(path: Path) -> Any:
     """The parsed file. No annotation needs a document type, so none can expand without bound."""
     try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"larger than {LARGEST >> 20} MiB")
         parser = XMLParser(target=_WithoutDocumentType())
         parser.feed(path.read_bytes())
         return parser.close()
@@ -83,10 +94,10 @@ def _root(path: Path) -> Any:
         reason = f"cannot be read: {error.strerror}"
     except (ValueError, LookupError) as error:
         reason = f"is not accepted as XML: {error}"
-    raise EdgehoneError(f"{path} {reason}; repair the file or remove it with its picture")
+    raise EdgehoneError(reason)
 
 
-def _boxes(root: Any, where: str, findings: list[Finding]) -> Iterator[RawBox]:
+def _boxes(root: Any, where: str, findings: Findings) -> Iterator[RawBox]:
     for number, item in enumerate(root.iter("object"), start=1):
         place = f"{where} object {number}"
         name = (item.findtext("name") or "").strip()
@@ -94,15 +105,15 @@ def _boxes(root: Any, where: str, findings: list[Finding]) -> Iterator[RawBox]:
             box = item.find("bndbox")
             x1, y1, x2, y2 = (float(box.findtext(key)) for key in ("xmin", "ymin", "xmax", "ymax"))
         except (AttributeError, TypeError, ValueError):
-            findings.append(Finding("box-unreadable", "warning", place, "no bndbox of four numbers", "left out"))
+            findings.add("box-unreadable", place, "no bndbox of four numbers")
             continue
         if not name:
-            findings.append(Finding("class-missing", "warning", place, "no name", "left out"))
+            findings.add("class-missing", place, "no name")
             continue
-        yield RawBox(name, (x1, y1, x2, y2), place)
+        yield RawBox(name, (x1, y1, x2, y2), number)
 
 
-def _size(root: Any) -> tuple[int, int] | None:
+def _size(root: Any) -> Size | None:
     try:
         height, width = int(float(root.findtext("size/height"))), int(float(root.findtext("size/width")))
     except (TypeError, ValueError, OverflowError):
@@ -113,9 +124,10 @@ def _size(root: Any) -> tuple[int, int] | None:
 def _image_sets(folder: Folder) -> dict[str, str]:
     """Stem to split from ImageSets/Main."""
     found: dict[str, str] = {}
-    for name, split in SETS.items():
-        for path in folder.root.glob(f"**/ImageSets/Main/{name}.txt"):
-            for line in text(path).splitlines():
-                if line.strip():
-                    found[line.split()[0]] = split
+    for split in SETS:
+        for path in folder.files:
+            if f"/{path}".endswith(f"/ImageSets/Main/{split}.txt"):
+                for line in text(folder.absolute(path)).splitlines():
+                    if line.strip():
+                        found[line.split()[0]] = split
     return found

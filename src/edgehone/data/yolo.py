@@ -1,141 +1,149 @@
-"""YOLO / Ultralytics: one text file a picture, ``class x y w h`` in shares of the sides."""
+"""YOLO / Ultralytics: one text file a picture, ``class x y w h`` or a polygon, in shares of the sides."""
 
 from __future__ import annotations
 
+import fnmatch
 import math
-from collections.abc import Iterator
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from edgehone.data.dataset import Finding, RawBox, RawDataset, RawSample
-from edgehone.data.folder import Folder
-from edgehone.data.loose import mapping, sequence, text
-from edgehone.data.picture import FileImage
+from edgehone.data.checks import Findings
+from edgehone.data.dataset import RawBox, RawDataset, RawSample
+from edgehone.data.folder import Folder, split_of
+from edgehone.data.loose import lines, mapping, sequence, text
 from edgehone.errors import EdgehoneError
 
 FORMAT = "YOLO"
-CLASS_LISTS = ("classes.txt", "obj.names")
-NOT_LABELS = {"train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt", *CLASS_LISTS}
-"""Text files in the top folder, or beside class lists, that hold no boxes."""
+CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "predefined_classes.txt")
+NOT_LABELS = ("train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt", "requirements.txt")
+"""Text files that hold no boxes, unless they lie in a folder named labels."""
+
+MOST_CLASSES = 10_000
 
 
 def recognise(folder: Folder) -> str | None:
     """Why this folder is YOLO; None if it is not."""
     for path in [*descriptions(folder), *class_lists(folder)]:
-        return f"{folder.relative(path)} names the classes"
+        return f"{path} names the classes"
+    labels = label_files(folder)
+    with_label = sum(_label_of(picture, labels) is not None for picture in folder.pictures[:50])
+    if with_label and all(_looks_like_labels(folder.absolute(path)) for path in list(labels.values())[:20]):
+        return f"pictures have text files of their name with a class and four numbers a line ({with_label} looked at)"
     return None
 
 
-def descriptions(folder: Folder) -> list[Path]:
+def descriptions(folder: Folder) -> list[str]:
     """YAML files with ``names``, nearest to the top first."""
-    files = [*folder.with_suffix(".yaml"), *folder.with_suffix(".yml")]
-    return sorted((p for p in files if "names" in mapping(_load(p))), key=lambda p: len(p.parts))
+    files = folder.with_suffix(".yaml", ".yml")
+    # A YAML file about something else need not even be valid.
+    speaking = (p for p in files if "names" in text(folder.absolute(p)))
+    return sorted((p for p in speaking if "names" in mapping(load_yaml(folder.absolute(p)))), key=_depth)
 
 
-def class_lists(folder: Folder) -> list[Path]:
+def class_lists(folder: Folder) -> list[str]:
     """Text files with a class name a line, nearest to the top first."""
-    return sorted((p for p in folder.files if p.name.lower() in CLASS_LISTS), key=lambda p: len(p.parts))
+    return sorted((p for p in folder.files if posixpath.basename(p).lower() in CLASS_LISTS), key=_depth)
 
 
-def read(folder: Folder, description: Path | None = None) -> RawDataset:
+def _depth(path: str) -> tuple[int, str]:
+    return path.count("/"), path
+
+
+def read(folder: Folder, findings: Findings, description: Path | None = None) -> RawDataset:
     """Every picture below the folder with its label file; a picture without one has no objects.
 
     Raises:
-        EdgehoneError: no class names, or a YAML file that cannot be read.
+        EdgehoneError: class names that are not distinct, or a YAML file that cannot be read.
     """
-    found = [description] if description is not None else descriptions(folder)
-    names = _names(found[0]) if found else _class_list(folder)
-    splits = _splits(folder, found[0]) if found else {}
-    labels = {path.with_suffix(""): path for path in folder.with_suffix(".txt")}
-    for name in NOT_LABELS:
-        labels.pop((folder.root / name).with_suffix(""), None)
-    findings: list[Finding] = []
-    samples: list[RawSample] = []
-    used: set[Path] = set()
+    found = [description] if description is not None else [folder.absolute(p) for p in descriptions(folder)]
+    splits: dict[str, str] = {}
+    if found:
+        names = _names(found[0])
+        splits = _splits(folder, found[0], findings)
+    elif class_lists(folder):
+        names = name_list(folder.absolute(class_lists(folder)[0]), findings)
+    else:
+        names = _numbered(folder, findings)
+    return RawDataset(FORMAT, names, labelled_pictures(folder, names, splits, findings))
+
+
+def labelled_pictures(
+    folder: Folder, names: tuple[str, ...], splits: Mapping[str, str], findings: Findings
+) -> Iterator[RawSample]:
+    """Every picture with the boxes of its label file; at the end, label files that are left over."""
+    labels = label_files(folder)
+    used: set[str] = set()
     for picture in folder.pictures:
-        label = labels.get(_label_place(picture)) or labels.get(picture.with_suffix(""))
-        split = splits.get(picture) or folder.split_of(picture)
-        if label is None and split is None and picture.parent == folder.root:
+        label = _label_of(picture, labels)
+        split = splits.get(picture) or split_of(picture)
+        if label is None and split is None and "/" not in picture:
             continue  # a logo or a contact sheet beside the data
         if label is None:
-            findings.append(
-                Finding(
-                    "image-without-label",
-                    "note",
-                    folder.relative(picture),
-                    "no label file",
-                    "counts as a picture without objects",
-                )
-            )
+            findings.add("image-without-label", picture, "no label file", sample=picture)
         else:
             used.add(label)
-        boxes = [] if label is None else list(_boxes(label, folder.relative(label), names, findings))
-        samples.append(RawSample(folder.relative(picture), FileImage(picture), boxes, split=split))
-    findings += _orphans(folder, used)
-    return RawDataset(FORMAT, names, samples, findings)
+        boxes = [] if label is None else list(_boxes(folder.absolute(label), label, names, findings))
+        yield RawSample(picture, boxes, f"{label} line" if label else "", split=split)
+    for label in labels.values():
+        inside = any(part.lower() == "labels" for part in label.split("/")[:-1])
+        if inside and label not in used:
+            findings.add("label-without-image", label, "its picture was not found")
 
 
-def _label_place(picture: Path) -> Path:
-    """``.../images/a/b.jpg`` to ``.../labels/a/b`` (the last folder named images)."""
-    parts = list(picture.with_suffix("").parts)
+def label_files(folder: Folder) -> dict[str, str]:
+    """Path without suffix to label file."""
+    found: dict[str, str] = {}
+    for path in folder.with_suffix(".txt"):
+        name = posixpath.basename(path).lower()
+        inside = "labels" in path.lower().split("/")[:-1]
+        if name not in CLASS_LISTS and (inside or name not in NOT_LABELS):
+            found[path.removesuffix(".txt")] = path
+    return found
+
+
+def _label_of(picture: str, labels: Mapping[str, str]) -> str | None:
+    """``images/a/b.jpg`` to ``labels/a/b.txt`` (the last folder named images), else the file beside it."""
+    plain = posixpath.splitext(picture)[0]
+    parts = plain.split("/")
     for i in range(len(parts) - 2, -1, -1):
         if parts[i].lower() == "images":
             parts[i] = "labels"
             break
-    return Path(*parts)
+    return labels.get("/".join(parts)) or labels.get(plain)
 
 
-def _orphans(folder: Folder, used: set[Path]) -> Iterator[Finding]:
-    """Label files in folders named labels that belong to no picture."""
-    for path in folder.with_suffix(".txt"):
-        inside = any(part.lower() == "labels" for part in path.relative_to(folder.root).parent.parts)
-        if inside and path not in used and path.name.lower() not in NOT_LABELS:
-            yield Finding(
-                "label-without-image",
-                "error",
-                folder.relative(path),
-                "its picture was not found",
-                "left out; put the picture into the images folder",
-            )
-
-
-def _boxes(path: Path, where: str, names: tuple[str, ...], findings: list[Finding]) -> Iterator[RawBox]:
-    for number, line in enumerate(text(path).splitlines(), start=1):
+def _boxes(path: Path, where: str, names: tuple[str, ...], findings: Findings) -> Iterator[RawBox]:
+    content, clean = lines(path)
+    if not clean:
+        findings.add("encoding", where, "bytes that are not UTF-8")
+    for number, line in enumerate(content, start=1):
         place = f"{where} line {number}"
         if not line.strip():
             continue
-        try:
-            values = [float(word) for word in line.split()]
-        except ValueError:
-            values = []
-        # 5 values are a box, 6 a box with a score, an odd number from 7 on a polygon of 3 points or more.
-        count = len(values)
-        if not (count in (5, 6) or (count >= 7 and count % 2)) or not all(map(math.isfinite, values)):
-            findings.append(
-                Finding(
-                    "label-line-unreadable",
-                    "warning",
-                    place,
-                    f"wants a class and four numbers or a polygon, got {line[:60]!r}",
-                    "left out",
-                )
-            )
+        values = _numbers(line)
+        if values is None:
+            findings.add("label-line-unreadable", place, f"wants a class and four numbers or a polygon: {line[:60]!r}")
             continue
         index = int(values[0])
         if index != values[0] or not 0 <= index < len(names):
-            findings.append(
-                Finding(
-                    "class-out-of-range",
-                    "error",
-                    place,
-                    f"class {line.split()[0]} of {len(names)}",
-                    "left out; correct the class",
-                )
-            )
+            findings.add("class-out-of-range", place, f"class {line.split()[0]} of {len(names)}")
             continue
-        yield RawBox(names[index], _corners(values[1:]), place, relative=True)
+        yield RawBox(names[index], _corners(values[1:]), number, relative=True)
+
+
+def _numbers(line: str) -> list[float] | None:
+    """A class and four numbers, those and a confidence, or a class and the points of a polygon."""
+    try:
+        values = [float(word) for word in line.split()]
+    except ValueError:
+        return None
+    if not values or not math.isfinite(values[0]):
+        return None
+    return values if len(values) in (5, 6) or (len(values) >= 7 and len(values) % 2 == 1) else None
 
 
 def _corners(values: list[float]) -> tuple[float, float, float, float]:
@@ -143,35 +151,65 @@ def _corners(values: list[float]) -> tuple[float, float, float, float]:
     if len(values) < 6:
         x, y, w, h = values[:4]
         return x - w / 2, y - h / 2, x + w / 2, y + h / 2
+    if not all(map(math.isfinite, values)):
+        return math.nan, math.nan, math.nan, math.nan
     xs, ys = values[0::2], values[1::2]
     return min(xs), min(ys), max(xs), max(ys)
 
 
+def _looks_like_labels(path: Path) -> bool:
+    rows = [line for line in lines(path)[0][:20] if line.strip()]
+    return all(_numbers(row) is not None for row in rows)
+
+
+def _numbered(folder: Folder, findings: Findings) -> tuple[str, ...]:
+    """Names for classes that nobody has named: up to the largest number in any label file."""
+    largest = -1
+    for path in label_files(folder).values():
+        for line in lines(folder.absolute(path))[0]:
+            values = _numbers(line)
+            if values is not None and values[0] < MOST_CLASSES:
+                largest = max(largest, int(values[0]))
+    if largest < 0:
+        raise EdgehoneError(
+            f"YOLO labels need class names: put a YAML file with `names`, or classes.txt, into {folder.root}"
+        )
+    findings.add("class-names-missing", folder.root.name, f"{largest + 1} classes are called class 0, class 1, ...")
+    return tuple(f"class {number}" for number in range(largest + 1))
+
+
 def _names(path: Path) -> tuple[str, ...]:
     """From ``names``: a list, or a map whose keys count from 0."""
-    stated: Any = mapping(_load(path)).get("names")
+    stated: Any = mapping(load_yaml(path)).get("names")
     if isinstance(stated, dict):
-        by_key = {str(key): name for key, name in mapping(stated).items()}
+        by_key = {str(key): name for key, name in mapping(stated).items() if isinstance(key, str | int)}
         stated = [by_key.get(str(number)) for number in range(len(by_key))]
-    names = [str(name).strip() for name in sequence(stated) or [] if name is not None]
+    # Only scalars: a list of lists that refer to each other would become a very long text.
+    names = [str(name).strip() for name in sequence(stated) or [] if isinstance(name, str | int | float)]
     if not names or len(names) != len(stated):
         raise EdgehoneError(
             f"{path} must name the classes under `names`, as a list or as a map with the keys 0, 1, 2, ..."
         )
-    return _distinct(names, path)
+    return distinct(names, path)
 
 
-def _class_list(folder: Folder) -> tuple[str, ...]:
-    files = class_lists(folder)
-    names = [line.strip() for line in text(files[0]).splitlines() if line.strip()] if files else []
+def name_list(path: Path, findings: Findings) -> tuple[str, ...]:
+    """A class name a line.
+
+    Raises:
+        EdgehoneError: no name, or one twice.
+    """
+    content, clean = lines(path)
+    if not clean:
+        findings.add("encoding", path.name, "bytes that are not UTF-8")
+    names = [line.strip() for line in content if line.strip()]
     if not names:
-        raise EdgehoneError(
-            f"YOLO labels need class names: put a YAML file with `names`, or classes.txt, into {folder.root}"
-        )
-    return _distinct(names, files[0])
+        raise EdgehoneError(f"YOLO labels need class names, but {path} has none: write one a line")
+    return distinct(names, path)
 
 
-def _distinct(names: list[str], path: Path) -> tuple[str, ...]:
+def distinct(names: list[str], path: Path) -> tuple[str, ...]:
+    """The names, if none comes twice."""
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise EdgehoneError(f"{path} names a class twice: {', '.join(twice)}; give each its own name")
@@ -180,36 +218,58 @@ def _distinct(names: list[str], path: Path) -> tuple[str, ...]:
 
 def stated_root(path: Path) -> Path:
     """The folder that a YAML file's ``path`` points to where that exists, else the file's own."""
-    stated = mapping(_load(path)).get("path")
-    root = path.parent / stated if isinstance(stated, str) else path.parent
-    return root if root.is_dir() else path.parent
+    stated = mapping(load_yaml(path)).get("path")
+    if not isinstance(stated, str):
+        return path.parent
+    try:
+        return path.parent / stated if (path.parent / stated).is_dir() else path.parent
+    except (OSError, ValueError):  # more than a name can hold, or a zero byte
+        return path.parent
 
 
-def _splits(folder: Folder, path: Path) -> dict[Path, str]:
-    """Picture to split, from the entries train, val and test: folders, list files, or lists of them."""
-    content = mapping(_load(path))
-    base = stated_root(path)
-    found: dict[Path, str] = {}
+def _splits(folder: Folder, path: Path, findings: Findings) -> dict[str, str]:
+    """Picture to split, from the entries train, val and test: folders, list files, globs, or lists of them."""
+    content = mapping(load_yaml(path))
+    places = [folder.relative(stated_root(path)), folder.relative(path.parent)]
+    found: dict[str, str] = {}
     for split, keys in {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}.items():
         stated: Any = next((content[key] for key in keys if content.get(key)), None)
-        for entry in [stated] if isinstance(stated, str) else sequence(stated) or []:
-            for picture in _listed(base, path.parent, str(entry), folder):
-                found.setdefault(picture, split)
+        listed = [stated] if isinstance(stated, str) else sequence(stated) or []
+        for entry in (item for item in listed if isinstance(item, str)):
+            for picture in _listed(folder, places, entry):
+                if found.setdefault(picture, split) != split:
+                    findings.add("split-overlap", f"{path.name} {split}", f"{picture} is also in {found[picture]}")
     return found
 
 
-def _listed(base: Path, beside: Path, entry: str, folder: Folder) -> list[Path]:
-    for place in (base / entry, beside / entry, beside / entry.removeprefix("../")):
-        target = place.resolve()
-        if target.is_dir():
-            return [p for p in folder.pictures if target in p.resolve().parents]
-        if target.is_file() and target.suffix == ".txt":
-            lines = [line.strip() for line in text(target).splitlines() if line.strip()]
-            return [p for p in (folder.picture_named(line) for line in lines) if p is not None]
+def _listed(folder: Folder, places: list[str], entry: str) -> list[str]:
+    """The pictures that an entry stands for: below a folder, in a list file, or of a pattern."""
+    wanted = entry.replace("\\", "/")
+    tries = [wanted, wanted.removeprefix("../")]
+    for place in [posixpath.normpath(posixpath.join(base, t)) for t in tries for base in places]:
+        inside = "" if place == "." else place + "/"
+        below = [picture for picture in folder.pictures if picture.startswith(inside)]
+        if below:
+            return below
+        if place in folder.files:
+            return listed_pictures(folder, lines(folder.absolute(place))[0])
+        if "*" in place:
+            return [picture for picture in folder.pictures if fnmatch.fnmatch(picture, place)]
     return []
 
 
-def _load(path: Path) -> Any:
+def listed_pictures(folder: Folder, names: Iterable[str]) -> list[str]:
+    """The pictures that a list names and that are there."""
+    found = (folder.picture_named(line.strip()) for line in names if line.strip())
+    return [picture for picture in found if picture is not None]
+
+
+def load_yaml(path: Path) -> Any:
+    """The content of a YAML file.
+
+    Raises:
+        EdgehoneError: it is not YAML.
+    """
     try:
         return yaml.safe_load(text(path))
     except (yaml.YAMLError, RecursionError, ValueError) as error:

@@ -54,7 +54,7 @@ def _data_facts(data: DataProfile) -> Facts:
         Fact("objects a picture", f"{data.boxes_per_image_mean:.1f}", f"at most {data.boxes_per_image_max}"),
         Fact("pictures without objects", f"{data.empty_images}", "in the training split"),
         Fact("crowded objects", percent(data.crowded_fraction), "overlap another by an IoU above 0.3"),
-        Fact("pictures without colour", percent(data.gray), "of a sample"),
+        Fact("pictures without colour", percent(data.pixels.gray.mean), f"of {data.pixels.read} looked at"),
     ]
     return Facts(tuple(facts))
 

@@ -13,7 +13,7 @@ from edgehone.results import Entry, Gain, judge
 from edgehone.search.ladder import Ladder
 from edgehone.search.proof import PresetRuns
 from edgehone.search.trial import Outcome
-from edgehone.types import Detections, Truth
+from edgehone.types import Detections
 
 DRAWS = 1000
 """Bootstrap draws behind an interval."""
@@ -35,7 +35,7 @@ def on_test_split(outcome: Outcome, preset: str | None, dataset: Dataset, trials
     network, info = open_network(trials / outcome.task.name / CHECKPOINT)
     detector = Detector(info, TorchRuntime(network))
     detections = list(detector.detect((s.read().image for s in dataset.test), PostProcess()))
-    truths = [Truth(s.boxes_xyxy, s.classes, s.size) for s in dataset.test]
+    truths = [s.truth() for s in dataset.test]
     evaluation = evaluate_detections(truths, detections, dataset.class_names, samples=DRAWS)
     entry = Entry(
         strategy=outcome.task.job.strategy,

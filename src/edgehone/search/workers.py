@@ -28,7 +28,6 @@ from edgehone.evaluation import Evaluation, evaluate_detections
 from edgehone.inference import CHECKPOINT, Detector, TorchRuntime, save_detector
 from edgehone.search.trial import STATE, Outcome, Task, save_outcome
 from edgehone.training import Diverged, Job, Progress, train
-from edgehone.types import Truth
 
 WATCH_SECONDS = 1.0
 ORPHANED = 70
@@ -113,7 +112,7 @@ def run_task(task: Task, dataset: Dataset, folder: Path, watch: Callable[[Progre
 def evaluate_split(detector: Detector, dataset: Dataset, split: str, samples: int = 0) -> Evaluation:
     """COCO metrics of a detector on a split; ``samples`` bootstrap draws for the interval."""
     pictures = dataset.splits[split]
-    truths = [Truth(s.boxes_xyxy, s.classes, s.size) for s in pictures]
+    truths = [s.truth() for s in pictures]
     detections = list(detector.detect(s.read().image for s in pictures))
     return evaluate_detections(truths, detections, dataset.class_names, samples=samples)
 

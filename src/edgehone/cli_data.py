@@ -1,0 +1,84 @@
+"""Commands that look at data: check, and the group ``data``. None of them needs torch, but for ``--model``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgehone.cli_options import (
+    DataArgument,
+    DropOption,
+    FormatOption,
+    IgnoreOption,
+    JsonOption,
+    MergeOption,
+    console,
+    emit,
+    screen,
+    selection,
+)
+
+group = typer.Typer(help="Convert, measure and show data sets.", no_args_is_help=True)
+
+EVERY_FINDING = 1 << 40
+
+
+def check(
+    data: DataArgument,
+    data_format: FormatOption = None,
+    merge: MergeOption = None,
+    drop: DropOption = None,
+    ignore: IgnoreOption = None,
+    repair: Annotated[Path | None, typer.Option(help="write a clean copy and a ledger of every change here")] = None,
+    to: Annotated[str, typer.Option(help="format of the clean copy: coco or yolo")] = "coco",
+    page: Annotated[Path | None, typer.Option(help="write a page with pictures of every kind of finding")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read a data set and say what is in it and what is wrong with it; exit 1 on errors."""
+    from edgehone import console_data
+    from edgehone.data.checks import LIMIT
+    from edgehone.data.doctor import examine
+    from edgehone.data.doctor.repair import repair as write_repaired
+    from edgehone.data.reading import Source
+
+    source = Source(data, data_format, selection(merge, drop, ignore))
+    with console_data.progress(console, "pictures") as watch:
+        checkup = examine(source, watch=watch, limit=EVERY_FINDING if repair else LIMIT)
+    done = None if repair is None else write_repaired(checkup, to, repair)
+    if as_json:
+        emit(console_data.checkup_summary(checkup, done))
+    else:
+        console_data.print_checkup(screen(), checkup, done)
+    if not checkup.clean:
+        raise typer.Exit(1)
+
+
+@group.command(epilog="Example: edgehone data convert data/mine data/mine-coco --to coco")
+def convert(
+    data: DataArgument,
+    out: Annotated[Path, typer.Argument(help="a new folder")],
+    to: Annotated[str, typer.Option(help="coco or yolo")] = "coco",
+    data_format: FormatOption = None,
+    merge: MergeOption = None,
+    drop: DropOption = None,
+    ignore: IgnoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a data set, with its pictures and splits, in another format."""
+    from edgehone import console_data
+    from edgehone.data import read_dataset
+    from edgehone.data.writing import write_dataset
+
+    with console_data.progress(console, "pictures") as watch:
+        dataset = read_dataset(data, format=data_format, selection=selection(merge, drop, ignore), watch=watch)
+    written = write_dataset(dataset, to, out)
+    if as_json:
+        emit({"description": str(written.description), "pictures": written.names, "lost": list(written.lost)})
+        return
+    shown = screen()
+    console_data.print_dataset(shown, dataset)
+    for text in written.lost:
+        shown.print(f"lost: {text}")
+    shown.print(f"written: {written.description}", soft_wrap=True)

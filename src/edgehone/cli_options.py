@@ -1,0 +1,63 @@
+"""What the commands share: arguments, options, and how they speak."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from edgehone.types import Json
+
+if TYPE_CHECKING:
+    from edgehone.data import Selection
+
+console = Console(stderr=True, highlight=False)
+
+DataArgument = Annotated[str, typer.Argument(help="a folder, a description file, or builtin:NAME", metavar="DATA")]
+ModelArgument = Annotated[str, typer.Argument(help="a run folder, a .pt checkpoint or an .onnx file", metavar="MODEL")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout and nothing else")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="change a setting: path=value", metavar="PATH=VALUE")
+]
+StrategyOption = Annotated[str, typer.Option(help="a preset (darknet, authors) or a strategy file")]
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help="coco, voc, darknet, yolo or csv, where the detected format is wrong")
+]
+MergeOption = Annotated[
+    list[str] | None, typer.Option("--merge", help="join classes: vehicle=car,van; may be repeated", metavar="NEW=A,B")
+]
+DropOption = Annotated[
+    list[str] | None, typer.Option("--drop", help="classes that do not count: background", metavar="NAME")
+]
+IgnoreOption = Annotated[
+    list[str] | None, typer.Option("--ignore", help="classes that neither train nor count as errors", metavar="NAME")
+]
+
+
+def selection(merge: list[str] | None, drop: list[str] | None, ignore: list[str] | None) -> Selection:
+    """The classes that are to count."""
+    from edgehone.data import Selection
+
+    return Selection.parse(merge or [], drop or [], ignore or [])
+
+
+def screen() -> Console:
+    """Standard output: as wide as the terminal, and wide enough for the tables elsewhere."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=120)
+
+
+def emit(content: Json) -> None:
+    """The one JSON document."""
+    json.dump(content, sys.stdout, indent=2, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print an error for a person and leave."""
+    console.print(f"[red]error:[/red] {escape(message)}")
+    sys.exit(code)

@@ -1,0 +1,115 @@
+"""What the commands that look at data show; needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from edgehone.data import Dataset, Finding
+from edgehone.data.checks import CHECKS
+from edgehone.data.doctor import Checkup
+from edgehone.types import Json
+
+if TYPE_CHECKING:
+    from edgehone.data.doctor.repair import Repair
+    from edgehone.data.reading import Watch
+
+SHOWN = 5
+COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
+
+
+@contextmanager
+def progress(console: Console, what: str) -> Generator[Watch]:
+    """A bar on a terminal that counts what is done; nothing elsewhere."""
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(what))
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def watch(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield watch
+
+
+def finding_summary(finding: Finding) -> Json:
+    """A finding as ``check --json`` prints it."""
+    return {
+        "code": finding.code,
+        "severity": finding.severity,
+        "where": finding.where,
+        "message": finding.message,
+        "remedy": finding.remedy,
+        "image": finding.sample or None,
+        "boxes_xyxy": [list(box) for box in finding.boxes_xyxy],
+        "related": list(finding.related),
+    }
+
+
+def dataset_summary(dataset: Dataset) -> dict[str, Json]:
+    """The part of ``check --json`` that says what the data is."""
+    everything = [sample for samples in dataset.splits.values() for sample in samples]
+    return {
+        "format": dataset.format,
+        "images": len(everything),
+        "boxes": sum(len(sample.classes) for sample in everything),
+        "ignored": sum(len(sample.ignored_xyxy) for sample in everything),
+        "classes": list(dataset.class_names),
+        "splits": {name: len(samples) for name, samples in dataset.splits.items()},
+    }
+
+
+def checkup_summary(checkup: Checkup, repair: Repair | None) -> Json:
+    """The shape of ``check --json``."""
+    content = {
+        **dataset_summary(checkup.dataset),
+        "counts": checkup.counts,
+        "findings": [finding_summary(finding) for finding in checkup.findings],
+    }
+    if repair is not None:
+        content["repair"] = {"description": str(repair.written.description), "changes": repair.changes}
+    return content
+
+
+def print_dataset(console: Console, dataset: Dataset) -> None:
+    """What was read."""
+    summary = dataset_summary(dataset)
+    splits = ", ".join(f"{name} {count:,}" for name, count in summary["splits"].items())
+    ignored = f", {summary['ignored']:,} regions to ignore" if summary["ignored"] else ""
+    console.print(
+        f"{escape(dataset.name)}: {dataset.format}, {summary['images']:,} images ({splits}), "
+        f"{summary['boxes']:,} boxes{ignored}"
+    )
+    console.print("classes: " + escape(", ".join(dataset.class_names)))
+
+
+def print_checkup(console: Console, checkup: Checkup, repair: Repair | None) -> None:
+    """What is in the data, what is wrong with it, and what to do."""
+    print_dataset(console, checkup.dataset)
+    by_code: dict[str, list[Finding]] = {}
+    for finding in checkup.findings:
+        by_code.setdefault(finding.code, []).append(finding)
+    for code, findings in by_code.items():
+        check, count = CHECKS[code], checkup.counts[code]
+        colour = COLOURS[check.severity]
+        times = f" ({count:,} times)" if count > 1 else ""
+        console.print(f"[{colour}]{check.severity}[/{colour}] [bold]{code}[/bold]{times}: {escape(check.means)}")
+        for finding in findings[:SHOWN]:
+            place = f"{escape(finding.where)}: " if finding.where else ""
+            console.print(f"    {place}{escape(finding.message)}", soft_wrap=True)
+        if count > SHOWN:
+            console.print(f"    and {count - SHOWN:,} more; --json lists them")
+        console.print(f"    -> {escape(check.remedy)}", soft_wrap=True)
+    tally = ", ".join(
+        f"{sum(n for code, n in checkup.counts.items() if CHECKS[code].severity == kind):,} {kind}s" for kind in COLOURS
+    )
+    console.print(tally)
+    if repair is not None:
+        console.print(
+            f"repaired copy: {repair.written.description}, {repair.changes:,} changes in its ledger.json",
+            soft_wrap=True,
+        )
