@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from edgehone.analysis.label_review import Suspect, review_labels
+from edgehone.analysis.label_review import Review, review_labels
 from edgehone.data import Dataset
-from edgehone.data.splits import SPLITS
+from edgehone.data.reading import Watch
 from edgehone.errors import UsageError
 from edgehone.inference import CHECKPOINT, Detector, TorchRuntime, open_detector, open_network
 from edgehone.search.ladder import FINAL
 from edgehone.search.trial import finished
-from edgehone.space import Settings
 from edgehone.types import Detections
 
+SPLITS = ("train", "val", "test")
 TRIALS = "trials"
 CAPABLE = 0.8
 """Share of the best detector's AP on validation that a finalist needs to be asked."""
 
 BATCH = 8
-
-
-class Review(Settings):
-    """What detectors say of a data set's labels.
-
-    Attributes:
-        detectors: that were asked, by place.
-        splits: that were reviewed.
-        suspects: most suspicious first; those in pictures that were not learned from before the others where
-            that was asked for.
-        note: what to know before believing it.
-    """
-
-    detectors: tuple[str, ...]
-    splits: tuple[str, ...]
-    suspects: tuple[Suspect, ...]
-    note: str
 
 
 def review_run(
@@ -45,7 +28,7 @@ def review_run(
     splits: Sequence[str] = SPLITS,
     *,
     unseen_first: bool = True,
-    watch: Callable[[float], None] | None = None,
+    watch: Watch | None = None,
 ) -> Review:
     """Labels of a data set that look wrong to the detectors of a run that was trained on it.
 
@@ -54,7 +37,7 @@ def review_run(
         dataset: the data that the run was trained on.
         splits: to review.
         unseen_first: rank validation and test before the training split, whose labels the detectors know.
-        watch: told the share of pictures that is done.
+        watch: told of progress: pictures done, pictures in all.
 
     Raises:
         UsageError: no such model or split.
@@ -73,7 +56,7 @@ def review_run(
         for said, detector in zip(found, detectors.values(), strict=True):
             said.extend(detector.detect(images, batch_size=BATCH))
         if watch is not None:
-            watch(min(start + BATCH, len(samples)) / len(samples))
+            watch(min(start + BATCH, len(samples)), len(samples))
     learned = {sample.id for sample in dataset.train}
     suspects = review_labels(samples, found, dataset.class_names, learned=learned, unseen_first=unseen_first)
     return Review(detectors=tuple(detectors), splits=tuple(splits), suspects=tuple(suspects), note=_note(splits))

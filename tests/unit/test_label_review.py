@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgehone.analysis.confidence import answers, overlaps, standard
-from edgehone.analysis.label_review import Suspect, describe, review_labels
+from edgehone.analysis.label_review import Suspect, review_labels
 from edgehone.data import Sample, read_dataset
 from edgehone.errors import EdgehoneError
 from edgehone.types import Detections
@@ -113,7 +113,7 @@ def test_a_suspect_says_what_to_do_about_it() -> None:
         assert suspect.confident_at is not None
         assert suspect.score >= suspect.confident_at
         assert suspect.agreeing > suspect.models / 2
-        assert str(suspect.suggested) in describe(suspect)
+        assert str(suspect.suggested) in suspect.sentence
         assert Suspect.model_validate_json(suspect.model_dump_json()) == suspect
     assert missing.label is None
     assert missing.box_xyxy == missing.suggested_xyxy

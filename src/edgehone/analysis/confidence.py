@@ -18,6 +18,7 @@ MEET_IOU = 0.5
 """From this overlap on a detection and a label of its class speak of the same object."""
 
 PRECISION = 0.9
+RELIABLE = 0.5
 FEW = 10
 """Labels that a class needs among pictures that were not learned from, to be measured on these alone."""
 
@@ -97,53 +98,59 @@ class Standard:
     """What the scores of one detector are worth.
 
     Attributes:
-        confident_at: ``[classes]`` least score that counts as confident; infinite where nothing was found.
+        confident_at: ``[classes]`` least score that counts as confident; infinite where none does.
+        precision: ``[classes]`` share of the confident answers that meet a label.
         found_scores: per class the scores of the answers that meet a label, ascending; from the score on at which
             F1 is best, so that chance hits at low scores make nobody look sure.
     """
 
     confident_at: NDArray[np.float64]
+    precision: NDArray[np.float64]
     found_scores: tuple[NDArray[np.float32], ...]
 
     def sureness(self, score: float, label: int) -> float:
-        """Share of the labels of a class, as far as they are found, that are found with a lower score.
+        """Share of the labels that are found which are found with a lower score, times :attr:`precision`.
 
         The share is that of one more label, so that few labels make nobody very sure.
         """
         found = self.found_scores[label]
-        return float(np.searchsorted(found, score) / (len(found) + 1))
+        return float(self.precision[label] * np.searchsorted(found, score) / (len(found) + 1))
 
 
 def standard(pictures: Sequence[Answers], learned: Sequence[bool], classes: int) -> Standard:
     """Measured on pictures that were not learned from, but for classes that have fewer than :data:`FEW` there."""
     unseen = [picture for picture, known in zip(pictures, learned, strict=True) if not known]
-    measured: list[tuple[float, NDArray[np.float32]]] = []
+    measured: list[tuple[float, float, NDArray[np.float32]]] = []
     for label in range(classes):
         enough = sum(int((p.labels == label).sum()) for p in unseen) >= FEW
         measured.append(_measure(unseen if enough else pictures, label))
-    return Standard(np.array([level for level, _ in measured]), tuple(found for _, found in measured))
+    levels, precisions, found = zip(*measured, strict=True)
+    return Standard(np.array(levels), np.array(precisions), found)
 
 
-def _measure(pictures: Sequence[Answers], label: int) -> tuple[float, NDArray[np.float32]]:
-    """The least confident score of a class, and the scores of what is found, ascending.
+def _measure(pictures: Sequence[Answers], label: int) -> tuple[float, float, NDArray[np.float32]]:
+    """The least confident score of a class, the precision from there on, and the scores of what is found.
 
     Confident is the score from which on :data:`PRECISION` of the answers meet a label; but no less than where F1
     is best, and no more than the median of what is found from there on: labels that are missing lower the
-    precision, and would hide themselves if it had to be reached.
+    precision, and would hide themselves if it had to be reached. A detector whose answers then meet a label in
+    less than :data:`RELIABLE` of the cases is not asked about the class.
     """
     scores = np.concatenate([np.zeros(0, np.float32), *(p.scores[p.classes == label] for p in pictures)])
     hits = np.concatenate([np.zeros(0, bool), *(p.met[p.classes == label] >= 0 for p in pictures)])
-    order = np.argsort(-scores, kind="stable")
-    scores, true = scores[order], np.cumsum(hits[order])
     if not hits.any():
-        return float("inf"), np.zeros(0, np.float32)
-    count = np.arange(1, len(true) + 1)
+        return float("inf"), 0.0, np.zeros(0, np.float32)
+    order = np.argsort(-scores, kind="stable")
+    scores, hits = scores[order], hits[order]
+    true, count = np.cumsum(hits), np.arange(1, len(hits) + 1)
     labels = sum(int((p.labels == label).sum()) for p in pictures)
     working = int((true / (count + labels)).argmax())
-    found = scores[: working + 1][hits[order][: working + 1]][::-1]
+    found = scores[: working + 1][hits[: working + 1]][::-1]
     precise = np.flatnonzero(true / count >= PRECISION)
     wanted = float(scores[precise[-1]]) if len(precise) else float("inf")
-    return min(max(wanted, float(scores[working])), float(np.median(found))), found
+    level = min(max(wanted, float(scores[working])), float(np.median(found)))
+    precision = float(hits[scores >= level].mean())
+    return (level if precision >= RELIABLE else float("inf")), precision, found
 
 
 @dataclass(frozen=True)

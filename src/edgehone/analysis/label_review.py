@@ -59,10 +59,11 @@ class Suspect(Settings):
         label: class that the label gives; None where one is missing.
         suggested: class that the detectors see; None where they see nothing.
         suggested_xyxy: their box, mean over those that agree; None where they see nothing.
-        rank: 0 to 1. Where the detectors see something: share of the labels they find that they find with a
-            lower score than this (for ``misplaced``, times the share of labels of like size that they meet more
-            tightly); the mean over all detectors. For ``unfound``, among the labels of that class that are nearest
-            in size: share that is found, divided by the number that is not.
+        rank: 0 to 1. Where the detectors see something, the mean over them: of the labels they find, the share
+            that they find with a lower score than this, times the share of their confident answers that meet a
+            label; for ``misplaced``, times the share of labels of like size that they meet more tightly. For
+            ``unfound``, among the labels of that class that are nearest in size: share that is found, divided by
+            the number that is not.
         score: of the surest detector; None where they see nothing.
         confident_at: least score that counts as confident for that detector and class, chosen by the data.
         agreeing: number of detectors that say so, each confidently; ``models``: of those asked.
@@ -83,22 +84,35 @@ class Suspect(Settings):
     models: int
     learned: bool
 
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        who = "the detector" if self.models == 1 else f"{self.agreeing} of {self.models} detectors"
+        verb = "sees" if self.agreeing == 1 else "see"
+        if self.kind == "unfound":
+            return f"labelled {self.label}, where no detector sees one at any score, though they find its like"
+        sure = f"(score {self.score:.2f}, confident from {self.confident_at:.2f})"
+        if self.kind == "missing":
+            return f"no label, where {who} confidently {verb} {self.suggested} {sure}"
+        if self.kind == "swapped":
+            return f"labelled {self.label}, where {who} confidently {verb} {self.suggested} {sure}"
+        return f"labelled {self.label}, and {who} confidently {verb} it with another box {sure}"
 
-def describe(suspect: Suspect) -> str:
-    """A suspect in one sentence."""
-    who = "the detector" if suspect.models == 1 else f"{suspect.agreeing} of {suspect.models} detectors"
-    if suspect.kind == "unfound":
-        return f"labelled {suspect.label}, where no detector sees one at any score, though they find its like"
-    sure = f"(score {suspect.score:.2f}, confident from {suspect.confident_at:.2f})"
-    if suspect.kind == "missing":
-        return f"no label, where {who} confidently {_verb(suspect)} {suspect.suggested} {sure}"
-    if suspect.kind == "swapped":
-        return f"labelled {suspect.label}, where {who} confidently {_verb(suspect)} {suspect.suggested} {sure}"
-    return f"labelled {suspect.label}, and {who} confidently {_verb(suspect)} it with another box {sure}"
 
+class Review(Settings):
+    """What detectors say of a data set's labels.
 
-def _verb(suspect: Suspect) -> str:
-    return "sees" if suspect.models == 1 or suspect.agreeing == 1 else "see"
+    Attributes:
+        detectors: that were asked.
+        splits: that were reviewed.
+        suspects: most suspicious first.
+        note: what to know before believing it.
+    """
+
+    detectors: tuple[str, ...]
+    splits: tuple[str, ...]
+    suspects: tuple[Suspect, ...]
+    note: str
 
 
 def review_labels(
