@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgehone.analysis.label_review import Review, review_labels
+from edgehone.analysis.label_review import Review, convene
 from edgehone.data import Dataset
 from edgehone.data.reading import Watch
 from edgehone.errors import UsageError
@@ -57,9 +57,14 @@ def review_run(
             said.extend(detector.detect(images, batch_size=BATCH))
         if watch is not None:
             watch(min(start + BATCH, len(samples)), len(samples))
-    learned = {sample.id for sample in dataset.train}
-    suspects = review_labels(samples, found, dataset.class_names, learned=learned, unseen_first=unseen_first)
-    return Review(detectors=tuple(detectors), splits=tuple(splits), suspects=tuple(suspects), note=_note(splits))
+    panel, cases = convene(samples, found, dataset.class_names, {sample.id for sample in dataset.train})
+    return Review(
+        detectors=tuple(detectors),
+        splits=tuple(splits),
+        suspects=tuple(panel.suspects(cases, unseen_first)),
+        not_judged=panel.not_judged,
+        note=_note(splits),
+    )
 
 
 def open_run_detectors(model: str) -> dict[str, Detector]:

@@ -106,12 +106,14 @@ class Review(Settings):
         detectors: that were asked.
         splits: that were reviewed.
         suspects: most suspicious first.
+        not_judged: classes of which the detectors know too little to contradict a label.
         note: what to know before believing it.
     """
 
     detectors: tuple[str, ...]
     splits: tuple[str, ...]
     suspects: tuple[Suspect, ...]
+    not_judged: tuple[str, ...]
     note: str
 
 
@@ -136,6 +138,17 @@ def review_labels(
     Raises:
         EdgehoneError: no detector, or not one :class:`~edgehone.types.Detections` a sample.
     """
+    panel, cases = convene(samples, detections_by_model, class_names, learned)
+    return panel.suspects(cases, unseen_first)
+
+
+def convene(
+    samples: Sequence[Sample],
+    detections_by_model: Sequence[Sequence[Detections]],
+    class_names: Sequence[str],
+    learned: Collection[str] = (),
+) -> tuple[Panel, list[Case]]:
+    """The two halves of :func:`review_labels`: what the detectors are worth, and what there is to judge."""
     counts = [len(each) for each in detections_by_model]
     if not counts or any(count != len(samples) for count in counts):
         raise EdgehoneError(
@@ -143,16 +156,15 @@ def review_labels(
             f"got {len(counts)} detectors with {counts} pictures"
         )
     by_model = [[answers(s, d) for s, d in zip(samples, each, strict=True)] for each in detections_by_model]
-    known = [sample.id in set(learned) for sample in samples]
+    trained = frozenset(learned)
+    known = [sample.id in trained for sample in samples]
     unseen = [i for i, seen in enumerate(known) if not seen] or list(range(len(samples)))
     panel = Panel(
         tuple(class_names),
         [standard(each, known, len(class_names)) for each in by_model],
         peers([samples[i] for i in unseen], [[each[i] for i in unseen] for each in by_model], len(class_names)),
     )
-    cases = (Case(s, [each[i] for each in by_model], known[i]) for i, s in enumerate(samples))
-    suspects = [suspect for case in cases for suspect in panel.review(case)]
-    return sorted(suspects, key=lambda s: (unseen_first and s.learned, -s.rank))
+    return panel, [Case(s, [each[i] for each in by_model], known[i]) for i, s in enumerate(samples)]
 
 
 @dataclass(frozen=True)
@@ -187,7 +199,18 @@ class Panel:
     standards: Sequence[Standard]
     peers: Peers
 
-    def review(self, case: Case) -> list[Suspect]:
+    @property
+    def not_judged(self) -> tuple[str, ...]:
+        """Classes of which too few detectors know enough to contradict a label."""
+        asked = np.sum([np.isfinite(rule.confident_at) for rule in self.standards], axis=0)
+        return tuple(n for n, k in zip(self.class_names, asked, strict=True) if 2 * k <= len(self.standards))
+
+    def suspects(self, cases: Sequence[Case], unseen_first: bool) -> list[Suspect]:
+        """Of all pictures, most suspicious first."""
+        found = [suspect for case in cases for suspect in self._review(case)]
+        return sorted(found, key=lambda s: (unseen_first and s.learned, -s.rank))
+
+    def _review(self, case: Case) -> list[Suspect]:
         """The suspects of one picture; at most one a label."""
         found = self._missing(case)
         for label in range(len(case.sample.classes)):
