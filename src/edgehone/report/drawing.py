@@ -26,11 +26,11 @@ def jpeg(image: Image) -> bytes:
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
 
 
-def shrunk(image: Image, scale: float) -> Image:
+def scaled(image: Image, scale: float) -> Image:
     """A copy, ``scale`` times as large."""
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    shrunk = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(shrunk, dtype=np.uint8)
+    method = cv2.INTER_AREA if scale <= 1 else cv2.INTER_CUBIC
+    return np.ascontiguousarray(cv2.resize(image, (width, height), interpolation=method), dtype=np.uint8)
 
 
 def corners_of(box_xyxy: NDArray[np.float32], scale: float) -> tuple[Point, Point]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from edgehone.report.drawing import corners_of, draw_dashed, draw_label, jpeg, printable, shrunk
+from edgehone.report.drawing import corners_of, draw_dashed, draw_label, jpeg, printable, scaled
 from edgehone.report.palette import class_colour
 from edgehone.types import Detections, Picture
 
@@ -32,7 +32,7 @@ def draw_example(
         A JPEG file.
     """
     scale = min(1.0, longest_side / max(picture.image.shape[:2]))
-    canvas = shrunk(picture.image, scale)
+    canvas = scaled(picture.image, scale)
     for box in picture.boxes_xyxy:
         draw_dashed(canvas, *corners_of(box, scale))
     kept = np.flatnonzero(detections.scores >= threshold)
