@@ -160,25 +160,40 @@ class Peers:
     Attributes:
         sizes: per class ``[k]`` logarithm of each label's area.
         iou: per class ``[models, k]`` best overlap of an answer of its class, whatever its score.
+        sure: per class ``[models, k]`` bool, whether a confident answer meets it.
     """
 
     sizes: tuple[NDArray[np.float64], ...]
     iou: tuple[NDArray[np.float32], ...]
+    sure: tuple[NDArray[np.bool_], ...]
 
-    def nearest(self, label: int, area: float) -> NDArray[np.float32]:
-        """``[models, up to PEERS]`` best overlaps of the labels of a class that are nearest in size."""
+    def nearest(self, label: int, area: float) -> NDArray[np.int64]:
+        """The labels of a class that are nearest in size, :data:`PEERS` at most."""
         distance = np.abs(self.sizes[label] - np.log(area))
-        return self.iou[label][:, np.argsort(distance, kind="stable")[:PEERS]]
+        return np.argsort(distance, kind="stable")[:PEERS]
 
 
-def peers(samples: Sequence[Sample], by_model: Sequence[Sequence[Answers]], classes: int) -> Peers:
+def peers(
+    samples: Sequence[Sample], by_model: Sequence[Sequence[Answers]], standards: Sequence[Standard], classes: int
+) -> Peers:
     """From all labels of ``samples``."""
-    none = np.zeros(0, np.float32)
     labels = np.concatenate([np.zeros(0, np.int64), *(s.classes for s in samples)])
-    sizes = np.log(np.concatenate([none, *(areas(s.boxes_xyxy) for s in samples)]).astype(np.float64).clip(min=1e-9))
-    best = np.stack([np.concatenate([none, *(_best_iou(picture) for picture in model)]) for model in by_model])
-    return Peers(tuple(sizes[labels == k] for k in range(classes)), tuple(best[:, labels == k] for k in range(classes)))
+    sizes = np.log(
+        np.concatenate([np.zeros(0), *(areas(s.boxes_xyxy) for s in samples)]).astype(np.float64).clip(min=1e-9)
+    )
+    none = np.zeros(0, np.float32)
+    met = np.stack([np.concatenate([none, *(_best_iou(picture) for picture in model)]) for model in by_model])
+    sure = np.stack(
+        [
+            np.concatenate([none, *(_best_iou(picture, rule.confident_at) for picture in model)]) >= MEET_IOU
+            for model, rule in zip(by_model, standards, strict=True)
+        ]
+    )
+    each = [labels == k for k in range(classes)]
+    return Peers(tuple(sizes[k] for k in each), tuple(met[:, k] for k in each), tuple(sure[:, k] for k in each))
 
 
-def _best_iou(picture: Answers) -> NDArray[np.float32]:
-    return np.where(picture.same, picture.iou, np.float32(0)).max(axis=0, initial=0)
+def _best_iou(picture: Answers, least: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+    """``[n]``: best overlap of each label with an answer of its class, of at least this score."""
+    loud = np.ones(len(picture.scores), bool) if least is None else picture.scores >= least[picture.classes]
+    return np.where(picture.same & loud[:, None], picture.iou, np.float32(0)).max(axis=0, initial=0)

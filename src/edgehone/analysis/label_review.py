@@ -62,8 +62,8 @@ class Suspect(Settings):
         rank: 0 to 1. Where the detectors see something, the mean over them: of the labels they find, the share
             that they find with a lower score than this, times the share of their confident answers that meet a
             label; for ``misplaced``, times the share of labels of like size that they meet more tightly. For
-            ``unfound``, among the labels of that class that are nearest in size: share that is found, divided by
-            the number that is not.
+            ``unfound``, among the labels of that class that are nearest in size: share that is found confidently,
+            divided by the number that is not found at all.
         score: of the surest detector; None where they see nothing.
         confident_at: least score that counts as confident for that detector and class, chosen by the data.
         agreeing: number of detectors that say so, each confidently; ``models``: of those asked.
@@ -159,11 +159,10 @@ def convene(
     trained = frozenset(learned)
     known = [sample.id in trained for sample in samples]
     unseen = [i for i, seen in enumerate(known) if not seen] or list(range(len(samples)))
-    panel = Panel(
-        tuple(class_names),
-        [standard(each, known, len(class_names)) for each in by_model],
-        peers([samples[i] for i in unseen], [[each[i] for i in unseen] for each in by_model], len(class_names)),
-    )
+    classes = len(class_names)
+    rules = [standard(each, known, classes) for each in by_model]
+    pool = peers([samples[i] for i in unseen], [[each[i] for i in unseen] for each in by_model], rules, classes)
+    panel = Panel(tuple(class_names), rules, pool)
     return panel, [Case(s, [each[i] for each in by_model], known[i]) for i, s in enumerate(samples)]
 
 
@@ -273,20 +272,20 @@ class Panel:
         met = overlaps(boxes, case.sample.boxes_xyxy[label][None])
         if (overlaps(boxes, boxes) < met).any():
             return None
-        tighter = float((self._fates(case, label) > met.mean()).mean())
+        tighter = float((self.peers.iou[given][:, self._like(case, label)] > met.mean()).mean())
         return self._suspect("misplaced", case, label, given, votes, tighter) if tighter >= USUAL else None
 
     def _unfound(self, case: Case, label: int) -> Suspect | None:
         """No answer of the label's class, at any score."""
         if any((answer.same[:, label] & (answer.iou[:, label] >= MEET_IOU)).any() for answer in case.said):
             return None
-        found = (self._fates(case, label) >= MEET_IOU).any(axis=0)
-        lost = max(1, int((~found).sum()))
-        rank = float(found.mean()) / lost
+        given, like = int(case.sample.classes[label]), self._like(case, label)
+        lost = max(1, int((self.peers.iou[given][:, like] < MEET_IOU).all(axis=0).sum()))
+        rank = float(self.peers.sure[given][:, like].mean()) / lost
         return self._suspect("unfound", case, label, None, [], rank) if lost <= UNUSUAL and rank else None
 
-    def _fates(self, case: Case, label: int) -> NDArray[np.float32]:
-        """How tightly the detectors meet labels of this class and like size, whatever the score."""
+    def _like(self, case: Case, label: int) -> NDArray[np.int64]:
+        """Labels of this class and of like size, as places in :attr:`peers`."""
         area = float(areas(case.sample.boxes_xyxy[label][None])[0])
         return self.peers.nearest(int(case.sample.classes[label]), area)
 

@@ -75,13 +75,13 @@ class Album:
         present = [image for image in images if image is not None]
         if len(present) < len(images):
             return None
-        text = finding.message[:1].upper() + finding.message[1:]
         if len(present) > 1 and not finding.boxes_xyxy:
-            names = " | ".join(f"{key} ({self.split(key)})" for key in keys)
-            return Photo(draw_row(present), f"{text}. {names}", f"Side by side: {names}")
+            names = " | ".join(f"{_short(key)} ({self.split(key)})" for key in keys)
+            return Photo(draw_row(present), names, f"{finding.message}: side by side, {names}", wide=True)
         marks = [Mark(box, class_colour(FOUND)) for box in finding.boxes_xyxy]
         drawn = draw_crop(present[0], samples[0].boxes_xyxy, marks)
-        return Photo(drawn, f"{text}. {finding.where or keys[0]}", f"{finding.code} in {keys[0]}")
+        name = f"{_short(keys[0])} ({self.split(keys[0])})"
+        return Photo(drawn, f"{name}: {finding.message}", f"{finding.code} in {name}")
 
     def _of_suspect(self, number: int, suspect: Suspect) -> Photo | None:
         sample = self.sample(suspect.sample)
@@ -94,9 +94,14 @@ class Album:
         if suspect.suggested_xyxy is not None:
             marks.append(Mark(suspect.suggested_xyxy, class_colour(SEEN)))
         text = suspect.sentence[:1].upper() + suspect.sentence[1:]
-        learned = ", learned from" if suspect.learned else ""
-        caption = f"{number}. {text}. {suspect.sample} ({self.split(suspect.sample)}{learned}), rank {suspect.rank:.2f}"
+        place = f"{_short(suspect.sample)} ({self.split(suspect.sample)})"
+        caption = f"{number}. {text}. {place}, rank {suspect.rank:.2f}"
         return Photo(draw_crop(image, others, marks), caption, f"{suspect.kind} in {suspect.sample}")
+
+
+def _short(key: str) -> str:
+    """A picture's name without its folders."""
+    return key.rpartition("/")[2]
 
 
 def _read(sample: Sample) -> Image | None:

@@ -44,6 +44,7 @@ SUSPECT_PHOTOS = 36
 PLACES, FOLDED_PLACES = 5, 100
 FOLDED_SUSPECTS = 300
 FOLDED_CLASSES = 25
+TOLD = 4
 
 KINDS = {
     "missing": ("objects without a label", "Draw the box that is missing, or leave it if there is nothing."),
@@ -104,12 +105,18 @@ def _headline(checkup: Checkup, review: Review | None) -> Headline:
     if review is not None:
         facts.append(Fact("labels to look at", f"{len(review.suspects):,}", "that detectors contradict"))
     if kinds["error"]:
-        sentence = f"Something is lost, or would mislead training or its proof: {', '.join(kinds['error'])}."
+        sentence = f"Something is lost, or would mislead training or its proof: {_told(kinds['error'])}."
         return Headline("worse", sentence, tuple(facts), word="Errors: repair these first")
     if kinds["warning"]:
-        sentence = f"Usable as it is. Suspicious, or repaired on reading: {', '.join(kinds['warning'])}."
+        sentence = f"Usable. Suspicious, or repaired on reading: {_told(kinds['warning'])}."
         return Headline("tie", sentence, tuple(facts), word="No errors, some warnings")
-    return Headline("better", "Nothing in these labels stands in the way of training.", tuple(facts), word="Clean")
+    return Headline("better", "Nothing here stands in the way of training.", tuple(facts), word="Clean")
+
+
+def _told(codes: Sequence[str]) -> str:
+    """The first few kinds of findings in words."""
+    rest = len(codes) - TOLD
+    return "; ".join(CHECKS[code].means for code in codes[:TOLD]) + (f"; and {rest:,} more kinds" if rest > 0 else "")
 
 
 def _plural(count: int, word: str) -> str:

@@ -89,11 +89,12 @@ class Code:
 
 @dataclass(frozen=True)
 class Photo:
-    """A JPEG with a caption; ``alt`` says what it shows to those who cannot see it."""
+    """A JPEG with a caption; ``alt`` says what it shows to those who cannot see it; a ``wide`` one takes two places."""
 
     jpeg: bytes
     caption: str
     alt: str
+    wide: bool = False
 
     @property
     def uri(self) -> str:
