@@ -62,7 +62,7 @@ def review_run(
         detectors=tuple(detectors),
         splits=tuple(splits),
         suspects=tuple(panel.suspects(cases, unseen_first)),
-        not_judged=panel.not_judged,
+        not_judged=tuple(n for n, known in zip(dataset.class_names, panel.judged, strict=True) if not known),
         note=_note(splits),
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -198,11 +199,11 @@ class Panel:
     standards: Sequence[Standard]
     peers: Peers
 
-    @property
-    def not_judged(self) -> tuple[str, ...]:
-        """Classes of which too few detectors know enough to contradict a label."""
+    @cached_property
+    def judged(self) -> NDArray[np.bool_]:
+        """``[classes]``: whether most of the detectors know enough of a class to contradict its labels."""
         asked = np.sum([np.isfinite(rule.confident_at) for rule in self.standards], axis=0)
-        return tuple(n for n, k in zip(self.class_names, asked, strict=True) if 2 * k <= len(self.standards))
+        return 2 * asked > len(self.standards)
 
     def suspects(self, cases: Sequence[Case], unseen_first: bool) -> list[Suspect]:
         """Of all pictures, most suspicious first."""
@@ -243,7 +244,7 @@ class Panel:
         there = [a.iou[:, label] >= MEET_IOU for a in case.said]
         given = int(case.sample.classes[label])
         own = self._votes(case, given, there)
-        if any(vote is not None and vote.confident for vote in own):
+        if not self.judged[given] or any(vote is not None and vote.confident for vote in own):
             return None
         free = [mask & (a.met < 0) for mask, a in zip(there, case.said, strict=True)]
         best: Suspect | None = None
@@ -280,6 +281,8 @@ class Panel:
         if any((answer.same[:, label] & (answer.iou[:, label] >= MEET_IOU)).any() for answer in case.said):
             return None
         given, like = int(case.sample.classes[label]), self._like(case, label)
+        if not self.judged[given]:
+            return None
         lost = max(1, int((self.peers.iou[given][:, like] < MEET_IOU).all(axis=0).sum()))
         rank = float(self.peers.sure[given][:, like].mean()) / lost
         return self._suspect("unfound", case, label, None, [], rank) if lost <= UNUSUAL and rank else None

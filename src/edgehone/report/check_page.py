@@ -208,7 +208,7 @@ def _review_blocks(review: Review, album: Album) -> tuple[Block, ...]:
     )
     blocks: list[Block] = [Text(review.note), Text(asked, "Asked:")]
     if review.not_judged:
-        text = f"{', '.join(review.not_judged)}: the detectors know too little of them to contradict a label."
+        text = f"{', '.join(review.not_judged)}: the detectors find too little of it, or are wrong about it too often."
         blocks.append(Text(text, "Not judged:"))
     if not review.suspects:
         return (*blocks, Text("The detectors contradict no label."))

@@ -79,8 +79,8 @@ def _part(marks: Sequence[Mark], width: int, height: int) -> tuple[int, int, int
     """Left, top, right, bottom of what is shown: three quarters as high as wide, as far as the picture allows."""
     boxes = np.array([mark.box_xyxy for mark in marks], np.float64).reshape(-1, 4)
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
-    sides = np.maximum((high - low) * SURROUNDINGS, LEAST_PX)
-    wide = max(sides[0], sides[1] * WIDTH_PX / HEIGHT_PX)
+    sides = (high - low) * SURROUNDINGS
+    wide = max(sides[0], sides[1] * WIDTH_PX / HEIGHT_PX, LEAST_PX)
     shown = np.minimum([wide, wide * HEIGHT_PX / WIDTH_PX], [width, height])
     corner = np.clip((low + high - shown) / 2, 0, np.array([width, height]) - shown)
     left, top = (int(v) for v in np.floor(corner))
