@@ -111,9 +111,10 @@ def _read(sample: Sample) -> Image | None:
         return None  # the finding about it is on the page
 
 
-def finding_legend() -> tuple[tuple[str, str], ...]:
-    """What the colours of :meth:`Album.of_findings` mean."""
-    return ((series_colour(FOUND), "what the finding speaks of"), ("#9a9a9a", "other labels (dashed)"))
+def finding_legend(marked: bool) -> tuple[tuple[str, str], ...]:
+    """What the colours of :meth:`Album.of_findings` mean; without ``marked`` only labels are drawn."""
+    labels = ("#9a9a9a", "labels (dashed)")
+    return ((series_colour(FOUND), "what the finding speaks of"), labels) if marked else (labels,)
 
 
 def suspect_legend() -> tuple[tuple[str, str], ...]:

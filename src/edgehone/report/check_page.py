@@ -99,7 +99,11 @@ def _headline(checkup: Checkup, review: Review | None) -> Headline:
         Fact("classes", f"{len(checkup.view.class_names):,}"),
     ]
     facts += [
-        Fact(f"{grade}s", f"{sum(checkup.counts[code] for code in codes):,}", _plural(len(codes), "kind"))
+        Fact(
+            f"{grade}s",
+            f"{sum(checkup.counts[code] for code in codes):,}",
+            _plural(len(codes), "kind") if codes else "",
+        )
         for grade, codes in kinds.items()
     ]
     if review is not None:
@@ -124,7 +128,7 @@ def _plural(count: int, word: str) -> str:
 
 
 def _read_blocks(checkup: Checkup, formats: Sequence[Finding]) -> tuple[Block, ...]:
-    blocks: list[Block] = [Text(f"{f.message} ({f.remedy}).", "Recognised.") for f in formats]
+    blocks: list[Block] = [Text(f"{f.message} ({f.remedy}).", "Recognised:") for f in formats]
     return (*blocks, _split_table(checkup), _class_table(checkup))
 
 
@@ -186,9 +190,7 @@ def _group(code: str, findings: Sequence[Finding], count: int, album: Album) -> 
     ]
     photos = album.of_findings(findings, PHOTOS)
     if photos:
-        if any(finding.boxes_xyxy for finding in findings):
-            blocks.append(Legend(finding_legend()))
-        blocks.append(Gallery(photos))
+        blocks += [Legend(finding_legend(any(finding.boxes_xyxy for finding in findings))), Gallery(photos)]
     rows = tuple((finding.where, finding.message) for finding in findings)
     columns, words = ("where", "what"), frozenset({0, 1})
     blocks.append(Table(columns, rows[:PLACES], words))
