@@ -24,6 +24,10 @@ group = typer.Typer(help="Convert, measure and show data sets.", no_args_is_help
 
 EVERY_FINDING = 1 << 40
 
+INPUT_SIZES = (160, 224, 288, 352, 416, 512, 608)
+STRIDES = (8, 16, 32)
+"""Those of every YOLO; what a given detector makes of the data is for ``analyse``."""
+
 
 def check(
     data: DataArgument,
@@ -82,3 +86,29 @@ def convert(
     for text in written.lost:
         shown.print(f"lost: {text}")
     shown.print(f"written: {written.description}", soft_wrap=True)
+
+
+@group.command(epilog="Example: edgehone data profile data/mine --json")
+def profile(
+    data: DataArgument,
+    data_format: FormatOption = None,
+    merge: MergeOption = None,
+    drop: DropOption = None,
+    ignore: IgnoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what is in a data set: sizes at every input size, classes, crowding, pictures, shift between splits."""
+    from edgehone import console_data
+    from edgehone.analysis.data_space import data_profile
+    from edgehone.data.reading import Source, open_source
+
+    source = Source(data, data_format, selection(merge, drop, ignore))
+    with console_data.progress(console, "pictures") as watch:
+        dataset = open_source(source, watch=watch).dataset
+    found = data_profile(dataset, INPUT_SIZES, STRIDES)
+    if as_json:
+        emit(found.model_dump(mode="json"))
+        return
+    shown = screen()
+    console_data.print_dataset(shown, dataset)
+    console_data.print_profile(shown, found)
