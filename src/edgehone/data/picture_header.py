@@ -10,7 +10,7 @@ import io
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +100,7 @@ def read_header(path: Path | str) -> PictureHeader:
 
 
 @contextmanager
-def opened(path: Path | str) -> Iterator[io.FileIO]:
+def opened(path: Path | str) -> Generator[io.FileIO, None, None]:
     """A picture file, open for reading; errors within come out with the file's name before them.
 
     Raises:
