@@ -121,6 +121,16 @@ def decode(content: bytes, header: PictureHeader, divisor: int = 1) -> Image:
     return np.asarray(_turned(image, header.orientation), np.uint8)
 
 
+def shrink_image(image: Image, longest_side: int) -> Image:
+    """The picture, area-averaged where it is larger than ``longest_side`` pixels."""
+    height, width = image.shape[:2]
+    if max(height, width) <= longest_side:
+        return image
+    ratio = longest_side / max(height, width)
+    size = max(1, round(width * ratio)), max(1, round(height * ratio))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def _upright_tiff(content: bytes, header: PictureHeader) -> bytes:
     """The file with orientation 1: OpenCV turns TIFF files even where it is told to leave that to us."""
     one = (1).to_bytes(2, "little" if content[:1] == b"I" else "big")

@@ -100,7 +100,7 @@ def read_header(path: Path | str) -> PictureHeader:
 
 
 @contextmanager
-def opened(path: Path | str) -> Generator[io.FileIO]:
+def opened(path: Path | str) -> Generator[io.FileIO, None, None]:
     """A picture file, open for reading; errors within come out with the file's name before them.
 
     Raises:
