@@ -9,6 +9,7 @@ from __future__ import annotations
 from edgehone.augment.affine import Affine
 from edgehone.augment.augmentation import NONE, Augmentation
 from edgehone.augment.blur import Blur
+from edgehone.augment.contact_sheet import contact_sheet, transform_sheet
 from edgehone.augment.cutmix import Cutmix
 from edgehone.augment.erasing import Cutout, Erasing, GridMask
 from edgehone.augment.fit import Fit, Frame, fit_matrix, fit_picture, plain, unfit_boxes
@@ -58,10 +59,12 @@ __all__ = [
     "Turns",
     "UniformHsv",
     "UniformSampling",
+    "contact_sheet",
     "fit_matrix",
     "fit_picture",
     "make",
     "paint",
     "plain",
+    "transform_sheet",
     "unfit_boxes",
 ]

@@ -38,6 +38,9 @@ STILL = Affine(scale=0.0, translate=0.0)
 Partners = int | NDArray[np.int64]
 """The indices from which further pictures are drawn: all below a number, or those of a list."""
 
+ATTEMPTS = 8
+"""Draws from a list before a picture stays without a partner."""
+
 
 class Augmentation(Settings):
     """How training pictures are varied.
@@ -56,7 +59,7 @@ class Augmentation(Settings):
         flip: mirroring.
         turns: by right angles.
         hsv: colours.
-        gray: none.
+        gray: no colours.
         blur: out of focus.
         noise: of a sensor.
         jpeg: artefacts of compression.
@@ -156,10 +159,9 @@ class _Drawing:
         if self.happens(parts.cutmix.probability) and (other := self.partner(index)) is not None:
             layers.append(self.single(other, parts.cutmix.window(size, rng)))
         self.paste(layers)
-        table = parts.gray.table(parts.hsv.table(rng), rng)
-        blur_px = parts.blur.draw(rng)
+        table, gray, blur_px = parts.hsv.table(rng), parts.gray.draw(rng), parts.blur.draw(rng)
         levels, seed = parts.noise.draw(rng)
-        effects = Effects(blur_px, levels, seed, parts.jpeg.draw(rng))
+        effects = Effects(gray, blur_px, levels, seed, parts.jpeg.draw(rng))
         return Recipe(size, tuple(layers), table, effects, parts.erasing.draw(size, rng))
 
     def happens(self, probability: float) -> bool:
@@ -175,8 +177,8 @@ class _Drawing:
         """Another picture than ``index``, which would only say its truth twice; None where there is none."""
         if isinstance(self.pool, int):
             return (index + int(self.rng.integers(1, self.count))) % self.count if self.count > 1 else None
-        others = self.pool[self.pool != index]
-        return int(others[int(self.rng.integers(len(others)))]) if len(others) else None
+        drawn = (self.any_index() for _ in range(ATTEMPTS))
+        return next((other for other in drawn if other != index), None)
 
     def base(self, index: int) -> list[Layer]:
         """A mosaic or a single picture, opaque and side by side."""

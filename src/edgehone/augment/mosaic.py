@@ -56,7 +56,7 @@ class Mosaic(Settings):
         layers: list[Layer] = []
         for place, (index, size) in zip(rng.permutation(self.tiles).tolist(), sources, strict=True):
             pose = moves.draw(rng)
-            row, column = divmod(place, side)
+            row, column = int(place) // side, int(place) % side
             window = (
                 *(max(0, columns[column]), max(0, rows[row])),
                 *(min(width, columns[column + 1]), min(height, rows[row + 1])),

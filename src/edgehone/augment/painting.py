@@ -8,6 +8,7 @@ import numpy as np
 from edgehone.augment.blur import blurred
 from edgehone.augment.erasing import erase
 from edgehone.augment.geometry import BORDER, Image, compose, shifting
+from edgehone.augment.gray import grayed
 from edgehone.augment.hsv import recolour
 from edgehone.augment.jpeg import compressed
 from edgehone.augment.noise import noised
@@ -21,6 +22,8 @@ def paint(recipe: Recipe, read: Read) -> Image:
     image = _compose(recipe, read)
     image = recolour(image, recipe.table)
     effects = recipe.effects
+    if effects.gray:
+        image = grayed(image)
     if effects.blur_px > 0:
         image = blurred(image, effects.blur_px)
     if effects.noise_levels > 0:

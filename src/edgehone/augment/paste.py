@@ -37,7 +37,7 @@ class Paste(Settings):
     """
 
     probability: Annotated[float, Span(0.0, 0.5), Field(ge=0.0, le=1.0)] = 0.0
-    objects: Annotated[int, Span(1, 8), Field(ge=1, le=100)] = 3
+    objects: Annotated[int, Field(ge=1, le=100)] = 3
     scale: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3
     overlap: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
 

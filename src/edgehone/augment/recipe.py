@@ -1,7 +1,7 @@
 """What an augmented picture is made of, decided before any pixel is touched.
 
-Every applier paints a recipe in the same order: layers from the bottom up, the colour table, blur, noise,
-JPEG artefacts, erased rectangles.
+Every applier paints a recipe in the same order: layers from the bottom up, the colour table, gray, blur,
+noise, JPEG artefacts, erased rectangles.
 """
 
 from __future__ import annotations
@@ -52,12 +52,14 @@ class Effects:
     """What happens to the pixels of the finished picture; nothing by default.
 
     Attributes:
+        gray: whether the colours are taken out.
         blur_px: standard deviation of a Gaussian blur.
         noise_levels: standard deviation of the noise at middle gray, of 255.
         noise_seed: of its pattern.
         jpeg_quality: 1..100; 0 for no compression.
     """
 
+    gray: bool = False
     blur_px: float = 0.0
     noise_levels: float = 0.0
     noise_seed: int = 0
