@@ -22,7 +22,7 @@ class Blur(Settings):
 
     Attributes:
         probability: that a picture is blurred.
-        sigma_px: the standard deviation is drawn uniformly up to this, pixels of the input.
+        sigma_px: the standard deviation is drawn uniformly from a quarter of this to all of it, pixels of the input.
     """
 
     probability: Annotated[float, Span(0.0, 0.1), Field(ge=0.0, le=1.0)] = 0.0
@@ -32,7 +32,7 @@ class Blur(Settings):
         """A standard deviation in pixels; 0 for no blur."""
         if not self.probability or rng.random() >= self.probability:
             return 0.0
-        return self.sigma_px * (1 - float(rng.random()))
+        return self.sigma_px * float(rng.uniform(0.25, 1.0))
 
 
 def gauss_kernel(sigma_px: float) -> NDArray[np.float64]:

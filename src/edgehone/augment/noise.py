@@ -29,7 +29,8 @@ class Noise(Settings):
 
     Attributes:
         probability: that a picture gets noise.
-        levels: the standard deviation at middle gray is drawn uniformly up to this, of 255.
+        levels: the standard deviation at middle gray is drawn uniformly from a quarter of this to all of it, of
+            255.
     """
 
     probability: Annotated[float, Span(0.0, 0.1), Field(ge=0.0, le=1.0)] = 0.0
@@ -39,7 +40,7 @@ class Noise(Settings):
         """Standard deviation at middle gray and seed of the pattern; 0 for no noise."""
         if not self.probability or rng.random() >= self.probability:
             return 0.0, 0
-        return self.levels * (1 - float(rng.random())), int(rng.integers(SEEDS))
+        return self.levels * float(rng.uniform(0.25, 1.0)), int(rng.integers(SEEDS))
 
 
 def grain(size: Size, seed: int) -> NDArray[np.float32]:
