@@ -21,14 +21,8 @@ Image = NDArray[np.uint8]
 Sides = tuple[float, float]
 """``(height, width)`` in pixels, not necessarily whole."""
 
-Window = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels."""
-
 BORDER = 114
 """Gray level where no picture is, as in the authors' PyTorch recipes."""
-
-MIN_SIDE_PX = 2.0
-"""Least side of what is left of an object that was cut."""
 
 HORIZON = 1e-3
 """Least depth (third homogeneous coordinate) of a point that can be seen."""
@@ -83,6 +77,12 @@ def is_affine(matrix: Matrix) -> bool:
     return bool(np.abs(matrix[2, :2]).max() < 1e-12)
 
 
+def is_upright(matrix: Matrix) -> bool:
+    """Upright boxes stay upright, mirrored or turned by right angles or not."""
+    aligned, turned = np.abs(matrix[[0, 1], [1, 0]]).max(), np.abs(matrix[[0, 1], [0, 1]]).max()
+    return is_affine(matrix) and bool(min(aligned, turned) < 1e-9)
+
+
 def map_points(points_xy: NDArray[np.float64], matrix: Matrix) -> NDArray[np.float64]:
     """``[..., 2]`` continuous coordinates through ``matrix``; not a number behind the viewer."""
     moved = points_xy @ matrix[:2, :2].T + matrix[:2, 2]
@@ -92,69 +92,13 @@ def map_points(points_xy: NDArray[np.float64], matrix: Matrix) -> NDArray[np.flo
     return moved / np.where(depth > HORIZON, depth, np.nan)[..., None]
 
 
+def map_corners(boxes_xyxy: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float64]:
+    """``[n, 4]`` to their four moved corners, clockwise from the top left one of the source, ``[n, 4, 2]``."""
+    corners = np.asarray(boxes_xyxy, dtype=np.float64)[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+    return map_points(corners, matrix)
+
+
 def map_boxes(boxes_xyxy: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float64]:
     """``[n, 4]`` to the upright boxes around their four moved corners, ``[n, 4]``."""
-    corners = np.asarray(boxes_xyxy, dtype=np.float64)[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
-    moved = map_points(corners, matrix)
+    moved = map_corners(boxes_xyxy, matrix)
     return np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1)
-
-
-def clip_boxes(
-    boxes_xyxy: NDArray[np.float64],
-    window_xyxy: Window,
-    min_visible: float,
-    seen: NDArray[np.bool_] | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Cut boxes to what is seen of them and say which ones are still worth learning.
-
-    An object that was cut or covered counts if at least ``min_visible`` of its area is left and both
-    sides of that are at least :data:`MIN_SIDE_PX`. An object that was neither always counts, however
-    small: dropping it would hide truth from training that evaluation asks for.
-
-    Args:
-        boxes_xyxy: ``[n, 4]``, pixels; a box with a side that is not a number is dropped.
-        window_xyxy: where something can be seen.
-        min_visible: fraction of the area, 0..1.
-        seen: ``[height, width]``, pixels of the canvas that are not covered; None where all are seen.
-
-    Returns:
-        The boxes kept ``[k, 4]``, around what is seen, and the mask ``[n]`` of those kept.
-    """
-    low = np.maximum(boxes_xyxy[:, :2], window_xyxy[:2])
-    high = np.minimum(boxes_xyxy[:, 2:], window_xyxy[2:])
-    left = np.concatenate([low, high], axis=1)
-    whole = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-    sides = np.maximum(high - low, 0.0)
-    area = sides.prod(axis=1)
-    if seen is not None:
-        for row in np.flatnonzero(area > 0).tolist():
-            left[row], area[row] = _uncovered(left[row], seen)
-        sides = np.maximum(left[:, 2:] - left[:, :2], 0.0)
-    visible = area / np.maximum(whole.prod(axis=1), 1e-9)
-    # A thousandth of a pixel lost to rounding at the edge is not a cut.
-    lost = whole.prod(axis=1) - area
-    uncut = (lost <= 1e-3 * whole.sum(axis=1)) & (area > 0)
-    keep = uncut | ((visible >= min_visible) & (sides >= MIN_SIDE_PX).all(axis=1))
-    return left[keep].astype(np.float32), keep
-
-
-def _uncovered(box: NDArray[np.float64], seen: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
-    """The box around what is seen inside ``box`` and the area (px^2) of that."""
-    first = np.floor(box[:2]).astype(int)
-    last = np.ceil(box[2:]).astype(int)
-    inside = seen[first[1] : last[1], first[0] : last[0]]
-    columns = _shares(box[0], box[2], first[0], last[0])
-    rows = _shares(box[1], box[3], first[1], last[1])
-    area = float(rows @ inside @ columns)
-    if area == 0:
-        return np.array([*box[:2], *box[:2]]), 0.0
-    across, down = np.flatnonzero(inside.any(axis=0)), np.flatnonzero(inside.any(axis=1))
-    low = np.maximum(box[:2], np.array([across[0], down[0]]) + first)
-    high = np.minimum(box[2:], np.array([across[-1], down[-1]]) + first + 1)
-    return np.concatenate([low, high]), area
-
-
-def _shares(low: float, high: float, first: int, last: int) -> NDArray[np.float64]:
-    """How much of each pixel from ``first`` to ``last`` lies between ``low`` and ``high``."""
-    edges = np.arange(first, last)
-    return np.minimum(edges + 1.0, high) - np.maximum(edges, low)

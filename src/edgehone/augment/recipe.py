@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehone.augment.geometry import Matrix, clip_boxes, map_boxes
+from edgehone.augment.geometry import Matrix
+from edgehone.augment.visibility import visible_boxes
 from edgehone.types import Picture, Size
 
 Read = Callable[[int], Picture]
@@ -88,7 +89,7 @@ class Recipe:
         """Boxes ``[n, 4]`` in canvas pixels around what is seen of each object, and classes ``[n]``.
 
         An object that is cut by its window or covered by later layers or erased rectangles counts by
-        :func:`edgehone.augment.geometry.clip_boxes`; a pixel of a layer is seen where the layer
+        :func:`edgehone.augment.visibility.visible_boxes`; a pixel of a layer is seen where the layer
         contributes at least ``min_visible`` of it.
         """
         boxes, classes = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int64)]
@@ -96,8 +97,8 @@ class Recipe:
             source = read(layer.source)
             if len(source.classes) == 0:
                 continue
-            moved = map_boxes(source.boxes_xyxy, layer.matrix)
-            kept, keep = clip_boxes(moved, layer.window, min_visible, self._seen(k, min_visible))
+            seen = self._seen(k, min_visible)
+            kept, keep = visible_boxes(source.boxes_xyxy, layer.matrix, layer.window, min_visible, seen)
             boxes.append(kept)
             classes.append(source.classes[keep])
         return np.concatenate(boxes), np.concatenate(classes)

@@ -14,7 +14,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehone.augment.geometry import BORDER, Image, Matrix, centred, compose, is_affine, map_points, scaling
+from edgehone.augment.geometry import (
+    BORDER,
+    Image,
+    Matrix,
+    centred,
+    compose,
+    is_affine,
+    is_upright,
+    map_points,
+    scaling,
+)
 from edgehone.types import Size
 
 WHOLE_PX = 1e-6
@@ -28,15 +38,12 @@ def resampled_size(matrix: Matrix, size: Size) -> Size:
     needed, since bilinear sampling would skip pixels there.
     """
     height, width = size
-    if is_affine(matrix):
+    if is_upright(matrix):
         low, high = map_points(np.array([[0.0, 0.0], [width, height]]), matrix)
         whole = np.abs(np.rint([low, high]) - [low, high]).max() < WHOLE_PX
         across, down = np.abs(np.rint(high - low)).astype(int).tolist()
         if whole and across and down:
-            if np.abs(matrix[[0, 1], [1, 0]]).max() < 1e-9:
-                return down, across
-            if np.abs(matrix[[0, 1], [0, 1]]).max() < 1e-9:
-                return across, down
+            return (down, across) if abs(matrix[0, 1]) < abs(matrix[0, 0]) else (across, down)
     scale_x, scale_y = _scales(matrix, size)
     return max(1, height >> _halvings(scale_y)), max(1, width >> _halvings(scale_x))
 

@@ -141,7 +141,11 @@ def compress(pixels: Tensor, qualities: Sequence[int]) -> Tensor:
 
 def erase(pixels: Tensor, rectangles_xyxy: Sequence[NDArray[np.int32]]) -> Tensor:
     """Gray rectangles on each picture. Changes ``pixels``."""
-    for row, rectangles in enumerate(rectangles_xyxy):
-        for left, top, right, bottom in rectangles.tolist():
-            pixels[row, :, top:bottom, left:right] = BORDER
+    rows = [row for row, rectangles in enumerate(rectangles_xyxy) if len(rectangles)]
+    hidden = np.zeros((len(rows), *pixels.shape[2:]), dtype=np.bool_)  # one transfer, however many rectangles
+    for mask, row in zip(hidden, rows, strict=True):
+        for left, top, right, bottom in rectangles_xyxy[row].tolist():
+            mask[top:bottom, left:right] = True
+    for mask, row in zip(torch.from_numpy(hidden).to(pixels.device), rows, strict=True):
+        pixels[row].masked_fill_(mask, BORDER)
     return pixels
