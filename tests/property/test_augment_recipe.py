@@ -246,6 +246,19 @@ def test_what_is_partly_behind_the_viewer_is_dropped() -> None:
     assert recipe.truth(lambda _: picture, 0.0)[1].tolist() == [1]
 
 
+@given(SEEDS)
+@settings(max_examples=60, deadline=None)
+def test_no_part_of_a_picture_is_behind_the_viewer(seed: int) -> None:
+    """However far it reaches beyond its frame, so that no object can be seen without its box."""
+    wild = {"affine": Affine(scale=0.9, crop_jitter=0.45), "perspective": Perspective(tilt=0.15)}
+    augmentation = NONE.model_copy(update={**wild, "mosaic": Mosaic(probability=0.5)})
+    recipe = augmentation.recipe(scene, 20, 0, np.random.default_rng(seed), Frame((96, 128)), 0.0)
+    for layer in recipe.layers:
+        height, width = scene(layer.source).image.shape[:2]
+        corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
+        assert np.isfinite(map_points(corners, layer.matrix)).all()
+
+
 def test_a_share_below_the_visibility_is_not_taught() -> None:
     full = (0, 0, 50, 50)
     pictures = [

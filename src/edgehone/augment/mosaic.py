@@ -11,6 +11,7 @@ from pydantic import Field
 
 from edgehone.augment.fit import Frame, content_size
 from edgehone.augment.geometry import Matrix, compose, scaling, shifting
+from edgehone.augment.perspective import seen_from_aside
 from edgehone.augment.pose import Moves, Pose
 from edgehone.augment.recipe import Layer
 from edgehone.space import Choice, Settings, Span
@@ -73,10 +74,9 @@ class Mosaic(Settings):
         matrix, sides = pose.source_matrix(size)
         gain = pose.motion.gain * self.zoom * 2 / math.isqrt(self.tiles)
         height, width = (fitted * gain for fitted in content_size(sides, frame.input_size, frame.fit))
+        fitted = compose(matrix, scaling(width / sides[1], height / sides[0]), pose.motion.turn_matrix((height, width)))
         return compose(
-            matrix,
-            scaling(width / sides[1], height / sides[0]),
-            pose.tilt_matrix((height, width)),
+            seen_from_aside(fitted, size, (height, width), pose.corners),
             shifting(_start(lines[1], place[1], width), _start(lines[0], place[0], height)),
         )
 

@@ -8,11 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from edgehone.augment.geometry import Matrix, Sides
+from edgehone.augment.geometry import Matrix, Sides, compose
 from edgehone.space import Settings, Span
+from edgehone.types import Size
 
 Corners = tuple[tuple[float, float], ...]
 """Shifts (x, y) of the top left, top right, bottom right and bottom left corner, in fractions of the sides."""
+
+LEAST_DEPTH = 0.1
+"""How near the nearest point of a picture may come to the viewer, as a share of the distance of the farthest."""
 
 UNIT: NDArray[np.float64] = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
 
@@ -32,6 +36,18 @@ class Perspective(Settings):
             return ()
         shifts = rng.uniform(-self.tilt, self.tilt, (4, 2)).tolist()
         return tuple((x, y) for x, y in shifts)
+
+
+def seen_from_aside(matrix: Matrix, size: Size, sides: Sides, corners: Corners) -> Matrix:
+    """A picture of ``size``, moved by an affine ``matrix`` into a frame of ``sides``, seen as drawn.
+
+    A picture that reaches so far beyond its frame that a part of it would come close to the viewer's plane, or
+    behind it, is seen from the front: what is behind the viewer would be painted as a ghost without a box.
+    """
+    tilted = compose(matrix, perspective_matrix(sides, corners))
+    height, width = size
+    depths = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ tilted[2]
+    return tilted if depths.min() > LEAST_DEPTH * depths.max() else matrix
 
 
 def perspective_matrix(sides: Sides, corners: Corners) -> Matrix:

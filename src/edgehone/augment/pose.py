@@ -10,7 +10,7 @@ from edgehone.augment.affine import Affine, Motion
 from edgehone.augment.fit import Frame, fit_matrix
 from edgehone.augment.flip import Flip, flip_matrix
 from edgehone.augment.geometry import Matrix, Sides, compose
-from edgehone.augment.perspective import Corners, Perspective, perspective_matrix
+from edgehone.augment.perspective import Corners, Perspective, seen_from_aside
 from edgehone.augment.turns import Turns, quarter_matrix, turned_sides
 from edgehone.types import Size
 
@@ -42,19 +42,13 @@ class Pose:
         )
         return matrix, turned_sides(sides, self.quarters)
 
-    def tilt_matrix(self, sides: Sides) -> Matrix:
-        """Shear, rotation and perspective within a frame of ``sides``."""
-        return compose(self.motion.turn_matrix(sides), perspective_matrix(sides, self.corners))
-
     def single_matrix(self, size: Size, frame: Frame) -> Matrix:
         """Pixels of a picture of ``size`` to the network input that it has for itself."""
         matrix, sides = self.source_matrix(size)
-        return compose(
-            matrix,
-            fit_matrix(sides, frame.input_size, frame.fit),
-            self.motion.input_matrix(frame.input_size),
-            perspective_matrix(frame.input_size, self.corners),
+        fitted = compose(
+            matrix, fit_matrix(sides, frame.input_size, frame.fit), self.motion.input_matrix(frame.input_size)
         )
+        return seen_from_aside(fitted, size, frame.input_size, self.corners)
 
 
 @dataclass(frozen=True, slots=True)
