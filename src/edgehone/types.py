@@ -7,7 +7,7 @@ evaluation, report); tensor types serve projection and training.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +19,16 @@ if TYPE_CHECKING:  # users of the numpy types (data, report) must not pay for im
 Size = tuple[int, int]
 """``(height, width)`` in pixels."""
 
+IGNORED = -1
+"""Class of a region in which nothing is taught, punished or counted as an error (a crowd, a class to ignore)."""
+
 Json = Any
 """What ``json.dumps`` takes, where a finer type would only repeat the schema."""
+
+
+def no_boxes() -> NDArray[np.float32]:
+    """``[0, 4]``."""
+    return np.zeros((0, 4), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +38,7 @@ class Picture:
     Attributes:
         image: ``[height, width, 3]`` uint8, RGB.
         boxes_xyxy: ``[n, 4]`` float32, pixels of ``image``.
-        classes: ``[n]`` int64, index into the data set's class names.
+        classes: ``[n]`` int64, index into the data set's class names, or :data:`IGNORED`.
     """
 
     image: NDArray[np.uint8]
@@ -62,13 +70,15 @@ class Truth:
 
     Attributes:
         boxes_xyxy: ``[n, 4]`` float32, pixels of the original picture.
-        classes: ``[n]`` int64.
+        classes: ``[n]`` int64, no :data:`IGNORED` among them.
         size: ``(height, width)`` of the original picture.
+        ignored_xyxy: ``[k, 4]`` float32, regions in which no detection is an error, whatever its class.
     """
 
     boxes_xyxy: NDArray[np.float32]
     classes: NDArray[np.int64]
     size: Size
+    ignored_xyxy: NDArray[np.float32] = field(default_factory=no_boxes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +87,7 @@ class Targets:
 
     Attributes:
         boxes_xyxy: ``[m, 4]`` float32.
-        classes: ``[m]`` int64.
+        classes: ``[m]`` int64; :data:`IGNORED` marks a region where no slot is punished.
         images: ``[m]`` int64, which image of the batch each box belongs to.
         batch_size: number of images, with or without boxes.
     """

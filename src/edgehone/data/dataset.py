@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgehone.data.picture import ImageSource
-from edgehone.types import Picture, Size, Truth
+from edgehone.types import IGNORED, Picture, Size, Truth, no_boxes
 
 Severity = Literal["error", "warning", "note"]
 
@@ -26,6 +26,7 @@ class Finding:
         where: file, with line or object number where there is one.
         message: what was found.
         remedy: what was done, or what to do.
+        sample: id of the picture that shows it, where one does; likewise the boxes, in its pixels.
     """
 
     code: str
@@ -33,6 +34,8 @@ class Finding:
     where: str
     message: str
     remedy: str
+    sample: str = ""
+    boxes_xyxy: tuple[tuple[float, float, float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Sample:
         boxes_xyxy: ``[n, 4]`` float32, pixels, inside the picture, of positive area.
         classes: ``[n]`` int64.
         source: gives the pixels.
+        ignored_xyxy: ``[k, 4]`` float32, regions that neither teach nor count as errors.
     """
 
     id: str
@@ -52,14 +56,19 @@ class Sample:
     boxes_xyxy: NDArray[np.float32]
     classes: NDArray[np.int64]
     source: ImageSource
+    ignored_xyxy: NDArray[np.float32] = field(default_factory=no_boxes)
 
     def read(self) -> Picture:
-        """The picture with its truth."""
-        return Picture(self.source.read(), self.boxes_xyxy, self.classes)
+        """The picture with its truth; regions to ignore come last, as class :data:`~edgehone.types.IGNORED`."""
+        if not len(self.ignored_xyxy):
+            return Picture(self.source.read(), self.boxes_xyxy, self.classes)
+        nothing = np.full(len(self.ignored_xyxy), IGNORED, np.int64)
+        boxes, classes = np.concatenate([self.boxes_xyxy, self.ignored_xyxy]), np.concatenate([self.classes, nothing])
+        return Picture(self.source.read(), boxes, classes)
 
     def truth(self) -> Truth:
         """The truth without pixels."""
-        return Truth(self.boxes_xyxy, self.classes, self.size)
+        return Truth(self.boxes_xyxy, self.classes, self.size, self.ignored_xyxy)
 
 
 @dataclass(frozen=True)
