@@ -32,7 +32,7 @@ from edgehone.augment.geometry import (
 from edgehone.augment.resampling import warp
 from edgehone.augment.turns import quarter_matrix, turned_sides
 from edgehone.augment.visibility import visible_boxes
-from edgehone.types import Picture, Size
+from edgehone.types import IGNORED, Picture, Size
 
 SIZES = st.tuples(st.integers(20, 300), st.integers(20, 300))
 INPUTS = st.sampled_from([(96, 96), (128, 160), (64, 64), (320, 320)])
@@ -232,10 +232,20 @@ def test_clip_drops_the_invisible_and_keeps_the_small_but_whole():
         ],
         np.float32,
     )
-    kept, keep = visible_boxes(boxes, np.eye(3), (0, 0, 100, 100), 0.2)
+    kept, keep = visible_boxes(boxes, np.zeros(6, np.int64), np.eye(3), (0, 0, 100, 100), 0.2)
     assert keep.tolist() == [True, False, True, False, False, False]
     assert kept.tolist() == [[10, 10, 10.5, 10.5], [0, 10, 10, 20]]
     assert kept.dtype == np.float32
+
+
+def test_regions_to_ignore_count_as_long_as_they_are_seen():
+    boxes = np.array([[-30, 10, 5, 20], [-1, 10, 0.5, 30], [-9, 10, 0, 20], [200, 0, 210, 9]], np.float32)
+    classes = np.array([IGNORED, IGNORED, IGNORED, IGNORED])
+    for degrees in (0.0, 1e-4):  # upright and not
+        kept, keep = visible_boxes(boxes, classes, turning(degrees, 1.0, (0.0, 0.0)), (0, 0, 100, 100), 0.5)
+        assert keep[:2].tolist() == [True, True]
+        assert not keep[3]
+        assert np.allclose(kept[:2], [[0, 10, 5, 20], [0, 10, 0.5, 30]], atol=0.01)
 
 
 def test_plain_keeps_every_box():

@@ -32,7 +32,7 @@ from edgehone.augment.paste import hidden
 from edgehone.augment.perspective import UNIT
 from edgehone.augment.pose import Moves, Pose
 from edgehone.augment.visibility import MIN_SIDE_PX, cut_boxes, cut_quads
-from edgehone.types import Picture, Size
+from edgehone.types import IGNORED, Picture, Size
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIZES = st.tuples(st.integers(20, 300), st.integers(20, 300))
@@ -280,6 +280,14 @@ def test_pasted_objects_hide_no_more_than_allowed(seed: int) -> None:
         assert (hidden(below, recipe.layers[number].window) <= 0.2 + 1e-6).all()
         added = Recipe(recipe.size, (recipe.layers[number],)).truth(scene, 0.2)[0]
         assert len(added) > 0  # the object that was chosen is seen
+
+
+def test_regions_to_ignore_are_carried_but_never_pasted() -> None:
+    crowded = Picture(scene(0).image, scene(0).boxes_xyxy, np.full(len(scene(0).classes), IGNORED))
+    augmentation = NONE.model_copy(update={"paste": Paste(probability=1.0, overlap=1.0)})
+    recipe = augmentation.recipe(lambda _: crowded, 5, 0, np.random.default_rng(0), Frame((96, 128)), 0.0)
+    assert len(recipe.layers) == 1
+    assert recipe.truth(lambda _: crowded, 0.2)[1].tolist() == crowded.classes.tolist()
 
 
 def test_erased_pixels_are_gray_and_the_rest_is_not() -> None:

@@ -8,7 +8,7 @@ import pytest
 from edgehone.augment import NONE, Augmentation, Frame, Mosaic, contact_sheet, plain, transform_sheet
 from edgehone.augment.contact_sheet import ALONE, GAP_PX, STRIP_PX, class_colour, drawn
 from edgehone.space import Settings, diff, replace
-from edgehone.types import Picture
+from edgehone.types import IGNORED, Picture
 
 FRAME = Frame((64, 96))
 NAMES = ("cat", "dög")
@@ -49,6 +49,8 @@ def test_boxes_are_drawn_in_the_colours_of_their_classes() -> None:
     shown = drawn(black, NAMES)
     assert tuple(shown[20, 5]) == class_colour(0) != class_colour(1) == tuple(shown[30, 60])
     assert not black.image.any()
+    crowd = drawn(Picture(black.image, black.boxes_xyxy[:1], np.array([IGNORED])), NAMES)
+    assert tuple(crowd[20, 5]) == (255, 255, 255)
 
 
 def test_every_transform_is_on_the_sheet_alone() -> None:

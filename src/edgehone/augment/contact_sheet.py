@@ -12,7 +12,7 @@ from edgehone.augment.augmentation import NONE, Augmentation
 from edgehone.augment.fit import Frame, plain
 from edgehone.augment.geometry import BORDER, Image
 from edgehone.space import replace
-from edgehone.types import Picture
+from edgehone.types import IGNORED, Picture
 
 GAP_PX = 4
 STRIP_PX = 18
@@ -112,13 +112,16 @@ def drawn(picture: Picture, class_names: Sequence[str]) -> Image:
         left, top, right, bottom = np.rint(box).astype(int).tolist()
         colour = class_colour(number)
         cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, 1)
-        name = "".join(c if 32 <= ord(c) < 127 else "?" for c in class_names[number])  # OpenCV's fonts are ASCII
+        title = "ignored" if number == IGNORED else class_names[number]
+        name = "".join(c if 32 <= ord(c) < 127 else "?" for c in title)  # OpenCV's fonts are ASCII
         cv2.putText(canvas, name, (left + 2, min(top + 11, canvas.shape[0] - 2)), FONT, 0.35, colour, 1, cv2.LINE_AA)
     return canvas
 
 
 def class_colour(number: int) -> tuple[int, int, int]:
-    """A bright colour as ``(red, green, blue)``."""
+    """A bright colour as ``(red, green, blue)``; white for regions to ignore."""
+    if number == IGNORED:
+        return 255, 255, 255
     hue = round(180 * (number * GOLDEN_TURN % 1.0)) % 180
     red, green, blue = cv2.cvtColor(np.array([[[hue, 230, 255]]], dtype=np.uint8), cv2.COLOR_HSV2RGB)[0, 0].tolist()
     return red, green, blue

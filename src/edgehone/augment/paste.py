@@ -14,7 +14,7 @@ from edgehone.augment.flip import Flip, flip_matrix
 from edgehone.augment.geometry import compose, map_boxes, scaling, shifting
 from edgehone.augment.recipe import Layer, PixelWindow
 from edgehone.space import Settings, Span
-from edgehone.types import Picture, Size
+from edgehone.types import IGNORED, Picture, Size
 
 ATTEMPTS = 10
 """Places tried for an object before it is left out."""
@@ -65,14 +65,15 @@ class Paste(Settings):
             rng: source of every draw.
         """
         index, picture = source
-        if len(picture.classes) == 0:
+        objects = np.flatnonzero(picture.classes != IGNORED)
+        if len(objects) == 0:
             return None
         size: Size = (picture.image.shape[0], picture.image.shape[1])
         gain = 1 + self.scale * float(rng.uniform(-1.0, 1.0))
         matrix = compose(
             flip_matrix(size, *flip.draw(rng)), fit_matrix(size, frame.input_size, frame.fit), scaling(gain, gain)
         )
-        chosen = int(rng.integers(len(picture.classes)))
+        chosen = int(rng.choice(objects))
         left, top, right, bottom = map_boxes(picture.boxes_xyxy[chosen : chosen + 1], matrix)[0].tolist()
         left, top = math.floor(left), math.floor(top)
         height, width = math.ceil(bottom) - top, math.ceil(right) - left

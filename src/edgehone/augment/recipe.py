@@ -98,7 +98,7 @@ class Recipe:
             if len(source.classes) == 0:
                 continue
             seen = self._seen(k, min_visible)
-            kept, keep = visible_boxes(source.boxes_xyxy, layer.matrix, layer.window, min_visible, seen)
+            kept, keep = visible_boxes(source.boxes_xyxy, source.classes, layer.matrix, layer.window, min_visible, seen)
             boxes.append(kept)
             classes.append(source.classes[keep])
         return np.concatenate(boxes), np.concatenate(classes)

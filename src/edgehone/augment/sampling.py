@@ -12,7 +12,7 @@ from pydantic import Field
 from edgehone.space import Settings, Span
 
 Labels = Sequence[NDArray[np.int64]]
-"""The classes of the objects of each picture."""
+"""The classes of the objects of each picture, without regions to ignore."""
 
 Repeats = NDArray[np.float64]
 """``[n]``, how often each picture is shown in an epoch, in the mean; adds up to a whole number."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehone.augment.geometry import Matrix, is_upright, map_boxes, map_corners
+from edgehone.types import IGNORED
 
 Window = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
@@ -33,6 +34,7 @@ class Cut:
 
 def visible_boxes(
     boxes_xyxy: NDArray[np.float32],
+    classes: NDArray[np.int64],
     matrix: Matrix,
     window_xyxy: Window,
     min_visible: float,
@@ -42,10 +44,12 @@ def visible_boxes(
 
     An object that was cut or covered counts if at least ``min_visible`` of its area is left and both
     sides of that are at least :data:`MIN_SIDE_PX`. An object that was neither always counts, however
-    small: dropping it would hide truth from training that evaluation asks for.
+    small: dropping it would hide truth from training that evaluation asks for. A region to ignore counts
+    as long as anything of it is seen.
 
     Args:
         boxes_xyxy: ``[n, 4]``, pixels of the source.
+        classes: ``[n]``, of which only :data:`~edgehone.types.IGNORED` matters.
         matrix: source to canvas.
         window_xyxy: the part of the canvas where something can be seen.
         min_visible: fraction of the area, 0..1.
@@ -65,9 +69,9 @@ def visible_boxes(
             area[row] *= uncovered
     sides = left[:, 2:] - left[:, :2]
     # A thousandth of a pixel lost to rounding at the edge is not a cut.
-    uncut = (cut.whole - area <= 1e-3 * sides.sum(axis=1)) & (area > 0)
-    enough = (area >= min_visible * cut.whole) & (area > 0)
-    keep = uncut | (enough & (sides >= MIN_SIDE_PX).all(axis=1))
+    uncut = cut.whole - area <= 1e-3 * sides.sum(axis=1)
+    enough = (area >= min_visible * cut.whole) & (sides >= MIN_SIDE_PX).all(axis=1)
+    keep = (area > 0) & (uncut | enough | (classes == IGNORED))
     return left[keep].astype(np.float32), keep
 
 
