@@ -14,6 +14,8 @@ from edgehone.cli_options import (
     IgnoreOption,
     JsonOption,
     MergeOption,
+    SetOption,
+    StrategyOption,
     console,
     emit,
     screen,
@@ -112,3 +114,33 @@ def profile(
     shown = screen()
     console_data.print_dataset(shown, dataset)
     console_data.print_profile(shown, found)
+
+
+@group.command(epilog="Example: edgehone data show data/mine --strategy runs/mine/strategy.json --out sheet.jpg")
+def show(
+    data: DataArgument,
+    out: Annotated[Path, typer.Option(help="the picture to write: .jpg or .png")],
+    strategy: StrategyOption = "authors",
+    set_: SetOption = None,
+    rows: Annotated[int, typer.Option(help="pictures that are shown", min=1, max=50)] = 4,
+    columns: Annotated[int, typer.Option(help="augmented samples of each", min=1, max=20)] = 6,
+    seed: Annotated[int, typer.Option(help="of the choice and of the augmentation")] = 0,
+    data_format: FormatOption = None,
+    merge: MergeOption = None,
+    drop: DropOption = None,
+    ignore: IgnoreOption = None,
+) -> None:
+    """A contact sheet of what training sees: augmented pictures with their boxes."""
+    from edgehone.augment import Frame, contact_sheet
+    from edgehone.data import read_dataset
+    from edgehone.data.picture import write_image
+    from edgehone.space import parse_assignments
+    from edgehone.strategy import load_strategy
+
+    chosen = parse_assignments(load_strategy(strategy), set_ or [])
+    dataset = read_dataset(data, format=data_format, selection=selection(merge, drop, ignore))
+    pictures = [sample.read() for sample in dataset.train[: max(64, rows)]]
+    frame = Frame(chosen.input.shape, chosen.input.fit)
+    sheet = contact_sheet(pictures, chosen.augmentation, frame, seed, dataset.class_names, (rows, columns))
+    write_image(out, sheet)
+    screen().print(f"written: {out}", soft_wrap=True)

@@ -24,6 +24,7 @@ from torch import nn
 
 from edgehone.batches import Batch, BatchSource, Painter
 from edgehone.data import Sample
+from edgehone.data.decoded_cache import LIMIT_BYTES, DecodedCache
 from edgehone.data.loader import PictureCache
 from edgehone.errors import EdgehoneError
 from edgehone.files import write_bytes
@@ -121,7 +122,10 @@ def truth_sides_px(samples: Sequence[Sample], strategy: Strategy) -> Any:
 def picture_cache(samples: Sequence[Sample], strategy: Strategy) -> PictureCache:
     """The training pictures, shrunk to a little more than the network sees of them."""
     largest = max(strategy.augmentation.multi_scale.largest(strategy.input.shape))
-    return PictureCache(samples, longest_side=round(1.25 * largest), limit_bytes=CACHE_BYTES)
+    side = round(1.25 * largest)
+    # A cache on disk that cannot hold all would only be written, again and again.
+    fits = len(samples) * 3 * side**2 <= LIMIT_BYTES // 2
+    return PictureCache(samples, side, CACHE_BYTES, DecodedCache() if fits else None)
 
 
 def train(

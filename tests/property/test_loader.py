@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
 from collections import Counter
 from contextlib import closing
 from itertools import chain, count, islice
+from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgehone.data.dataset import Sample
-from edgehone.data.loader import PictureCache, epochs, prefetch, rounded, shrink
-from edgehone.types import Picture
+from edgehone.data.decoded_cache import DecodedCache
+from edgehone.data.loader import PictureCache, epochs, prefetch, rounded
+from edgehone.data.picture import FileImage
+from edgehone.types import IGNORED
 
 
 @given(count=st.integers(1, 40), size=st.integers(1, 12), seed=st.integers(0, 9), start=st.integers(0, 60))
@@ -111,7 +116,10 @@ def test_epochs_are_shuffled_differently() -> None:
 @given(height=st.integers(4, 90), width=st.integers(4, 90), side=st.integers(4, 100))
 def test_boxes_shrink_with_their_picture(height: int, width: int, side: int) -> None:
     boxes = np.array([[0, 0, width, height], [1, 1, 3, 3]], np.float32)
-    small = shrink(Picture(np.zeros((height, width, 3), np.uint8), boxes, np.zeros(2, np.int64)), side)
+    source = SimpleNamespace(read=lambda: np.zeros((height, width, 3), np.uint8))
+    sample = Sample("a", (height, width), boxes, np.zeros(2, np.int64), source, boxes[1:])
+    small = PictureCache([sample], side, 0)[0]
+    assert small.classes.tolist() == [0, 0, IGNORED]
     rows, columns = small.image.shape[:2]
     assert max(rows, columns) == min(side, max(height, width))
     np.testing.assert_allclose(small.boxes_xyxy[0], [0, 0, columns, rows], rtol=1e-5)
@@ -139,3 +147,17 @@ def test_the_cache_keeps_pictures_up_to_its_limit() -> None:
             assert (picture.image == number).all()
             np.testing.assert_allclose(picture.boxes_xyxy, [[2, 2, 10, 8]])
     assert reads == {0: 1, 1: 1, 2: 3, 3: 3}
+
+
+@pytest.mark.parametrize("with_disk", [True, False])
+def test_a_picture_that_changes_is_read_anew(with_disk: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    disk = DecodedCache(tmp_path / "cache") if with_disk else None
+    sample = Sample("a.png", (20, 40), np.zeros((0, 4), np.float32), np.zeros(0, np.int64), FileImage(path))
+    cache = PictureCache([sample], 20, 1 << 20, disk)
+    for number, level in enumerate((10, 200)):
+        assert cv2.imwrite(str(path), np.full((20, 40, 3), level, np.uint8))
+        os.utime(path, ns=(number, number))
+        assert (cache[0].image == level).all()
+        assert cache[0] is cache[0]
+    assert cache.free_bytes == (1 << 20) - 10 * 20 * 3

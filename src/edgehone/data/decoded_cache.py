@@ -22,7 +22,7 @@ from edgehone.types import Size
 FORMAT = 1
 """Raised when what an entry holds, or how pictures are decoded or shrunk, changes: older entries are then not found."""
 
-LIMIT_BYTES = 20 << 30
+LIMIT_BYTES = 8 << 30
 """Of a cache, where no other limit is given."""
 
 SCANS_PER_LIMIT = 16

@@ -8,56 +8,66 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgehone.data.dataset import Sample
+from edgehone.data.decoded_cache import DecodedCache
+from edgehone.data.picture import FileImage, shrink_image
 from edgehone.types import Picture
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
+Stamp = tuple[int, int] | None
+"""Time of change and bytes of a picture's file; None for a picture that is no file."""
+
 
 class PictureCache:
     """Pictures shrunk so that the longest side is at most ``longest_side``, kept up to ``limit_bytes``.
 
-    Pictures beyond the limit are decoded again at every access. Several threads may read at once.
+    Beyond the limit, and in other processes, the cache on disk serves where one is given. A file that changes is read
+    anew. Several threads may read at once.
     """
 
-    def __init__(self, samples: Sequence[Sample], longest_side: int, limit_bytes: int) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], longest_side: int, limit_bytes: int, disk: DecodedCache | None = None
+    ) -> None:
         self.samples = samples
         self.longest_side = longest_side
         self.free_bytes = limit_bytes
-        self.kept: dict[int, Picture] = {}
+        self.disk = disk
+        self.kept: dict[int, tuple[Stamp, Picture]] = {}
         self.lock = Lock()
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Picture:
+        sample = self.samples[index]
+        stamp = sample.source.stamp() if isinstance(sample.source, FileImage) else None
         kept = self.kept.get(index)
-        if kept is not None:
-            return kept
-        picture = shrink(self.samples[index].read(), self.longest_side)
+        if kept is not None and kept[0] == stamp:
+            return kept[1]
+        picture = self._read(sample)
         with self.lock:
-            if index not in self.kept and picture.image.nbytes <= self.free_bytes:
+            before = self.kept.pop(index, None)
+            if before is not None:
+                self.free_bytes += before[1].image.nbytes
+            if picture.image.nbytes <= self.free_bytes:
                 self.free_bytes -= picture.image.nbytes
-                self.kept[index] = picture
+                self.kept[index] = stamp, picture
         return picture
 
-
-def shrink(picture: Picture, longest_side: int) -> Picture:
-    """The picture with its boxes, area-averaged where it is larger than ``longest_side`` pixels."""
-    height, width = picture.image.shape[:2]
-    if max(height, width) <= longest_side:
-        return picture
-    ratio = longest_side / max(height, width)
-    rows, columns = max(1, round(height * ratio)), max(1, round(width * ratio))
-    image = cv2.resize(picture.image, (columns, rows), interpolation=cv2.INTER_AREA)
-    scale = np.array([columns / width, rows / height] * 2)
-    boxes = (picture.boxes_xyxy * scale).astype(np.float32)
-    return Picture(np.asarray(image, dtype=np.uint8), boxes, picture.classes)
+    def _read(self, sample: Sample) -> Picture:
+        if self.disk is None:
+            image = sample.source.read()
+            size, small = sample.size, shrink_image(image, self.longest_side)
+        else:
+            small, size = self.disk.read(sample.source, self.longest_side)
+        boxes, classes = sample.labels()
+        scale = np.array([small.shape[1] / size[1], small.shape[0] / size[0]] * 2)
+        return Picture(small, (boxes * scale).astype(np.float32), classes)
 
 
 def epochs(repeats: int | NDArray[np.float64], batch_size: int, seed: int, start: int = 0) -> Iterator[list[int]]:
