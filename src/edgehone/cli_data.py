@@ -16,6 +16,7 @@ from edgehone.cli_options import (
     MergeOption,
     SetOption,
     StrategyOption,
+    app,
     console,
     emit,
     screen,
@@ -31,6 +32,7 @@ STRIDES = (8, 16, 32)
 """Those of every YOLO; what a given detector makes of the data is for ``analyse``."""
 
 
+@app.command(epilog="Example: edgehone check data/mine --repair data/clean")
 def check(
     data: DataArgument,
     data_format: FormatOption = None,

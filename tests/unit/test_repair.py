@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
 import planted
+import planted_faults
 
 from edgehone.data.checks import CHECKS
 from edgehone.data.doctor import examine
@@ -25,15 +26,15 @@ def dirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A set with several faults at once."""
     home = tmp_path_factory.mktemp("repair")
     planted.write_yolo(home / "data")
-    planted.add_boxes(planted.A)(home / "data")
-    planted.add_line("0 0.5 0.5 0 0.1\n7 0.5 0.5 0.1 0.1\n0 0.95 0.9 0.2 0.1\n")(home / "data")
+    planted_faults.add_boxes(planted_faults.A)(home / "data")
+    planted_faults.add_line("0 0.5 0.5 0 0.1\n7 0.5 0.5 0.1 0.1\n0 0.95 0.9 0.2 0.1\n")(home / "data")
     again = home / "data/images/train/again"
     for split, name in (("train", "again"), ("test", "leak")):
         source = "train001" if name == "again" else "train002"
         for kind, suffix in (("images", "png"), ("labels", "txt")):
             original = home / f"data/{kind}/train/{source}.{suffix}"
             planted.put(home / f"data/{kind}/{split}/{name}.{suffix}", original.read_bytes())
-    planted.put(home / "data/images/train/train003.png", planted.bomb(again))
+    planted.put(home / "data/images/train/train003.png", planted_faults.bomb(again))
     return home / "data"
 
 
@@ -66,7 +67,7 @@ def test_a_repaired_copy_is_clean_and_accounted_for(format: str, dirty: Path, tm
 
 def test_what_needs_judgement_is_kept_and_named(dirty: Path, tmp_path: Path) -> None:
     root = planted.copy(dirty, tmp_path / "data")
-    planted.duplicate("val", planted.line((1, 5, 5, 60, 70)))(root)
+    planted_faults.duplicate("val", planted.line((1, 5, 5, 60, 70)))(root)
     done = repair(examine(Source(str(root))), "coco", tmp_path / "clean")
     conflicts = [entry for entry in done.ledger if entry["code"] == "label-conflict"]
     assert [entry["action"] for entry in conflicts] == ["kept"]
