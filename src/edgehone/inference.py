@@ -50,6 +50,18 @@ class DetectorInfo(Settings):
     anchors_px: tuple[tuple[float, float], ...]
     strategy: Strategy
 
+    def require_classes(self, class_names: Sequence[str]) -> None:
+        """Refuse data of other classes.
+
+        Raises:
+            EdgehoneError: with both lists.
+        """
+        if self.class_names != tuple(class_names):
+            raise EdgehoneError(
+                f"the model and the data must have the same classes in the same order; the model has "
+                f"{', '.join(self.class_names)}, the data {', '.join(class_names)}"
+            )
+
     def network(self) -> Network:
         """The untrained network."""
         return Network(MODELS[self.model].graph(len(self.class_names)))

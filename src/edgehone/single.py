@@ -83,11 +83,7 @@ def evaluate_model(model: str, dataset: Dataset, split: str) -> Evaluation:
         raise UsageError(f"the splits are {', '.join(dataset.splits)}; got {split!r}")
     if not dataset.splits[split]:
         raise EdgehoneError(f"the {split} split of {dataset.name} is empty")
-    if detector.info.class_names != dataset.class_names:
-        raise EdgehoneError(
-            f"the model and the data must have the same classes in the same order; the model has "
-            f"{', '.join(detector.info.class_names)}, the data {', '.join(dataset.class_names)}"
-        )
+    detector.info.require_classes(dataset.class_names)
     return _evaluate(detector, dataset, split)
 
 

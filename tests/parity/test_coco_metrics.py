@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from edgehone.evaluation import evaluate_detections, match, mean_ap
-from edgehone.types import Detections, Truth
+from edgehone.types import Detections, Truth, no_boxes
 
 NAMES = ("a", "b", "c", "absent")
 Scene = tuple[list[Truth], list[Detections]]
@@ -38,10 +40,18 @@ def image(rng: np.random.Generator, ties: bool, extra: int) -> tuple[Truth, Dete
     return Truth(boxes.astype(np.float32), labels, (700, 800)), detected
 
 
-def scene(seed: int, *, images: int = 12, ties: bool = False, extra: int = 8) -> Scene:
+def scene(seed: int, *, images: int = 12, ties: bool = False, extra: int = 8, regions: int = 0) -> Scene:
     rng = np.random.default_rng(seed)
     pairs = [image(rng, ties, extra) for _ in range(images)]
-    return [truth for truth, _ in pairs], [detected for _, detected in pairs]
+    truths = [replace(truth, ignored_xyxy=large_boxes(rng, regions)) for truth, _ in pairs]
+    return truths, [detected for _, detected in pairs]
+
+
+def large_boxes(rng: np.random.Generator, most: int) -> np.ndarray:
+    """Up to ``most`` regions that hold some answers whole, cut some and leave some alone."""
+    count = int(rng.integers(0, most + 1))
+    corner = rng.uniform(0, 400, (count, 2))
+    return np.concatenate([corner, corner + rng.uniform(40, 350, (count, 2))], 1).astype(np.float32)
 
 
 def xywh(boxes: np.ndarray) -> np.ndarray:
@@ -55,6 +65,9 @@ def reference(truths: Sequence[Truth], detections: Sequence[Detections]) -> Any:
         for box, label in zip(xywh(truth.boxes_xyxy), truth.classes, strict=True):
             row = {"id": len(annotations) + 1, "image_id": i, "category_id": int(label) + 1, "bbox": box.tolist()}
             annotations.append({**row, "area": float(box[2] * box[3]), "iscrowd": 0})
+        for box, k in itertools.product(xywh(truth.ignored_xyxy), range(1, len(NAMES) + 1)):
+            row = {"id": len(annotations) + 1, "image_id": i, "category_id": k, "bbox": box.tolist()}
+            annotations.append({**row, "area": float(box[2] * box[3]), "iscrowd": 1})
     answers = [
         {"image_id": i, "category_id": int(label) + 1, "bbox": box.tolist(), "score": float(score)}
         for i, d in enumerate(detections, 1)
@@ -84,8 +97,10 @@ def reference(truths: Sequence[Truth], detections: Sequence[Detections]) -> Any:
         scene(2, images=5, extra=600),  # more than 100 answers of a class in an image: the last are not counted
         scene(3, images=1),
         scene(4, images=60, extra=30, ties=True),
+        scene(5, images=30, extra=20, regions=3),
+        scene(6, images=4, extra=500, regions=2, ties=True),
     ],
-    ids=["plain", "ties", "crowded", "one image", "large"],
+    ids=["plain", "ties", "crowded", "one image", "large", "regions to ignore", "crowded regions"],
 )
 def test_every_metric_is_that_of_pycocotools(content: Scene) -> None:
     truths, detections = content
@@ -117,11 +132,17 @@ def test_the_scenes_hold_the_awkward_cases() -> None:
     sides = np.concatenate([xywh(d.boxes_xyxy)[:, 2:] for d in detections])
     assert (sides.prod(1) < 0).any()
     assert len(np.unique(detections[0].scores)) < len(detections[0])
+    truths, detections = scene(5, images=30, extra=20, regions=3)
+    bare = [replace(truth, ignored_xyxy=no_boxes()) for truth in truths]
+    assert match(truths, detections, 4).classes[3].alarms.sum() < match(bare, detections, 4).classes[3].alarms.sum()
+    alarms = match(truths, detections, len(NAMES)).classes[0].alarms
+    assert (alarms.any(axis=0) & ~alarms.all(axis=0)).any(), "an answer partly inside counts at high overlaps only"
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_weighting_an_image_is_repeating_it(seed: int) -> None:
-    truths, detections = scene(seed + 10, images=15)
+@pytest.mark.parametrize("regions", [0, 2])
+def test_weighting_an_image_is_repeating_it(seed: int, regions: int) -> None:
+    truths, detections = scene(seed + 10, images=15, regions=regions)
     draw = np.random.default_rng(seed).integers(15, size=15)
     weights = np.bincount(draw, minlength=15).astype(float)
     repeated = reference([truths[i] for i in draw], [detections[i] for i in draw])

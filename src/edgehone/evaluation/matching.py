@@ -26,16 +26,18 @@ MAX_DETECTIONS = 100
 
 @dataclass(frozen=True)
 class ClassMatches:
-    """Detections of one class over all images, best score first; those that COCO ignores are left out.
+    """Detections of one class over all images, best score first.
 
     Attributes:
         images: ``[k]`` index of the image of each detection.
         hits: ``[10, k]`` bool, per IoU threshold 0.50 to 0.95: true positive.
+        alarms: ``[10, k]`` bool, likewise: false positive. A detection that COCO ignores is neither.
         truths: ``[images]`` number of objects of the class in each image.
     """
 
     images: NDArray[np.int64]
     hits: NDArray[np.bool_]
+    alarms: NDArray[np.bool_]
     truths: NDArray[np.int64]
 
 
@@ -49,6 +51,9 @@ class Matches:
 
 def run_coco(truths: Sequence[Truth], detections: Sequence[Detections], classes: int) -> Any:
     """A pycocotools ``COCOeval`` that has matched and accumulated.
+
+    A region to ignore is a crowd of every class: a detection that finds no object, and of whose area the IoU
+    threshold's share or more lies in the region, is no error; the region itself is neither found nor missed.
 
     Raises:
         EdgehoneError: different numbers of truths and detections, a class number without a class, or no
@@ -90,6 +95,10 @@ def _ground_truth(truths: Sequence[Truth], classes: int) -> dict[str, Any]:
     for image, truth in enumerate(truths):
         for box, label in zip(truth.boxes_xyxy.astype(float), truth.classes, strict=True):
             annotations.append(_annotation(len(annotations) + 1, image, int(label), box))
+        # A crowd of each class: pycocotools measures a detection's overlap with it by the detection's own area.
+        for box in truth.ignored_xyxy.astype(float):
+            for label in range(classes):
+                annotations.append({**_annotation(len(annotations) + 1, image, label, box), "iscrowd": 1})
     return {
         "info": {},
         "images": [{"id": i, "height": t.size[0], "width": t.size[1]} for i, t in enumerate(truths)],
@@ -131,22 +140,23 @@ def matches_of(evaluator: Any) -> Matches:
 
 
 def _class_matches(per_image: Sequence[dict[str, Any] | None], images: int) -> ClassMatches:
-    scores, rows, hits = [np.zeros(0)], [np.zeros(0, np.int64)], [np.zeros((10, 0), bool)]
+    none = np.zeros((10, 0), bool)
+    scores, rows, hits, alarms = [np.zeros(0)], [np.zeros(0, np.int64)], [none], [none]
     truths = np.zeros(images, np.int64)
     for image, record in enumerate(per_image):
         if record is None:
             continue
-        # Over all areas and without crowds only a box with negative area is ignored, at every threshold:
-        # pycocotools counts it neither as true nor as false.
-        counted = ~np.asarray(record["dtIgnore"], bool)[:, :MAX_DETECTIONS].reshape(10, -1).any(axis=0)
-        kept = np.asarray(record["dtScores"])[:MAX_DETECTIONS][counted]
-        scores.append(kept)
-        rows.append(np.full(len(kept), image, np.int64))
-        matched = np.asarray(record["dtMatches"])[:, :MAX_DETECTIONS].reshape(10, -1) > 0
-        hits.append(matched[:, counted])
-        truths[image] = len(record["gtIds"])
+        scores.append(np.asarray(record["dtScores"])[:MAX_DETECTIONS])
+        rows.append(np.full(len(scores[-1]), image, np.int64))
+        matched, ignored = (
+            np.asarray(record[key])[:, :MAX_DETECTIONS].reshape(10, -1) > 0 for key in ("dtMatches", "dtIgnore")
+        )
+        hits.append(matched & ~ignored)
+        alarms.append(~matched & ~ignored)
+        truths[image] = np.count_nonzero(np.asarray(record["gtIgnore"]) == 0)
     order = np.argsort(-np.concatenate(scores), kind="mergesort")
-    return ClassMatches(np.concatenate(rows)[order], np.concatenate(hits, axis=1)[:, order], truths)
+    true, false = (np.concatenate(each, axis=1)[:, order] for each in (hits, alarms))
+    return ClassMatches(np.concatenate(rows)[order], true, false, truths)
 
 
 def average_precision(matches: ClassMatches, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64] | None:
@@ -165,7 +175,7 @@ def precision_at_recalls(
         return None
     each = weights[matches.images]
     true = np.cumsum(matches.hits * each, axis=1)
-    false = np.cumsum(~matches.hits * each, axis=1)
+    false = np.cumsum(matches.alarms * each, axis=1)
     precision = true / np.maximum(true + false, np.spacing(1))
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     result = np.zeros((len(precision), len(RECALLS)))

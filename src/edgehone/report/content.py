@@ -7,6 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 Verdict = Literal["better", "tie", "worse", "unproven"]
+Grade = Literal["error", "warning", "note"]
+
+WORDS: dict[Verdict, str] = {
+    "better": "Better",
+    "tie": "Tie: within noise",
+    "worse": "Worse",
+    "unproven": "Not compared",
+}
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph."""
+    """A paragraph; ``lead`` says first what it is about."""
 
     text: str
+    lead: str = ""
     kind: ClassVar[str] = "text"
 
 
@@ -80,11 +89,12 @@ class Code:
 
 @dataclass(frozen=True)
 class Photo:
-    """A JPEG with a caption; ``alt`` says what it shows to those who cannot see it."""
+    """A JPEG with a caption; ``alt`` says what it shows to those who cannot see it; a ``wide`` one takes two places."""
 
     jpeg: bytes
     caption: str
     alt: str
+    wide: bool = False
 
     @property
     def uri(self) -> str:
@@ -100,7 +110,45 @@ class Gallery:
     kind: ClassVar[str] = "gallery"
 
 
-Block = Facts | Text | Table | Figure | Code | Gallery
+@dataclass(frozen=True)
+class Heading:
+    """Begins a part of a section; ``anchor`` names it within the page, ``aside`` follows in small print."""
+
+    anchor: str
+    title: str
+    grade: Grade | None = None
+    aside: str = ""
+    kind: ClassVar[str] = "heading"
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """A line of an index: where it leads, how often it occurs, what it is."""
+
+    anchor: str
+    title: str
+    grade: Grade
+    count: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """Headings further down, with what they are about."""
+
+    entries: tuple[IndexEntry, ...]
+    kind: ClassVar[str] = "index"
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What the colours in pictures mean: ``(#rrggbb, text)``."""
+
+    marks: tuple[tuple[str, str], ...]
+    kind: ClassVar[str] = "legend"
+
+
+Block = Facts | Text | Table | Figure | Code | Gallery | Heading | Index | Legend
 
 
 @dataclass(frozen=True)
@@ -121,12 +169,19 @@ class Headline:
         sentence: the answer in words.
         facts: the numbers behind it.
         notes: what to know before believing it.
+        word: the verdict in a word or two, where the usual one does not fit.
     """
 
     verdict: Verdict
     sentence: str
     facts: tuple[Fact, ...]
     notes: tuple[str, ...] = ()
+    word: str = ""
+
+    @property
+    def title(self) -> str:
+        """The verdict in a word or two."""
+        return self.word or WORDS[self.verdict]
 
 
 @dataclass(frozen=True)

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from edgehone.report.drawing import corners_of, draw_dashed, draw_label, jpeg, printable, scaled
 from edgehone.report.palette import class_colour
 from edgehone.types import Detections, Picture
-
-Image = NDArray[np.uint8]
-Point = tuple[int, int]
-Colour = tuple[int, int, int]
-
-JPEG_QUALITY = 80
-DASH_PX = 5
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-FONT_SCALE = 0.4
-WHITE: Colour = (255, 255, 255)
-BLACK: Colour = (0, 0, 0)
 
 
 def draw_example(
@@ -43,74 +32,15 @@ def draw_example(
         A JPEG file.
     """
     scale = min(1.0, longest_side / max(picture.image.shape[:2]))
-    canvas = _shrunk(picture.image, scale)
+    canvas = scaled(picture.image, scale)
     for box in picture.boxes_xyxy:
-        _draw_dashed(canvas, *_corners(box, scale))
+        draw_dashed(canvas, *corners_of(box, scale))
     kept = np.flatnonzero(detections.scores >= threshold)
     # Best last, so that it lies on top.
     for index in kept[np.argsort(detections.scores[kept], kind="stable")]:
         name = class_names[int(detections.classes[index])]
         colour = class_colour(int(detections.classes[index]))
-        corners = _corners(detections.boxes_xyxy[index], scale)
+        corners = corners_of(detections.boxes_xyxy[index], scale)
         cv2.rectangle(canvas, *corners, colour, 2, cv2.LINE_AA)
-        _draw_label(canvas, f"{_printable(name)} {detections.scores[index]:.2f}", corners[0], colour)
-    bgr = np.ascontiguousarray(canvas[..., ::-1])
-    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-
-
-def _shrunk(image: Image, scale: float) -> Image:
-    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    shrunk = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(shrunk, dtype=np.uint8)
-
-
-def _corners(box_xyxy: NDArray[np.float32], scale: float) -> tuple[Point, Point]:
-    left, top, right, bottom = (round(float(v) * scale) for v in box_xyxy)
-    return (left, top), (right, bottom)
-
-
-def _draw_dashed(canvas: Image, low: Point, high: Point) -> None:
-    """A dark line under a white one, so that it shows on any picture."""
-    (left, top), (right, bottom) = low, high
-    edges = [
-        ((left, top), (right, top)),
-        ((right, top), (right, bottom)),
-        ((left, bottom), (right, bottom)),
-        ((left, top), (left, bottom)),
-    ]
-    for start, end in edges:
-        cv2.line(canvas, start, end, BLACK, 1)
-        for a, b in _dashes(start, end):
-            cv2.line(canvas, a, b, WHITE, 1)
-
-
-def _dashes(start: Point, end: Point) -> Iterator[tuple[Point, Point]]:
-    length = max(abs(end[0] - start[0]), abs(end[1] - start[1]), 1)
-    for along in range(0, length, 2 * DASH_PX):
-        yield (
-            _between(start, end, along / length),
-            _between(start, end, min(along + DASH_PX - 1, length) / length),
-        )
-
-
-def _between(start: Point, end: Point, share: float) -> Point:
-    return (
-        round(start[0] + share * (end[0] - start[0])),
-        round(start[1] + share * (end[1] - start[1])),
-    )
-
-
-def _draw_label(canvas: Image, text: str, corner: Point, colour: Colour) -> None:
-    """On a filled strip above the corner, or below where there is no room; kept inside the picture."""
-    (width, height), baseline = cv2.getTextSize(text, FONT, FONT_SCALE, 1)
-    strip = height + baseline + 2
-    left = min(max(corner[0] - 1, 0), max(canvas.shape[1] - width - 4, 0))
-    top = corner[1] - strip if corner[1] >= strip else max(corner[1], 0)
-    cv2.rectangle(canvas, (left, top), (left + width + 3, top + strip - 1), colour, cv2.FILLED)
-    ink = BLACK if sum(colour) > 330 else WHITE
-    cv2.putText(canvas, text, (left + 2, top + height + 1), FONT, FONT_SCALE, ink, 1, cv2.LINE_AA)
-
-
-def _printable(name: str) -> str:
-    """OpenCV's fonts have ASCII only."""
-    return "".join(c if 32 <= ord(c) < 127 else "?" for c in name)
+        draw_label(canvas, f"{printable(name)} {detections.scores[index]:.2f}", corners[0], colour)
+    return jpeg(canvas)
