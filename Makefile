@@ -46,7 +46,7 @@ check: $(STAMP) ## style, types, layers and sizes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -q tests/architecture
 
 docs: $(STAMP) ## check the links and the commands that the documents mention

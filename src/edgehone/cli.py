@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from edgehone import __version__
-from edgehone.cli_data import check, group
+from edgehone.cli_data import group
 from edgehone.cli_options import (
     DataArgument,
     DropOption,
@@ -21,6 +21,7 @@ from edgehone.cli_options import (
     ModelArgument,
     SetOption,
     StrategyOption,
+    app,
     console,
     emit,
     fail,
@@ -29,14 +30,6 @@ from edgehone.cli_options import (
 )
 from edgehone.errors import EdgehoneError, UsageError
 
-app = typer.Typer(
-    name="edgehone",
-    help="Find the learning strategy that gets the most out of a small detector, prove it, and deploy it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -106,23 +99,10 @@ def run(
     from edgehone.pipeline import run as run_pipeline
     from edgehone.space import load
 
-    request = load(
-        Request,
-        {
-            "data": data,
-            "format": data_format,
-            "selection": selection(merge, drop, ignore).model_dump(),
-            "model": model,
-            "boards": board or ["cpu"],
-            "budget_s": parse_duration(budget),
-            "proof": proof,
-            "max_input": max_input,
-            "latency": latency,
-            "compare": compare,
-            "workers": workers,
-            "seed": seed,
-        },
-    )
+    wanted = {"data": data, "format": data_format, "model": model, "boards": board or ["cpu"], "proof": proof}
+    limits = {"budget_s": parse_duration(budget), "max_input": max_input, "latency": latency}
+    classes = {"selection": selection(merge, drop, ignore).model_dump()}
+    request = load(Request, {**wanted, **limits, **classes, "compare": compare, "workers": workers, "seed": seed})
     with console_view.live(console, request.budget_s) as show:
         results = run_pipeline(request, out, show)
     if as_json:
@@ -140,7 +120,6 @@ def parse_duration(text: str) -> float:
     return hours * 3600 + minutes * 60 + seconds
 
 
-app.command(epilog="Example: edgehone check data/mine --page check.html")(check)
 app.add_typer(group, name="data")
 
 

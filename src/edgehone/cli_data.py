@@ -14,6 +14,9 @@ from edgehone.cli_options import (
     IgnoreOption,
     JsonOption,
     MergeOption,
+    SetOption,
+    StrategyOption,
+    app,
     console,
     emit,
     screen,
@@ -24,7 +27,12 @@ group = typer.Typer(help="Convert, measure and show data sets.", no_args_is_help
 
 EVERY_FINDING = 1 << 40
 
+INPUT_SIZES = (160, 224, 288, 352, 416, 512, 608)
+STRIDES = (8, 16, 32)
+"""Those of every YOLO; what a given detector makes of the data is for ``analyse``."""
 
+
+@app.command(epilog="Example: edgehone check data/mine --repair data/clean")
 def check(
     data: DataArgument,
     data_format: FormatOption = None,
@@ -82,3 +90,59 @@ def convert(
     for text in written.lost:
         shown.print(f"lost: {text}")
     shown.print(f"written: {written.description}", soft_wrap=True)
+
+
+@group.command(epilog="Example: edgehone data profile data/mine --json")
+def profile(
+    data: DataArgument,
+    data_format: FormatOption = None,
+    merge: MergeOption = None,
+    drop: DropOption = None,
+    ignore: IgnoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what is in a data set: sizes at every input size, classes, crowding, pictures, shift between splits."""
+    from edgehone import console_data
+    from edgehone.analysis.data_space import data_profile
+    from edgehone.data.reading import Source, open_source
+
+    source = Source(data, data_format, selection(merge, drop, ignore))
+    with console_data.progress(console, "pictures") as watch:
+        dataset = open_source(source, watch=watch).dataset
+    found = data_profile(dataset, INPUT_SIZES, STRIDES)
+    if as_json:
+        emit(found.model_dump(mode="json"))
+        return
+    shown = screen()
+    console_data.print_dataset(shown, dataset)
+    console_data.print_profile(shown, found)
+
+
+@group.command(epilog="Example: edgehone data show data/mine --strategy runs/mine/strategy.json --out sheet.jpg")
+def show(
+    data: DataArgument,
+    out: Annotated[Path, typer.Option(help="the picture to write: .jpg or .png")],
+    strategy: StrategyOption = "authors",
+    set_: SetOption = None,
+    rows: Annotated[int, typer.Option(help="pictures that are shown", min=1, max=50)] = 4,
+    columns: Annotated[int, typer.Option(help="augmented samples of each", min=1, max=20)] = 6,
+    seed: Annotated[int, typer.Option(help="of the choice and of the augmentation")] = 0,
+    data_format: FormatOption = None,
+    merge: MergeOption = None,
+    drop: DropOption = None,
+    ignore: IgnoreOption = None,
+) -> None:
+    """A contact sheet of what training sees: augmented pictures with their boxes."""
+    from edgehone.augment import Frame, contact_sheet
+    from edgehone.data import read_dataset
+    from edgehone.data.picture import write_image
+    from edgehone.space import parse_assignments
+    from edgehone.strategy import load_strategy
+
+    chosen = parse_assignments(load_strategy(strategy), set_ or [])
+    dataset = read_dataset(data, format=data_format, selection=selection(merge, drop, ignore))
+    pictures = [sample.read() for sample in dataset.train[: max(64, rows)]]
+    frame = Frame(chosen.input.shape, chosen.input.fit)
+    sheet = contact_sheet(pictures, chosen.augmentation, frame, seed, dataset.class_names, (rows, columns))
+    write_image(out, sheet)
+    screen().print(f"written: {out}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What the commands share: arguments, options, and how they speak."""
+"""The application, and what its commands share: arguments, options, and how they speak."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ from edgehone.types import Json
 
 if TYPE_CHECKING:
     from edgehone.data import Selection
+
+app = typer.Typer(
+    name="edgehone",
+    help="Find the learning strategy that gets the most out of a small detector, prove it, and deploy it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
 
 console = Console(stderr=True, highlight=False)
 

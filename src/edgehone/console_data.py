@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
 
 from edgehone.data import Dataset, Finding
 from edgehone.data.checks import CHECKS
@@ -16,6 +17,7 @@ from edgehone.data.doctor import Checkup
 from edgehone.types import Json
 
 if TYPE_CHECKING:
+    from edgehone.analysis.data_space import DataProfile
     from edgehone.data.doctor.repair import Repair
     from edgehone.data.reading import Watch
 
@@ -85,6 +87,41 @@ def print_dataset(console: Console, dataset: Dataset) -> None:
         f"{summary['boxes']:,} boxes{ignored}"
     )
     console.print("classes: " + escape(", ".join(dataset.class_names)))
+
+
+def print_profile(console: Console, profile: DataProfile) -> None:
+    """The facts in tables; ``--json`` has all of them."""
+    sizes = Table(title="object sizes, sqrt(area) in px of a stretched input")
+    for column in ("input", "5 %", "median", "95 %", "small", "medium", "large", "below 8 px cell", "16", "32"):
+        sizes.add_column(column, justify="right")
+    for facts in profile.sizes:
+        quantiles = [f"{facts.side_px[key]:.0f}" for key in ("5 %", "50 %", "95 %")]
+        shares: list[float] = [facts.small, facts.medium, facts.large, *facts.below_stride.values()]
+        sizes.add_row(str(facts.input_size), *quantiles, *[f"{100 * share:.0f} %" for share in shares])
+    classes = Table(title="classes in the training split")
+    for column in ("class", "boxes", "pictures", f"median px at {profile.sizes[-1].input_size}"):
+        classes.add_column(column, justify="left" if column == "class" else "right")
+    medians = profile.sizes[-1].side_px_by_class
+    for name, count in profile.classes.items():
+        median = f"{medians[name]:.0f}" if name in medians else "-"
+        classes.add_row(escape(name), f"{count:,}", f"{profile.images_by_class[name]:,}", median)
+    console.print(sizes, classes)
+    pixels = profile.pixels
+    different = "not counted" if pixels.different_images is None else f"{pixels.different_images:,}"
+    for name, value in {
+        "objects in a picture": f"{profile.boxes_per_image_mean:.1f} on average, at most {profile.boxes_per_image_max}",
+        "pictures without objects": f"{profile.empty_images:,}",
+        "objects that overlap another (IoU above 0.3)": f"{100 * profile.crowded_fraction:.1f} %",
+        "objects cut by the picture's edge": f"{100 * profile.cut_fraction:.1f} %",
+        "width / height": f"{profile.aspect['5 %']:.2f} to {profile.aspect['95 %']:.2f} (5 to 95 %)",
+        "commonest class over rarest": f"{profile.imbalance:.1f}",
+        "brightness of 255": f"{pixels.brightness.mean:.0f} (standard deviation {pixels.brightness.spread:.0f})",
+        "pictures without colour": f"{100 * pixels.gray.mean:.0f} % of {pixels.read:,} looked at",
+        "pictures that differ": f"{different} of {profile.splits['train']['images']:,} in the training split",
+        "validation against training": f"classes {100 * profile.shift['classes']:.0f} points, "
+        f"sizes {100 * profile.shift['sizes']:.0f} points, brightness {profile.shift['brightness']:+.1f} deviations",
+    }.items():
+        console.print(f"{name}: {value}")
 
 
 def print_checkup(console: Console, checkup: Checkup, repair: Repair | None) -> None:

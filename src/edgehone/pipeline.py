@@ -43,6 +43,9 @@ RESULTS = "results.json"
 """Written last: where it is, the run is complete."""
 
 WORKERS = 2
+TRUST = 0.7
+"""Probability that a draw keeps the published value of what no rule speaks about: most of the space is off or odd."""
+
 USUAL_SIZE = 256
 USUAL_PICTURES = 6500
 """What a full training of a run of half an hour shows on two cores at an input of 256 px."""
@@ -117,7 +120,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
             priors = folder.stage("rules", Priors, lambda: Priors(rules=tuple(apply_rules(facts))))
             for prior in priors.rules:
                 monitor.say(describe_prior(prior))
-            space = SearchSpace(Strategy(), priors.rules)
+            space = SearchSpace(Strategy(), priors.rules, trust=TRUST)
             explored = explore(request, space, plan, dataset, monitor, workers)
         tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, dataset, folder.trials)
         monitor.say("evaluated on the test split")

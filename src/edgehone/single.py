@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgehone.data import Dataset, Selection, read_dataset
-from edgehone.data.picture import read_image
+from edgehone.data.picture import SUFFIXES, read_image
 from edgehone.deploy.onnx_graph import export_onnx
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.evaluation import Evaluation, evaluate_detections
@@ -29,8 +29,6 @@ from edgehone.space import Settings
 from edgehone.strategy import save_strategy
 from edgehone.training import Job, Progress, train
 from edgehone.types import Json, Picture
-
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 class TrainRequest(Settings):
@@ -128,7 +126,7 @@ def picture_files(sources: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for source in sources:
         if source.is_dir():
-            inside = sorted(p for p in source.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+            inside = sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES)
             if not inside:
                 raise UsageError(f"there are no pictures in {source}")
             files.extend(inside)

@@ -7,10 +7,12 @@ had not been.
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,11 +20,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
-from edgehone.augment import Frame
+from edgehone.batches import Batch, BatchSource, Painter
 from edgehone.data import Sample
-from edgehone.data.loader import PictureCache, epochs
+from edgehone.data.decoded_cache import LIMIT_BYTES, DecodedCache
+from edgehone.data.loader import PictureCache
 from edgehone.errors import EdgehoneError
 from edgehone.files import write_bytes
 from edgehone.inference import DetectorInfo, Precision
@@ -31,7 +34,7 @@ from edgehone.optimisation import WeightAverage
 from edgehone.projection import LossTerms
 from edgehone.space import Settings
 from edgehone.strategy import Strategy
-from edgehone.types import Lattice, LayerCost, Picture, Targets
+from edgehone.types import Lattice, LayerCost, Size
 
 CACHE_BYTES = 2 << 30
 CHECKPOINT_SECONDS = 15.0
@@ -49,6 +52,9 @@ class Job(Settings):
         seed: of weights, batches and augmentation.
         precision: of the convolutions; everything else is fp32.
         threads: of torch.
+        loader_workers: threads that make batches ahead; 0 makes them between the steps. No number of them
+            changes the result.
+        painter: what paints augmented pictures.
     """
 
     model: str
@@ -58,6 +64,8 @@ class Job(Settings):
     seed: int = 0
     precision: Precision = "fp32"
     threads: int = Field(default=1, ge=1)
+    loader_workers: int = Field(default=0, ge=0)
+    painter: Painter = "auto"
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,11 @@ def truth_sides_px(samples: Sequence[Sample], strategy: Strategy) -> Any:
 
 def picture_cache(samples: Sequence[Sample], strategy: Strategy) -> PictureCache:
     """The training pictures, shrunk to a little more than the network sees of them."""
-    return PictureCache(samples, longest_side=round(1.25 * strategy.input.size), limit_bytes=CACHE_BYTES)
+    largest = max(strategy.augmentation.multi_scale.largest(strategy.input.shape))
+    side = round(1.25 * largest)
+    # A cache on disk that cannot hold all would only be written, again and again.
+    fits = len(samples) * 3 * side**2 <= LIMIT_BYTES // 2
+    return PictureCache(samples, side, CACHE_BYTES, DecodedCache() if fits else None)
 
 
 def train(
@@ -143,20 +155,21 @@ def train(
     if checkpoint is not None and checkpoint.is_file():
         state.restore(checkpoint)
     cache = picture_cache(samples, job.strategy)
-    lattice = info.lattice()
-    batches = epochs(len(cache), job.batch_size, job.seed, start=state.step)
+    source = BatchSource(job.strategy, cache, job.seed, job.steps, job.batch_size, job.painter)
+    lattice_at = _lattices(info)
     started = saved = time.monotonic()
     before = state.seconds
-    while state.step < job.steps:
-        pixels, targets = collate(job, cache, next(batches), state.step)
-        terms = state.take_step(job, pixels, targets, lattice)
-        state.seconds = before + time.monotonic() - started
-        state.note(job, terms)
-        if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
-            state.save(checkpoint)
-            saved = time.monotonic()
-        if watch is not None:
-            watch(Progress(state.step, job.steps, terms.values(), time.monotonic() - started))
+    with closing(source.stream(state.step, job.loader_workers)) as batches:
+        while state.step < job.steps:
+            batch = next(batches)
+            terms = state.take_step(job, batch, lattice_at((batch.pixels.shape[2], batch.pixels.shape[3])))
+            state.seconds = before + time.monotonic() - started
+            state.note(job, terms)
+            if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                state.save(checkpoint)
+                saved = time.monotonic()
+            if watch is not None:
+                watch(Progress(state.step, job.steps, terms.values(), time.monotonic() - started))
     network = state.network if state.average is None else cast(Network, state.average.network)
     return Trained(network.eval(), info, state.curve, state.seconds)
 
@@ -167,24 +180,16 @@ def rate_at(job: Job, step: int) -> float:
     return optimisation.optimizer.lr * optimisation.rate((step + 1) / job.steps)
 
 
-def collate(job: Job, cache: PictureCache, indices: Sequence[int], step: int) -> tuple[Tensor, Targets]:
-    """The batch of a step: ``[b, 3, h, w]`` float32 in 0..1 (channels last) and its truth."""
-    strategy = job.strategy
-    frame = Frame(strategy.input.shape, strategy.input.fit)
-    progress = step / job.steps
-    pictures: list[Picture] = []
-    for k, index in enumerate(indices):
-        rng = np.random.default_rng((job.seed, step, k))
-        pictures.append(strategy.augmentation.draw(cache.__getitem__, len(cache), index, rng, frame, progress))
-    pixels = torch.from_numpy(np.stack([p.image for p in pictures])).permute(0, 3, 1, 2)
-    counts = torch.tensor([len(p.classes) for p in pictures])
-    targets = Targets(
-        boxes_xyxy=torch.from_numpy(np.concatenate([p.boxes_xyxy for p in pictures])).float(),
-        classes=torch.from_numpy(np.concatenate([p.classes for p in pictures])).long(),
-        images=torch.repeat_interleave(torch.arange(len(pictures)), counts),
-        batch_size=len(pictures),
-    )
-    return pixels.float().div_(255).contiguous(memory_format=torch.channels_last), targets
+def _lattices(info: DetectorInfo) -> Callable[[Size], Lattice]:
+    """The lattice of each input size; the anchors keep their pixels, as in Darknet's multi-scale training."""
+    strides = MODELS[info.model].graph(len(info.class_names)).strides
+    anchors_px = np.array(info.anchors_px)
+
+    @functools.cache
+    def lattice_at(size: Size) -> Lattice:
+        return info.strategy.projection.lattice(anchors_px, strides, size)
+
+    return lattice_at
 
 
 @dataclass
@@ -214,15 +219,15 @@ class _State:
             [],
         )
 
-    def take_step(self, job: Job, pixels: Tensor, targets: Targets, lattice: Lattice) -> LossTerms:
+    def take_step(self, job: Job, batch: Batch, lattice: Lattice) -> LossTerms:
         """Forward, loss, backward, update, average."""
         optimisation = job.strategy.optimisation
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(job, self.step)
         self.network.train()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=job.precision == "bf16"):
-            heads = self.network(pixels)
-        terms = job.strategy.projection.loss(heads, targets, lattice)
+            heads = self.network(batch.pixels)
+        terms = job.strategy.projection.loss(heads, batch.targets, lattice)
         if not math.isfinite(float(terms.total.detach())):
             raise Diverged(
                 f"the loss must stay finite, but at step {self.step} of {job.steps} it is {terms.values()}; "

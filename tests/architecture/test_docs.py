@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from edgehone.data.checks import CHECKS
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -79,3 +81,10 @@ def test_commands_and_their_options_exist() -> None:
         known = {option for parameter in commands[named[0]].params for option in parameter.opts} | {"--help"}
         given = {word.split("=")[0] for word in words[1:] if word.startswith("--")}
         assert given <= known, f"{document}: edgehone {named[0]} has no {sorted(given - known)}; it has {sorted(known)}"
+
+
+def test_every_check_is_in_the_guide() -> None:
+    text = (ROOT / "docs/data.md").read_text()
+    for code, check in CHECKS.items():
+        row = f"| `{code}` | {check.severity} | {check.means} | {check.remedy} | {check.action} |"
+        assert row in text, f"docs/data.md lacks the row {row}"

@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import planted
+import planted_faults
 
 from edgehone.data.checks import CHECKS
 from edgehone.data.doctor import examine
@@ -38,17 +39,17 @@ def test_a_clean_set_is_clean(name: str, clean: Callable[[str], Path]) -> None:
 
 
 def test_every_check_has_its_fault() -> None:
-    assert set(planted.FAULTS) == set(CHECKS) - {"format"}
-    assert len(planted.FAULTS) >= 40
+    assert set(planted_faults.FAULTS) == set(CHECKS) - {"format"}
+    assert len(planted_faults.FAULTS) >= 40
 
 
-@pytest.mark.parametrize("code", planted.FAULTS)
+@pytest.mark.parametrize("code", planted_faults.FAULTS)
 def test_a_planted_fault_gives_exactly_its_code(code: str, clean: Callable[[str], Path], tmp_path: Path) -> None:
-    name, plant = planted.FAULTS[code]
+    name, plant = planted_faults.FAULTS[code]
     root = planted.copy(clean(name), tmp_path / "data")
     plant(root)
     checkup = examine(Source(str(root)))
-    assert set(checkup.counts) - {"format"} - planted.IMPLIED.get(code, set()) == {code}, checkup.findings
+    assert set(checkup.counts) - {"format"} - planted_faults.IMPLIED.get(code, set()) == {code}, checkup.findings
     finding = next(f for f in checkup.findings if f.code == code)
     assert (finding.severity, finding.remedy) == (CHECKS[code].severity, CHECKS[code].remedy)
     assert finding.message

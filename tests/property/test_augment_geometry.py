@@ -21,16 +21,18 @@ from edgehone.augment.affine import Motion
 from edgehone.augment.flip import flip_matrix
 from edgehone.augment.geometry import (
     BORDER,
-    clip_boxes,
     compose,
     inverse,
     map_boxes,
     map_points,
     scaling,
+    shifting,
     turning,
-    warp,
 )
-from edgehone.types import Picture, Size
+from edgehone.augment.resampling import warp
+from edgehone.augment.turns import quarter_matrix, turned_sides
+from edgehone.augment.visibility import visible_boxes
+from edgehone.types import IGNORED, Picture, Size
 
 SIZES = st.tuples(st.integers(20, 300), st.integers(20, 300))
 INPUTS = st.sampled_from([(96, 96), (128, 160), (64, 64), (320, 320)])
@@ -154,11 +156,28 @@ def test_fit_picture_fills_exactly_what_the_matrix_says(size, input_size, fit: F
     assert (fitted == BORDER).all(-1).sum() == fitted.shape[0] * fitted.shape[1] - (right - left) * (bottom - top)
 
 
+@given(SIZES, INPUTS, FITS, SEEDS)
+@settings(max_examples=40, deadline=None)
+def test_fit_picture_is_a_plain_resize(size, input_size, fit: Fit, seed):
+    image = np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
+    left, top, right, bottom = 0, 0, input_size[1], input_size[0]
+    if fit == "letterbox":
+        scale = min(input_size[0] / size[0], input_size[1] / size[1])
+        height, width = (min(limit, round(side * scale)) for side, limit in zip(size, input_size, strict=True))
+        left, top = (input_size[1] - width) // 2, (input_size[0] - height) // 2
+        right, bottom = left + width, top + height
+    shrinks = right - left <= size[1] and bottom - top <= size[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    expected = np.full((*input_size, 3), BORDER, np.uint8)
+    expected[top:bottom, left:right] = cv2.resize(image, (right - left, bottom - top), interpolation=how)
+    assert np.array_equal(fit_picture(image, input_size, fit), expected)
+
+
 @given(SIZES, st.booleans(), st.booleans(), SEEDS)
 @settings(max_examples=40, deadline=None)
 def test_flips_are_involutions(size, across, down, seed):
     matrix = flip_matrix(size, across, down)
-    assert np.allclose(compose(matrix, matrix), [[1, 0, 0], [0, 1, 0]])
+    assert np.allclose(compose(matrix, matrix), np.eye(3))
     image = np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
     once = warp(image, matrix, size)
     expected = image[:: -1 if down else 1, :: -1 if across else 1]
@@ -172,7 +191,7 @@ def test_inverse_undoes(seed):
     motion = Affine(scale=0.8, translate=0.5, degrees=30.0).draw(np.random.default_rng(seed))
     assert motion is not None
     matrix = motion.input_matrix((96, 128))
-    assert np.allclose(compose(matrix, inverse(matrix)), [[1, 0, 0], [0, 1, 0]], atol=1e-9)
+    assert np.allclose(compose(matrix, inverse(matrix)), np.eye(3), atol=1e-9)
 
 
 def test_strong_shrinking_averages_instead_of_skipping():
@@ -180,6 +199,25 @@ def test_strong_shrinking_averages_instead_of_skipping():
     stripes[:, ::2] = 255
     small = warp(stripes, fit_matrix((512, 512), (64, 64), "stretch"), (64, 64))
     assert np.abs(small.astype(int) - 127).max() <= 1
+
+
+@given(SIZES, st.integers(0, 3), SEEDS)
+@settings(max_examples=40, deadline=None)
+def test_turns_are_numpys(size, quarters, seed):
+    image = np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
+    sides = turned_sides(size, quarters)
+    assert np.array_equal(warp(image, quarter_matrix(size, quarters), sides), np.rot90(image, -quarters))
+
+
+@pytest.mark.parametrize("shift", [(-500, 0), (500, 0), (0, 500), (7, -9), (-300, -300)])
+def test_whole_pixel_shifts_move_pixels_or_leave_only_border(shift):
+    image = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+    expected = np.full((60, 70, 3), BORDER, np.uint8)
+    for y in range(60):
+        for x in range(70):
+            if 0 <= y - shift[1] < 40 and 0 <= x - shift[0] < 50:
+                expected[y, x] = image[y - shift[1], x - shift[0]]
+    assert np.array_equal(warp(image, shifting(*shift), (60, 70)), expected)
 
 
 def test_clip_drops_the_invisible_and_keeps_the_small_but_whole():
@@ -192,12 +230,22 @@ def test_clip_drops_the_invisible_and_keeps_the_small_but_whole():
             [200, 200, 220, 220],  # outside: dropped
             [50, 50, 50, 60],  # no width: dropped
         ],
-        np.float64,
+        np.float32,
     )
-    kept, keep = clip_boxes(boxes, (0, 0, 100, 100), 0.2)
+    kept, keep = visible_boxes(boxes, np.zeros(6, np.int64), np.eye(3), (0, 0, 100, 100), 0.2)
     assert keep.tolist() == [True, False, True, False, False, False]
     assert kept.tolist() == [[10, 10, 10.5, 10.5], [0, 10, 10, 20]]
     assert kept.dtype == np.float32
+
+
+def test_regions_to_ignore_count_as_long_as_they_are_seen():
+    boxes = np.array([[-30, 10, 5, 20], [-1, 10, 0.5, 30], [-9, 10, 0, 20], [200, 0, 210, 9]], np.float32)
+    classes = np.array([IGNORED, IGNORED, IGNORED, IGNORED])
+    for degrees in (0.0, 1e-4):  # upright and not
+        kept, keep = visible_boxes(boxes, classes, turning(degrees, 1.0, (0.0, 0.0)), (0, 0, 100, 100), 0.5)
+        assert keep[:2].tolist() == [True, True]
+        assert not keep[3]
+        assert np.allclose(kept[:2], [[0, 10, 5, 20], [0, 10, 0.5, 30]], atol=0.01)
 
 
 def test_plain_keeps_every_box():

@@ -72,6 +72,35 @@ def test_an_interrupted_run_ends_the_same(
     assert [p["total"] for p in resumed.curve] == [p["total"] for p in whole.curve]
 
 
+def test_loader_workers_and_resuming_change_nothing(dataset: Dataset, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("edgehone.training.CHECKPOINT_SECONDS", 0.0)
+    changes = {"augmentation.multi_scale.spread": 0.3, "augmentation.sampling.kind": "class_balanced"}
+    work = job(4, **changes)
+    whole = train(work, dataset.class_names, dataset.train)
+    state = tmp_path / "state.pt"
+
+    def interrupt(progress: Progress) -> None:
+        if progress.step == 2:
+            raise Stop
+
+    ahead = work.model_copy(update={"loader_workers": 2})
+    with pytest.raises(Stop):
+        train(ahead, dataset.class_names, dataset.train, checkpoint=state, watch=interrupt)
+    resumed = train(ahead, dataset.class_names, dataset.train, checkpoint=state)
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[name]), name
+
+
+def test_torch_can_paint_what_training_sees(dataset: Dataset) -> None:
+    work = job(2)
+    painted = (
+        train(work.model_copy(update={"painter": painter}), dataset.class_names, dataset.train).curve[0]["total"]
+        for painter in ("opencv", "torch")
+    )
+    first, second = painted
+    assert first == pytest.approx(second, rel=0.02)
+
+
 def test_a_step_is_no_longer_than_the_clipped_gradient_allows(dataset: Dataset) -> None:
     plain = {
         "optimisation.optimizer.kind": "sgd",

@@ -65,8 +65,8 @@ def pixel_facts(dataset: Dataset) -> tuple[PixelFacts, float]:
         gray=_estimate(train.gray.astype(np.float64), total),
         different_images=total - sum(len(group) - 1 for group in near_duplicates(train)) if whole else None,
     )
-    shift = (float(val.brightness.mean()) - brightness.mean) / max(brightness.spread, 1.0)
-    return facts, round(shift, 3)
+    lighter = _estimate(val.brightness, len(dataset.val)).mean - brightness.mean if len(val) else 0.0
+    return facts, round(lighter / max(brightness.spread, 1.0), 3)
 
 
 def _seen(dataset: Dataset, split: str) -> tuple[Survey, bool]:

@@ -2,138 +2,215 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 from typing import Annotated
 
-import cv2
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from edgehone.augment.affine import Affine
-from edgehone.augment.fit import Frame, fit_matrix, fit_picture
-from edgehone.augment.flip import Flip, flip_matrix
-from edgehone.augment.geometry import Image, clip_boxes, compose, map_boxes, warp
-from edgehone.augment.hsv import Hsv, UniformHsv, recolour
+from edgehone.augment.blur import Blur
+from edgehone.augment.cutmix import Cutmix
+from edgehone.augment.erasing import Cutout, Erasing
+from edgehone.augment.fit import Frame
+from edgehone.augment.flip import Flip
+from edgehone.augment.gray import Gray
+from edgehone.augment.hsv import Hsv, UniformHsv
+from edgehone.augment.jpeg import Jpeg
 from edgehone.augment.mixup import Mixup
-from edgehone.augment.mosaic import TILES, Mosaic
+from edgehone.augment.mosaic import Mosaic
+from edgehone.augment.multi_scale import MultiScale
+from edgehone.augment.noise import Noise
+from edgehone.augment.painting import make
+from edgehone.augment.paste import Paste
+from edgehone.augment.perspective import Perspective
+from edgehone.augment.pose import Moves
+from edgehone.augment.recipe import Effects, Layer, PixelWindow, Read, Recipe
+from edgehone.augment.sampling import Sampling, UniformSampling
+from edgehone.augment.turns import Turns
 from edgehone.space import Settings, Span
-from edgehone.types import Picture
+from edgehone.types import Picture, Size
 
-STILL = Affine(scale=0.0, translate=0.0, crop_jitter=0.0, degrees=0.0)
+STILL = Affine(scale=0.0, translate=0.0)
 """No motion."""
+
+Partners = int | NDArray[np.int64]
+"""The indices from which further pictures are drawn: all below a number, or those of a list."""
+
+ATTEMPTS = 8
+"""Draws from a list before a picture stays without a partner."""
 
 
 class Augmentation(Settings):
     """How training pictures are varied.
 
-    Each original picture passes through one geometric matrix (crop, flip, fit, affine) and each
-    resulting picture through one colour table.
+    Deciding and doing are apart: :meth:`recipe` draws what a picture is made of, an applier paints it. Each
+    original picture passes through one matrix (crop, flip, turn, fit, affine, perspective) and each resulting
+    picture through one colour table.
 
     Attributes:
-        mosaic: four pictures in one.
+        mosaic: four or nine pictures in one.
         mixup: two pictures (each single or mosaic) on top of each other.
-        affine: scale, translation, rotation, crop jitter.
-        hsv: colours.
+        cutmix: a rectangle of another picture.
+        paste: objects of other pictures.
+        affine: scale, translation, rotation, shear, crop jitter, resize.
+        perspective: the view from aside.
         flip: mirroring.
-        off_fraction: last fraction of the run in which mosaic, mixup and affine rest, so that the
+        turns: by right angles.
+        hsv: colours.
+        gray: no colours.
+        blur: out of focus.
+        noise: of a sensor.
+        jpeg: artefacts of compression.
+        erasing: parts hidden.
+        multi_scale: another input size at every step.
+        sampling: how often each picture is shown.
+        off_fraction: last fraction of the run in which all but flip, turns, hsv and sampling rest, so that the
             network ends on pictures like those it will see.
-        min_visible: least visible fraction of the area of an object that was cut, else it is dropped.
+        min_visible: least visible fraction of the area of an object that was cut or covered, else it is dropped.
     """
 
     mosaic: Mosaic = Mosaic()
     mixup: Mixup = Mixup()
+    cutmix: Cutmix = Cutmix()
+    paste: Paste = Paste()
     affine: Affine = Affine()
-    hsv: Hsv = UniformHsv()
+    perspective: Perspective = Perspective()
     flip: Flip = Flip()
+    turns: Turns = Turns()
+    hsv: Hsv = UniformHsv()
+    gray: Gray = Gray()
+    blur: Blur = Blur()
+    noise: Noise = Noise()
+    jpeg: Jpeg = Jpeg()
+    erasing: Erasing = Cutout()
+    multi_scale: MultiScale = MultiScale()
+    sampling: Sampling = UniformSampling()
     off_fraction: Annotated[float, Span(0.0, 0.4), Field(ge=0.0, le=1.0)] = 0.1
     min_visible: Annotated[float, Field(ge=0.0, le=1.0)] = 0.2
 
     def draw(
-        self,
-        read: Callable[[int], Picture],
-        count: int,
-        index: int,
-        rng: np.random.Generator,
-        frame: Frame,
-        progress: float,
+        self, read: Read, partners: Partners, index: int, rng: np.random.Generator, frame: Frame, progress: float
     ) -> Picture:
-        """One picture for training.
-
-        Args:
-            read: gives the picture of an index; what it gives is not changed.
-            count: number of indices, from which the partners of mosaic and mixup are drawn.
-            index: the picture to vary, alone or among its partners.
-            rng: source of every draw: equal generators give equal pictures.
-            frame: the network input.
-            progress: how much of the run is done, 0..1.
+        """One picture for training, painted with OpenCV: see :meth:`recipe`.
 
         Returns:
             An image of exactly ``frame.input_size`` with the visible boxes in its pixels, clipped.
         """
-        resting = self.off_fraction > 0 and progress >= 1 - self.off_fraction
-        result = self._compose(read, count, index, rng, frame, resting)
-        if not resting and count > 1 and rng.random() < self.mixup.probability:
-            # Never the picture itself: that would only say its truth twice.
-            partner = (index + int(rng.integers(1, count))) % count
-            other = self._compose(read, count, partner, rng, frame, resting)
-            result = self.mixup.blend(result, other, rng)
-        return Picture(
-            recolour(result.image, self.hsv.table(rng)),
-            result.boxes_xyxy,
-            result.classes,
-        )
+        read = functools.cache(read)
+        return make(self.recipe(read, partners, index, rng, frame, progress), read, self.min_visible)
 
-    def _compose(
-        self,
-        read: Callable[[int], Picture],
-        count: int,
-        index: int,
-        rng: np.random.Generator,
-        frame: Frame,
-        resting: bool,
-    ) -> Picture:
-        """A mosaic or a single picture, colours untouched."""
-        if resting or rng.random() >= self.mosaic.probability:
-            return self._single(read(index), STILL if resting else self.affine, rng, frame)
-        indices = [index, *rng.integers(count, size=TILES - 1).tolist()]
-        pictures = [read(i) for i in indices]
-        return self.mosaic.build(pictures, (self.affine, self.flip), frame, self.min_visible, rng)
+    def recipe(
+        self, read: Read, partners: Partners, index: int, rng: np.random.Generator, frame: Frame, progress: float
+    ) -> Recipe:
+        """What one picture for training is made of.
 
-    def _single(self, picture: Picture, affine: Affine, rng: np.random.Generator, frame: Frame) -> Picture:
-        """One picture moved and flipped."""
-        size = (picture.image.shape[0], picture.image.shape[1])
-        motion, mirror = affine.draw(rng), self.flip.draw(rng)
-        if motion is None:
-            # Nothing moves: resize as inference does, so that both see the same pixels.
-            matrix = compose(
-                flip_matrix(size, *mirror),
-                fit_matrix(size, frame.input_size, frame.fit),
-            )
-            image = fit_picture(_mirrored(picture.image, *mirror), frame.input_size, frame.fit)
-        else:
-            sides = motion.crop_sides(size)
-            matrix = compose(
-                motion.crop_matrix(size),
-                flip_matrix(sides, *mirror),
-                fit_matrix(sides, frame.input_size, frame.fit),
-                motion.input_matrix(frame.input_size),
-            )
-            image = warp(picture.image, matrix, frame.input_size)
-        window = (0.0, 0.0, frame.input_size[1], frame.input_size[0])
-        boxes, keep = clip_boxes(map_boxes(picture.boxes_xyxy, matrix), window, self.min_visible)
-        return Picture(image, boxes, picture.classes[keep])
+        Args:
+            read: gives the picture of an index; what it gives is not changed.
+            partners: from which the further pictures of mosaic, mixup, cutmix and paste are drawn.
+            index: the picture to vary, alone or among its partners.
+            rng: source of every draw: equal generators give equal recipes.
+            frame: the network input.
+            progress: how much of the run is done, 0..1.
+        """
+        active = self.resting() if self.rests(progress) else self
+        return _Drawing(active, functools.cache(read), partners, rng, frame).recipe(index)
+
+    def rests(self, progress: float) -> bool:
+        """Whether the tail of the run is reached."""
+        return self.off_fraction > 0 and progress >= 1 - self.off_fraction
+
+    def resting(self) -> Augmentation:
+        """What is left of the augmentation in the tail of the run."""
+        kept = {name: getattr(self, name) for name in ("flip", "turns", "hsv", "sampling", "min_visible")}
+        return NONE.model_copy(update=kept)
+
+    def input_size(self, size: Size, rng: np.random.Generator, progress: float) -> Size:
+        """``(height, width)`` of the network input of one batch; ``size`` is that of the strategy."""
+        return size if self.rests(progress) else self.multi_scale.draw(size, rng)
+
+    @property
+    def moves(self) -> Moves:
+        """Everything that moves a picture."""
+        return Moves(self.affine, self.perspective, self.flip, self.turns)
 
 
-def _mirrored(image: Image, horizontal: bool, vertical: bool) -> Image:
-    if not (horizontal or vertical):
-        return image
-    code = -1 if horizontal and vertical else int(horizontal)
-    return np.asarray(cv2.flip(image, code), dtype=np.uint8)
+class _Drawing:
+    """One recipe in the making."""
+
+    def __init__(
+        self, augmentation: Augmentation, read: Read, partners: Partners, rng: np.random.Generator, frame: Frame
+    ) -> None:
+        self.augmentation = augmentation
+        self.moves = augmentation.moves
+        self.read = read
+        self.pool = partners
+        self.count = partners if isinstance(partners, int) else len(partners)
+        self.rng = rng
+        self.frame = frame
+
+    def recipe(self, index: int) -> Recipe:
+        """See :meth:`Augmentation.recipe`."""
+        parts, rng, size = self.augmentation, self.rng, self.frame.input_size
+        layers = self.base(index)
+        if self.happens(parts.mixup.probability) and (other := self.partner(index)) is not None:
+            layers += parts.mixup.layers(self.base(other), rng)
+        if self.happens(parts.cutmix.probability) and (other := self.partner(index)) is not None:
+            layers.append(self.single(other, parts.cutmix.window(size, rng)))
+        self.paste(layers)
+        table, gray, blur_px = parts.hsv.table(rng), parts.gray.draw(rng), parts.blur.draw(rng)
+        levels, seed = parts.noise.draw(rng)
+        effects = Effects(gray, blur_px, levels, seed, parts.jpeg.draw(rng))
+        return Recipe(size, tuple(layers), table, effects, parts.erasing.draw(size, rng))
+
+    def happens(self, probability: float) -> bool:
+        """A draw only where there is something to decide."""
+        return probability > 0 and bool(self.rng.random() < probability)
+
+    def any_index(self) -> int:
+        """A picture of the pool."""
+        place = int(self.rng.integers(self.count))
+        return place if isinstance(self.pool, int) else int(self.pool[place])
+
+    def partner(self, index: int) -> int | None:
+        """Another picture than ``index``, which would only say its truth twice; None where there is none."""
+        if isinstance(self.pool, int):
+            return (index + int(self.rng.integers(1, self.count))) % self.count if self.count > 1 else None
+        drawn = (self.any_index() for _ in range(ATTEMPTS))
+        return next((other for other in drawn if other != index), None)
+
+    def base(self, index: int) -> list[Layer]:
+        """A mosaic or a single picture, opaque and side by side."""
+        mosaic = self.augmentation.mosaic
+        if not self.happens(mosaic.probability):
+            height, width = self.frame.input_size
+            return [self.single(index, (0, 0, width, height))]
+        indices = [index, *(self.any_index() for _ in range(mosaic.tiles - 1))]
+        return mosaic.layers([(i, self.size(i)) for i in indices], self.moves, self.frame, self.rng)
+
+    def single(self, index: int, window: PixelWindow) -> Layer:
+        """One picture moved as if it had the input for itself."""
+        return Layer(index, self.moves.draw(self.rng).single_matrix(self.size(index), self.frame), window)
+
+    def paste(self, layers: list[Layer]) -> None:
+        """Add objects of other pictures on top."""
+        paste = self.augmentation.paste
+        for _ in range(paste.count(self.rng)):
+            index = self.any_index()
+            there = Recipe(self.frame.input_size, tuple(layers)).truth(self.read, self.augmentation.min_visible)[0]
+            source = (index, self.read(index))
+            layer = paste.layer(source, self.augmentation.flip, self.frame, there, self.rng)
+            if layer is not None:
+                layers.append(layer)
+
+    def size(self, index: int) -> Size:
+        """``(height, width)`` of a picture."""
+        image = self.read(index).image
+        return image.shape[0], image.shape[1]
 
 
 NONE = Augmentation(
-    mosaic=Mosaic(probability=0.0),
-    mixup=Mixup(probability=0.0),
     affine=STILL,
     hsv=UniformHsv(hue=0.0, saturation=0.0, value=0.0),
     flip=Flip(horizontal=0.0, vertical=0.0),

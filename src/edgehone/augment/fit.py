@@ -5,19 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehone.augment.geometry import (
-    BORDER,
-    Image,
-    Matrix,
-    Sides,
-    inverse,
-    map_boxes,
-    scaling,
-)
+from edgehone.augment.geometry import Image, Matrix, Sides, inverse, map_boxes, scaling
+from edgehone.augment.resampling import warp
 from edgehone.types import Picture, Size
 
 Fit = Literal["stretch", "letterbox"]
@@ -47,7 +39,7 @@ def content_size(size: Sides, input_size: Size, kind: Fit) -> Size:
 
 
 def fit_matrix(size: Sides, input_size: Size, kind: Fit) -> Matrix:
-    """Original pixels to network input, ``[2, 3]`` float64, in the continuous coordinates of boxes.
+    """Original pixels to network input, ``[3, 3]`` float64, in the continuous coordinates of boxes.
 
     The picture's corner (0, 0) and its pixel edges map exactly (``x' = x * scale + offset``); that is
     the geometry of :func:`cv2.resize`, for which pixel centres are at half integers.
@@ -59,20 +51,7 @@ def fit_matrix(size: Sides, input_size: Size, kind: Fit) -> Matrix:
 
 def fit_picture(image: Image, input_size: Size, kind: Fit) -> Image:
     """``[h, w, 3]`` uint8 to ``[*input_size, 3]``: area averaging when it shrinks, else bilinear."""
-    size = (image.shape[0], image.shape[1])
-    height, width = content_size(size, input_size, kind)
-    if (height, width) == size:
-        content = image.copy()
-    else:
-        shrinks = height <= size[0] and width <= size[1]
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        content = np.asarray(cv2.resize(image, (width, height), interpolation=how), dtype=np.uint8)
-    if (height, width) == input_size:
-        return content
-    canvas = np.full((*input_size, 3), BORDER, dtype=np.uint8)
-    top, left = (input_size[0] - height) // 2, (input_size[1] - width) // 2
-    canvas[top : top + height, left : left + width] = content
-    return canvas
+    return warp(image, fit_matrix((image.shape[0], image.shape[1]), input_size, kind), input_size)
 
 
 def unfit_boxes(boxes_xyxy: NDArray[np.float32], size: Size, input_size: Size, kind: Fit) -> NDArray[np.float32]:

@@ -9,14 +9,11 @@ from typing import Annotated, Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from edgehone.augment.geometry import Image
+from edgehone.augment.recipe import Table
 from edgehone.space import Settings, Span
-
-Table = NDArray[np.uint8]
-"""``[256, 3]``: old to new hue, saturation and value."""
 
 HUES = 180
 LEVELS = np.arange(256, dtype=np.float64)

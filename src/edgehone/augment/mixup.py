@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
-import cv2
 import numpy as np
 from pydantic import Field
 
+from edgehone.augment.recipe import Layer
 from edgehone.space import Settings, Span
-from edgehone.types import Picture
 
 
 class Mixup(Settings):
@@ -25,12 +26,7 @@ class Mixup(Settings):
     probability: Annotated[float, Span(0.0, 1.0), Field(ge=0.0, le=1.0)] = 0.0
     alpha: Annotated[float, Field(gt=0.0)] = 8.0
 
-    def blend(self, first: Picture, second: Picture, rng: np.random.Generator) -> Picture:
-        """One picture of two of equal size."""
+    def layers(self, other: Sequence[Layer], rng: np.random.Generator) -> list[Layer]:
+        """The layers of the second picture, opaque and side by side, as they lie on the first."""
         share = float(rng.beta(self.alpha, self.alpha))
-        image = cv2.addWeighted(first.image, share, second.image, 1 - share, 0.0)
-        return Picture(
-            np.asarray(image, dtype=np.uint8),
-            np.concatenate([first.boxes_xyxy, second.boxes_xyxy]),
-            np.concatenate([first.classes, second.classes]),
-        )
+        return [replace(layer, opacity=1 - share) for layer in other]

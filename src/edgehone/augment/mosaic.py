@@ -1,110 +1,103 @@
-"""Four pictures in one."""
+"""Four or nine pictures in one."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from edgehone.augment.affine import Affine, Motion
 from edgehone.augment.fit import Frame, content_size
-from edgehone.augment.flip import Flip, flip_matrix
-from edgehone.augment.geometry import (
-    BORDER,
-    Matrix,
-    clip_boxes,
-    compose,
-    map_boxes,
-    scaling,
-    turning,
-    warp,
-)
-from edgehone.space import Settings, Span
-from edgehone.types import Picture, Size
-
-TILES = 4
+from edgehone.augment.geometry import Matrix, compose, scaling, shifting
+from edgehone.augment.perspective import seen_from_aside
+from edgehone.augment.pose import Moves, Pose
+from edgehone.augment.recipe import Layer
+from edgehone.space import Choice, Settings, Span
+from edgehone.types import Size
 
 
 class Mosaic(Settings):
-    """Four pictures that meet at a random point of the input, each moved and flipped on its own.
+    """Pictures in a grid, each moved and flipped on its own, of which a random part is the input.
 
-    With ``zoom`` 1 this is the geometry of the authors' ``load_mosaic`` (four full-size pictures on a
-    canvas of twice the input, of which one input is cut out); with ``zoom`` 0.5 about all of each
-    picture is seen.
+    With four tiles and ``zoom`` 1 this is the geometry of the authors' ``load_mosaic`` (four full-size
+    pictures on a canvas of twice the input, of which one input is cut out); with ``zoom`` 0.5 about all of
+    each picture is seen. Nine tiles are two thirds as large, so that the same holds for them. First in
+    Bochkovskiy et al. 2020, arXiv 2004.10934.
 
     Attributes:
         probability: that a picture becomes a mosaic.
-        zoom: scale of each tile against the same picture on its own, before the affine gain.
+        tiles: number of pictures.
+        zoom: scale of each of four tiles against the same picture on its own, before the affine gain.
     """
 
     probability: Annotated[float, Span(0.0, 1.0), Field(ge=0.0, le=1.0)] = 0.0
+    tiles: Annotated[Literal[4, 9], Choice(4, 9)] = 4
     zoom: Annotated[float, Span(0.5, 1.0), Field(gt=0.0, le=2.0)] = 1.0
 
-    def build(
-        self,
-        pictures: Sequence[Picture],
-        moves: tuple[Affine, Flip],
-        frame: Frame,
-        min_visible: float,
-        rng: np.random.Generator,
-    ) -> Picture:
-        """One mosaic of exactly ``frame.input_size``.
+    def layers(
+        self, sources: Sequence[tuple[int, Size]], moves: Moves, frame: Frame, rng: np.random.Generator
+    ) -> list[Layer]:
+        """Windows side by side that fill the input.
 
         Args:
-            pictures: four of any size; which quadrant each takes is drawn.
-            moves: how each tile is moved and flipped; the affine translation moves the meeting point.
+            sources: index and ``(height, width)`` of as many pictures as there are tiles; which place each
+                takes is drawn.
+            moves: how each tile is moved; the affine translation moves the grid.
             frame: the network input.
-            min_visible: see :func:`edgehone.augment.geometry.clip_boxes`.
             rng: source of every draw.
         """
+        side = math.isqrt(self.tiles)
+        spread = self.zoom * (rng.random(2) - 0.5) + moves.affine.translate * rng.uniform(-1.0, 1.0, 2)
+        middle_y, middle_x = np.clip(0.5 + spread, 0.0, 1.0).tolist()
         height, width = frame.input_size
-        affine, flip = moves
-        spread = self.zoom * (rng.random(2) - 0.5) + affine.translate * rng.uniform(-1.0, 1.0, 2)
-        at_y, at_x = np.clip(0.5 + spread, 0.0, 1.0).tolist()
-        centre = (round(at_y * height), round(at_x * width))
-        canvas = np.full((height, width, 3), BORDER, dtype=np.uint8)
-        boxes, classes = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int64)]
-        for quadrant, picture in zip(rng.permutation(TILES).tolist(), pictures, strict=True):
-            motion, mirror = affine.draw(rng) or Motion(), flip.draw(rng)
-            left, right = (centre[1], width) if quadrant % 2 else (0, centre[1])
-            top, bottom = (centre[0], height) if quadrant >= 2 else (0, centre[0])
-            if left == right or top == bottom:
-                continue
-            size = (picture.image.shape[0], picture.image.shape[1])
-            matrix = self._tile_matrix(size, motion, mirror, frame, quadrant)
-            placed = compose(matrix, scaling(1.0, 1.0, centre[1], centre[0]))
-            window = compose(matrix, scaling(1.0, 1.0, centre[1] - left, centre[0] - top))
-            canvas[top:bottom, left:right] = warp(picture.image, window, (bottom - top, right - left))
-            moved = map_boxes(picture.boxes_xyxy, placed)
-            kept, keep = clip_boxes(moved, (left, top, right, bottom), min_visible)
-            boxes.append(kept)
-            classes.append(picture.classes[keep])
-        return Picture(canvas, np.concatenate(boxes), np.concatenate(classes))
+        rows = _lines(middle_y, 2 * self.zoom / side, side, height)
+        columns = _lines(middle_x, 2 * self.zoom / side, side, width)
+        layers: list[Layer] = []
+        for place, (index, size) in zip(rng.permutation(self.tiles).tolist(), sources, strict=True):
+            pose = moves.draw(rng)
+            row, column = int(place) // side, int(place) % side
+            window = (
+                *(max(0, columns[column]), max(0, rows[row])),
+                *(min(width, columns[column + 1]), min(height, rows[row + 1])),
+            )
+            if window[0] < window[2] and window[1] < window[3]:
+                matrix = self._tile_matrix(size, pose, frame, (rows, columns), (row, column))
+                layers.append(Layer(index, matrix, window))
+        return layers
 
     def _tile_matrix(
-        self,
-        size: Size,
-        motion: Motion,
-        mirror: tuple[bool, bool],
-        frame: Frame,
-        quadrant: int,
+        self, size: Size, pose: Pose, frame: Frame, lines: tuple[list[int], list[int]], place: tuple[int, int]
     ) -> Matrix:
-        """Picture pixels to a tile in the given quadrant around the origin, touching it with a corner."""
-        sides = motion.crop_sides(size)
-        fitted = content_size(sides, frame.input_size, frame.fit)
-        gain = motion.gain * self.zoom
-        height, width = fitted[0] * gain, fitted[1] * gain
+        """Picture pixels to a tile at its place in the grid."""
+        matrix, sides = pose.source_matrix(size)
+        gain = pose.motion.gain * self.zoom * 2 / math.isqrt(self.tiles)
+        height, width = (fitted * gain for fitted in content_size(sides, frame.input_size, frame.fit))
+        fitted = compose(matrix, scaling(width / sides[1], height / sides[0]), pose.motion.turn_matrix((height, width)))
         return compose(
-            motion.crop_matrix(size),
-            flip_matrix(sides, *mirror),
-            scaling(width / sides[1], height / sides[0]),
-            turning(motion.degrees, 1.0, (height / 2, width / 2)),
-            scaling(
-                1.0,
-                1.0,
-                0.0 if quadrant % 2 else -width,
-                0.0 if quadrant >= 2 else -height,
-            ),
+            seen_from_aside(fitted, size, (height, width), pose.corners),
+            shifting(_start(lines[1], place[1], width), _start(lines[0], place[0], height)),
         )
+
+
+def _lines(middle: float, step: float, side: int, length: int) -> list[int]:
+    """Where the tiles of an axis begin and end, pixels; the outer ones reach beyond the input.
+
+    Args:
+        middle: of the grid, in fractions of the input.
+        step: from line to line, likewise.
+        side: tiles along the axis.
+        length: of the input in pixels.
+    """
+    inner = [round((middle + (k - side / 2) * step) * length) for k in range(1, side)]
+    return [min(0, inner[0]), *inner, max(length, inner[-1])]
+
+
+def _start(lines: list[int], place: int, length: float) -> float:
+    """Where a tile of ``length`` pixels begins: outer tiles touch their inner line, others are centred."""
+    if place == 0:
+        return lines[1] - length
+    if place == len(lines) - 2:
+        return float(lines[-2])
+    return (lines[place] + lines[place + 1] - length) / 2

@@ -64,12 +64,15 @@ class Sample:
     ignored_xyxy: NDArray[np.float32] = field(default_factory=no_boxes)
 
     def read(self) -> Picture:
-        """The picture with its truth; regions to ignore come last, as class :data:`~edgehone.types.IGNORED`."""
+        """The picture with its truth, see :meth:`labels`."""
+        return Picture(self.source.read(), *self.labels())
+
+    def labels(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Boxes and classes; regions to ignore come last, as class :data:`~edgehone.types.IGNORED`."""
         if not len(self.ignored_xyxy):
-            return Picture(self.source.read(), self.boxes_xyxy, self.classes)
+            return self.boxes_xyxy, self.classes
         nothing = np.full(len(self.ignored_xyxy), IGNORED, np.int64)
-        boxes, classes = np.concatenate([self.boxes_xyxy, self.ignored_xyxy]), np.concatenate([self.classes, nothing])
-        return Picture(self.source.read(), boxes, classes)
+        return np.concatenate([self.boxes_xyxy, self.ignored_xyxy]), np.concatenate([self.classes, nothing])
 
     def truth(self) -> Truth:
         """The truth without pixels."""

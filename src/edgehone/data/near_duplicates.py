@@ -15,13 +15,13 @@ from edgehone.data.survey import Survey
 BANDS = 4
 """Bands of 16 bits of the perceptual hash, one of which a pair must share: any 3 bits may differ."""
 
-WINDOW = 256
+WINDOW = 128
 """How many of those that share a band, in the order of the whole hash, a picture is compared with."""
 
 NEAR_BITS = 12
 """Most bits of the perceptual hash in which near duplicates differ."""
 
-NEAR_CORRELATION = 0.97
+NEAR_CORRELATION = 0.95
 """Least normalised correlation of the thumbnails of near duplicates."""
 
 PAIRS = 1 << 14
@@ -35,7 +35,7 @@ def near_duplicates(survey: Survey, *, bits: int = NEAR_BITS, correlation: float
 
     Rows of equal content belong together, and so do rows whose hashes differ in at most ``bits`` and whose thumbnails
     correlate by at least ``correlation``, and whatever is connected by such pairs. All pairs that differ in up to 3
-    bits are looked at, unless more than :data:`WINDOW` pictures share each of the bands that they share; of those
+    bits are looked at, unless more than :data:`WINDOW` pictures share the first band that they share; of those
     that differ in more, most. Blank pictures, which all look the same, are grouped by content alone.
     """
     first = _first_of_content(survey.content)
@@ -96,16 +96,21 @@ class _Groups:
     def _settle(self) -> None:
         left, right = np.concatenate([np.zeros((2, 0), np.intp), *self._pending], axis=1)
         n = len(self.label)
-        joined = coo_array((np.ones(len(left), bool), (left, right)), (n, n))
-        component = cast("NDArray[np.int32]", connected_components(joined, directed=False)[1])
-        self.label = np.asarray(component, np.intp)[self.label]
+        graph = coo_array((np.ones(len(left), bool), (left, right)), (n, n))
+        self.label = _components(graph)[self.label]
         self._pending, self._pending_pairs = [], 0
+
+
+def _components(graph: coo_array) -> NDArray[np.intp]:
+    """The number of each node's connected component."""
+    _, component = cast("tuple[int, NDArray[np.int32]]", connected_components(graph, directed=False))
+    return component.astype(np.intp)
 
 
 def _candidates(
     hashes: NDArray[np.uint64], rows: NDArray[np.intp]
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Pairs of rows that share a band of their hashes; as many at a time as there are rows, at most."""
+    """Pairs of rows that share a band of their hashes, once each; as many at a time as there are rows, at most."""
     for band in range(BANDS):
         key = (hashes[rows] >> np.uint64(16 * band)) & np.uint64(0xFFFF)
         order = np.lexsort((hashes[rows], key))
@@ -116,12 +121,19 @@ def _candidates(
             live = live[key[live] == key[live + lag]]
             if not len(live):
                 break
-            yield ordered[live], ordered[live + lag]
+            left, right = ordered[live], ordered[live + lag]
+            new = (_words(hashes[left] ^ hashes[right])[:, :band] != 0).all(1)
+            yield left[new], right[new]
+
+
+def _words(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """``[n, 4]``, the bands of hashes, lowest first."""
+    return (hashes[:, None] >> (np.uint64(16) * np.arange(BANDS, dtype=np.uint64))) & np.uint64(0xFFFF)
 
 
 def hamming(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Bits in which two rows of hashes differ."""
-    return _BITS_SET[(left ^ right).view(np.uint16).reshape(-1, 4)].sum(1, dtype=np.int64)
+    return _BITS_SET[_words(left ^ right)].sum(1, dtype=np.int64)
 
 
 def thumbnail_correlation(

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehone.data.picture_header import PictureHeader, header_of, opened
-from edgehone.errors import EdgehoneError
+from edgehone.errors import EdgehoneError, UsageError
+from edgehone.files import write_bytes
 
 Image = NDArray[np.uint8]
 
@@ -52,6 +53,14 @@ class FileImage:
         """See :class:`ImageSource`."""
         return read_image(self.path)
 
+    def stamp(self) -> tuple[int, int]:
+        """Time of the last change (ns) and bytes: another stamp, another picture."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return 0, 0
+        return status.st_mtime_ns, status.st_size
+
 
 def read_image(path: Path) -> Image:
     """A picture file as ``[height, width, 3]`` uint8 RGB, turned as its Exif orientation says.
@@ -65,6 +74,19 @@ def read_image(path: Path) -> Image:
     """
     with opened(path) as file:
         return decode(*read_content(file))
+
+
+def write_image(path: Path, image: Image) -> None:
+    """Write ``[height, width, 3]`` uint8 RGB; the suffix says the kind. The file appears only when it is complete.
+
+    Raises:
+        UsageError: a suffix that OpenCV cannot write.
+    """
+    try:
+        encoded = cv2.imencode(path.suffix, image[..., ::-1])[1]
+    except cv2.error:
+        raise UsageError(f"a picture is written as .jpg or .png, got {path}") from None
+    write_bytes(path, encoded.tobytes())
 
 
 def read_content(file: io.FileIO) -> tuple[bytes, PictureHeader]:
@@ -119,6 +141,16 @@ def decode(content: bytes, header: PictureHeader, divisor: int = 1) -> Image:
         )
     image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded)
     return np.asarray(_turned(image, header.orientation), np.uint8)
+
+
+def shrink_image(image: Image, longest_side: int) -> Image:
+    """The picture, area-averaged where it is larger than ``longest_side`` pixels."""
+    height, width = image.shape[:2]
+    if max(height, width) <= longest_side:
+        return image
+    ratio = longest_side / max(height, width)
+    size = max(1, round(width * ratio)), max(1, round(height * ratio))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _upright_tiff(content: bytes, header: PictureHeader) -> bytes:

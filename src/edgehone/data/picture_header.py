@@ -100,7 +100,7 @@ def read_header(path: Path | str) -> PictureHeader:
 
 
 @contextmanager
-def opened(path: Path | str) -> Generator[io.FileIO]:
+def opened(path: Path | str) -> Generator[io.FileIO, None, None]:
     """A picture file, open for reading; errors within come out with the file's name before them.
 
     Raises:
@@ -115,9 +115,13 @@ def opened(path: Path | str) -> Generator[io.FileIO]:
     except EdgehoneError as error:
         raise EdgehoneError(f"{path}: {error}") from None
     except OSError as error:
-        raise EdgehoneError(f"{path}: the file cannot be read: {error.strerror}") from None
+        raise EdgehoneError(
+            f"{path}: the file cannot be read: {error.strerror}; correct its name or rights, or remove it"
+        ) from None
     except ValueError as error:  # a null character in the name
-        raise EdgehoneError(f"{str(path)!r}: the file cannot be read: {error}") from None
+        raise EdgehoneError(
+            f"{str(path)!r}: the file cannot be read: {error}; correct its name, or remove it"
+        ) from None
 
 
 def header_of(file: BinaryIO | io.FileIO) -> PictureHeader:

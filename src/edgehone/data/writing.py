@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import cv2
 import numpy as np
 import yaml
 
 from edgehone.data.dataset import Dataset, Sample
-from edgehone.data.picture import FileImage
+from edgehone.data.picture import FileImage, write_image
 from edgehone.errors import EdgehoneError, UsageError
-from edgehone.files import write_bytes
 
 DIGITS = 4
 """Decimals of pixels that are written."""
@@ -89,8 +87,7 @@ def _copy(sample: Sample, path: Path) -> None:
     if isinstance(sample.source, FileImage):
         shutil.copyfile(sample.source.path, path)
         return
-    encoded = cv2.imencode(".png", sample.source.read()[..., ::-1])[1]
-    write_bytes(path, encoded.tobytes())
+    write_image(path, sample.source.read())
 
 
 def _write_coco(dataset: Dataset, names: dict[str, str], out: Path) -> tuple[str, tuple[str, ...]]:

@@ -20,8 +20,8 @@ import numpy as np
 from edgehone.space import SearchSpace, fingerprint
 from edgehone.strategy import Strategy
 
-MUTATION_RATE = 0.2
-"""Share of the dimensions that change between an incumbent and its neighbour."""
+MUTATIONS = 8
+"""Dimensions that change, on average, between an incumbent and its neighbour."""
 
 ATTEMPTS = 50
 
@@ -97,4 +97,6 @@ class PriorSearcher:
         return Suggestion(self._neighbour(chosen.strategy), f"a neighbour of the best so far (AP {chosen.score:.3f})")
 
     def _neighbour(self, settings: object) -> Strategy:
-        return cast(Strategy, self.space.mutate(cast(Strategy, settings), self.rng, MUTATION_RATE))
+        strategy = cast(Strategy, settings)
+        rate = min(1.0, MUTATIONS / max(len(self.space.active(strategy)), 1))
+        return cast(Strategy, self.space.mutate(strategy, self.rng, rate))

@@ -1,15 +1,4 @@
-"""Settings models and the search space that they declare.
-
-A part of a strategy is a frozen :class:`Settings` model. A field that may be searched carries its
-dimension in its annotation; a discriminated union of settings is a conditional choice. There is no
-second list of hyper-parameters: :func:`dimensions` reads them off the models.
-
->>> class Sgd(Settings):
-...     kind: Literal["sgd"] = "sgd"
-...     lr: Annotated[float, Span(1e-3, 1e-1, log=True)] = 1e-2
->>> [d.path for d in dimensions(Sgd)]
-['lr']
-"""
+"""Settings models: frozen, typed, with the dimensions of the search in their annotations."""
 
 from __future__ import annotations
 
@@ -17,12 +6,11 @@ import difflib
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, TypeVar, cast, get_args, get_origin
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from edgehone.errors import UsageError
@@ -234,154 +222,3 @@ def fingerprint(settings: Settings) -> str:
     """Sixteen hex digits that name these settings: equal settings, equal fingerprint."""
     text = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-class Prefer(Settings):
-    """A rule's advice on one dimension: draw ``value`` (or near it) with probability ``confidence``."""
-
-    kind: Literal["prefer"] = "prefer"
-    path: str
-    value: float | int | bool | str
-    confidence: float = Field(gt=0, lt=1)
-    because: str
-    evidence: dict[str, Json] = {}
-
-
-class Forbid(Settings):
-    """Values that a limit of the board or of the request rules out."""
-
-    kind: Literal["forbid"] = "forbid"
-    path: str
-    values: tuple[float | int | bool | str, ...]
-    because: str
-    evidence: dict[str, Json] = {}
-
-
-Prior = Union[Prefer, Forbid]  # noqa: UP007 - isinstance and pydantic both take it
-
-NEAR = 0.12
-"""Standard deviation, in units of a span, of a draw near a preferred or current value."""
-
-
-@dataclass(frozen=True)
-class SearchSpace:
-    """The declared dimensions of ``base``'s type, with priors.
-
-    Attributes:
-        base: values of everything that is not searched.
-        priors: preferences and prohibitions; a later preference for a path replaces an earlier one.
-        fixed: dimensions (by path) that keep their value in ``base``.
-    """
-
-    base: Settings
-    priors: tuple[Prior, ...] = ()
-    fixed: frozenset[str] = frozenset()
-
-    def prefer(self, priors: Sequence[Prior]) -> SearchSpace:
-        """This space with more priors."""
-        return SearchSpace(self.base, (*self.priors, *priors), self.fixed)
-
-    def active(self, settings: Settings) -> list[Dimension]:
-        """The searched dimensions that exist for these settings."""
-        flat = flatten(settings)
-        return [
-            d
-            for d in dimensions(type(self.base))
-            if d.path not in self.fixed and all(flat.get(path) == kind for path, kind in d.when)
-        ]
-
-    def allowed(self, dimension: Dimension) -> tuple[Any, ...]:
-        """The values of a choice that no prior forbids.
-
-        Raises:
-            UsageError: when nothing is left.
-        """
-        assert isinstance(dimension.domain, Choice)
-        rules = [p for p in self.priors if isinstance(p, Forbid) and p.path == dimension.path]
-        banned = {value for rule in rules for value in rule.values}
-        left = tuple(v for v in dimension.domain.values if v not in banned)
-        if not left:
-            values = dimension.domain.values
-            raise UsageError(f"the limits leave no value for {dimension.path}: all of {values} are ruled out")
-        return left
-
-    def preference(self, path: str) -> Prefer | None:
-        """The preference that counts for a dimension, if any."""
-        found = [p for p in self.priors if isinstance(p, Prefer) and p.path == path]
-        return found[-1] if found else None
-
-    def draw(self, dimension: Dimension, rng: np.random.Generator) -> Any:
-        """One value: by the prior with its confidence, else uniformly."""
-        prior = self.preference(dimension.path)
-        trusted = prior is not None and rng.random() < prior.confidence
-        if isinstance(dimension.domain, Choice):
-            values = self.allowed(dimension)
-            if trusted and prior is not None and prior.value in values:
-                return prior.value
-            return values[int(rng.integers(len(values)))]
-        if trusted and prior is not None:
-            return self._near(dimension, float(prior.value), rng)
-        return dimension.at(rng.random())
-
-    def sample(self, rng: np.random.Generator) -> Settings:
-        """A random member of the space."""
-
-        def choose(dimension: Dimension, value: Any) -> Any:
-            del value
-            return self.draw(dimension, rng)
-
-        return self._redraw(self.base, choose)
-
-    def preferred(self) -> Settings:
-        """The member that takes every preference and leaves the rest at its default."""
-
-        def choose(dimension: Dimension, value: Any) -> Any:
-            prior = self.preference(dimension.path)
-            wanted = value if prior is None else prior.value
-            if isinstance(dimension.domain, Choice):
-                allowed = self.allowed(dimension)
-                return wanted if wanted in allowed else allowed[-1]
-            if prior is not None:  # a rule may ask for more than the span offers
-                domain = dimension.domain
-                wanted = min(max(float(prior.value), domain.low), domain.high)
-                return round(wanted) if isinstance(dimension.default, int) else wanted
-            return wanted
-
-        return self._redraw(self.base, choose)
-
-    def mutate(self, settings: Settings, rng: np.random.Generator, rate: float) -> Settings:
-        """A neighbour: each dimension drawn again with probability ``rate``, at least one."""
-        count = len(self.active(settings))
-        if count == 0:
-            return settings
-        chosen = set(np.flatnonzero(rng.random(count) < rate).tolist()) or {int(rng.integers(count))}
-        paths = {d.path for i, d in enumerate(self.active(settings)) if i in chosen}
-
-        def change(dimension: Dimension, value: Any) -> Any:
-            if dimension.path not in paths:
-                return value
-            if isinstance(dimension.domain, Span):
-                return self._near(dimension, float(value), rng)
-            return self.draw(dimension, rng)
-
-        return self._redraw(settings, change)
-
-    def _near(self, dimension: Dimension, value: float, rng: np.random.Generator) -> float | int:
-        assert isinstance(dimension.domain, Span)
-        return dimension.at(dimension.domain.unit(value) + NEAR * float(rng.standard_normal()))
-
-    def _redraw(self, settings: Settings, choose: Callable[[Dimension, Any], Any]) -> Settings:
-        """Pass every dimension through ``choose(dimension, value)``, parents first."""
-        seen: set[str] = set()
-        while True:
-            pending = [d for d in self.active(settings) if d.path not in seen]
-            if not pending:
-                return settings
-            flat = flatten(settings)
-            changes: dict[str, Any] = {}
-            # Kinds first: a changed kind resets its part, so its members are drawn in the next pass.
-            kinds = [d for d in pending if d.path.endswith(".kind")]
-            for d in kinds or pending:
-                seen.add(d.path)
-                changes[d.path] = choose(d, flat[d.path])
-            settings = replace(settings, changes)
