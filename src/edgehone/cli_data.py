@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,10 @@ from edgehone.cli_options import (
     screen,
     selection,
 )
+
+if TYPE_CHECKING:
+    from edgehone.analysis.label_review import Review
+    from edgehone.data import Dataset
 
 group = typer.Typer(help="Convert, measure and show data sets.", no_args_is_help=True)
 
@@ -42,6 +46,9 @@ def check(
     repair: Annotated[Path | None, typer.Option(help="write a clean copy and a ledger of every change here")] = None,
     to: Annotated[str, typer.Option(help="format of the clean copy: coco or yolo")] = "coco",
     page: Annotated[Path | None, typer.Option(help="write a page with pictures of every kind of finding")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="a run folder (or a model): say which labels its detectors contradict")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read a data set and say what is in it and what is wrong with it; exit 1 on errors."""
@@ -55,12 +62,29 @@ def check(
     with console_data.progress(console, "pictures") as watch:
         checkup = examine(source, watch=watch, limit=EVERY_FINDING if repair else LIMIT)
     done = None if repair is None else write_repaired(checkup, to, repair)
+    review = None if model is None else _reviewed(model, checkup.dataset)
+    if page is not None:
+        from edgehone.report.check_page import write_check_page
+
+        write_check_page(checkup, page, review)
     if as_json:
-        emit(console_data.checkup_summary(checkup, done))
+        emit(console_data.checkup_summary(checkup, done, review))
     else:
         console_data.print_checkup(screen(), checkup, done)
+        if review is not None:
+            console_data.print_review(screen(), review)
+        if page is not None:
+            screen().print(f"page: {page}", soft_wrap=True)
     if not checkup.clean:
         raise typer.Exit(1)
+
+
+def _reviewed(model: str, dataset: Dataset) -> Review:
+    from edgehone import console_data
+    from edgehone.review import review_run
+
+    with console_data.progress(console, "pictures reviewed") as watch:
+        return review_run(model, dataset, watch=watch)
 
 
 @group.command(epilog="Example: edgehone data convert data/mine data/mine-coco --to coco")

@@ -18,10 +18,12 @@ from edgehone.types import Json
 
 if TYPE_CHECKING:
     from edgehone.analysis.data_space import DataProfile
+    from edgehone.analysis.label_review import Review
     from edgehone.data.doctor.repair import Repair
     from edgehone.data.reading import Watch
 
 SHOWN = 5
+SUSPECTS_SHOWN = 15
 COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
 
 
@@ -65,7 +67,7 @@ def dataset_summary(dataset: Dataset) -> dict[str, Json]:
     }
 
 
-def checkup_summary(checkup: Checkup, repair: Repair | None) -> Json:
+def checkup_summary(checkup: Checkup, repair: Repair | None, review: Review | None = None) -> Json:
     """The shape of ``check --json``."""
     content = {
         **dataset_summary(checkup.dataset),
@@ -74,7 +76,22 @@ def checkup_summary(checkup: Checkup, repair: Repair | None) -> Json:
     }
     if repair is not None:
         content["repair"] = {"description": str(repair.written.description), "changes": repair.changes}
+    if review is not None:
+        content["review"] = review.model_dump(mode="json")
     return content
+
+
+def print_review(console: Console, review: Review) -> None:
+    """The labels that trained detectors contradict most."""
+    console.print(f"[bold]labels to look at: {len(review.suspects):,}[/bold]", soft_wrap=True)
+    for suspect in review.suspects[:SUSPECTS_SHOWN]:
+        line = f"    {suspect.rank:.2f} {suspect.kind} {suspect.sample}: {suspect.sentence}"
+        console.print(escape(line), soft_wrap=True)
+    if len(review.suspects) > SUSPECTS_SHOWN:
+        console.print(f"    and {len(review.suspects) - SUSPECTS_SHOWN:,} more; --json lists them, --page shows them")
+    if review.not_judged:
+        console.print(escape(f"not judged, too little known: {', '.join(review.not_judged)}"), soft_wrap=True)
+    console.print(escape(review.note), soft_wrap=True)
 
 
 def print_dataset(console: Console, dataset: Dataset) -> None:
