@@ -42,7 +42,7 @@ NEAR_IOU = 0.3
 TIGHT_IOU = 0.7
 """From this overlap on, a label's place is not in question."""
 
-USUAL = 0.75
+USUAL = 0.9
 """Share of a label's peers that must be met more tightly before its own place is in question."""
 
 UNUSUAL = 5
@@ -62,7 +62,8 @@ class Suspect(Settings):
         suggested_xyxy: their box, mean over those that agree; None where they see nothing.
         rank: 0 to 1. Where the detectors see something, the mean over them: of the labels they find, the share
             that they find with a lower score than this, times the share of their confident answers that meet a
-            label; for ``misplaced``, times the share of labels of like size that they meet more tightly. For
+            label; for ``misplaced``, times the share of labels of like size that they meet more tightly; for
+            ``swapped``, times 1 minus the ratio of their scores for the label's class and for the other. For
             ``unfound``, among the labels of that class that are nearest in size: share that is found confidently,
             divided by the number that is not found at all.
         score: of the surest detector; None where they see nothing.
@@ -251,7 +252,7 @@ class Panel:
         for other in range(len(self.class_names)):
             votes = self._votes(case, other, free)
             if other != given and self._agreed(votes):
-                suspect = self._suspect("swapped", case, label, other, votes)
+                suspect = self._suspect("swapped", case, label, other, votes, _silence(own, votes))
                 best = suspect if best is None or suspect.rank > best.rank else best
         return best
 
@@ -341,6 +342,12 @@ class Panel:
             models=len(self.standards),
             learned=case.learned,
         )
+
+
+def _silence(own: Sequence[Vote | None], other: Sequence[Vote | None]) -> float:
+    """How little of a label's own class the detectors see beside another: 1 minus the ratio of the scores, mean."""
+    pairs = [(mine, theirs) for mine, theirs in zip(own, other, strict=True) if theirs is not None]
+    return float(np.mean([1 - min(1.0, mine.score / theirs.score) if mine else 1.0 for mine, theirs in pairs]))
 
 
 def _alone(sample: Sample, answer: Answers) -> NDArray[np.bool_]:
