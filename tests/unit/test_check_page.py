@@ -236,8 +236,9 @@ def test_a_crop_shows_its_marks_enlarged_in_place() -> None:
 def test_crops_stay_inside_odd_pictures(box: tuple[float, float, float, float]) -> None:
     for size in ((300, 400), (30, 400), (500, 20)):
         image = np.zeros((*size, 3), np.uint8)
-        assert draw_crop(image, np.array([box], np.float32), [Mark(box, RED)])[:2] == b"\xff\xd8"
-        assert draw_row([image, image, image])[:2] == b"\xff\xd8"
+        labels = np.array([box], np.float32)
+        assert draw_crop(image, labels, [Mark(box, RED)])[:2] == b"\xff\xd8"
+        assert draw_row([(image, labels)] * 3)[:2] == b"\xff\xd8"
 
 
 def test_browser_shows_the_page_without_errors(path: Path, console_messages: Callable[[Path], list[str]]) -> None:

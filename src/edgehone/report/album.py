@@ -71,15 +71,15 @@ class Album:
     def _of_finding(self, finding: Finding) -> Photo | None:
         keys = [finding.sample, *(key for key in finding.related if key in self.places)][: 1 + BESIDE]
         samples = [self.view.samples[self.places[key]] for key in keys]
-        images = [_read(sample) for sample in samples]
-        present = [image for image in images if image is not None]
-        if len(present) < len(images):
+        read = [(image, sample) for sample in samples if (image := _read(sample)) is not None]
+        if len(read) < len(keys):
             return None
-        if len(present) > 1 and not finding.boxes_xyxy:
+        if len(read) > 1 and not finding.boxes_xyxy:
+            row = draw_row([(image, sample.boxes_xyxy) for image, sample in read])
             names = " | ".join(f"{_short(key)} ({self.split(key)})" for key in keys)
-            return Photo(draw_row(present), names, f"{finding.message}: side by side, {names}", wide=True)
+            return Photo(row, names, f"{finding.message}: side by side, {names}", wide=True)
         marks = [Mark(box, class_colour(FOUND)) for box in finding.boxes_xyxy]
-        drawn = draw_crop(present[0], samples[0].boxes_xyxy, marks)
+        drawn = draw_crop(read[0][0], samples[0].boxes_xyxy, marks)
         name = f"{_short(keys[0])} ({self.split(keys[0])})"
         return Photo(drawn, f"{name}: {finding.message}", f"{finding.code} in {name}")
 

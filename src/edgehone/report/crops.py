@@ -41,16 +41,19 @@ def draw_crop(image: Image, labels_xyxy: NDArray[np.float32], marks: Sequence[Ma
     return jpeg(_drawn(image, labels_xyxy, marks))
 
 
-def draw_row(images: Sequence[Image]) -> bytes:
-    """Whole pictures side by side, equally high, as JPEG."""
+def draw_row(pictures: Sequence[tuple[Image, NDArray[np.float32]]]) -> bytes:
+    """Whole pictures side by side, equally high, each with its labels drawn thin and dashed, as JPEG."""
     height = HEIGHT_PX
-    while sum(_width_at(image, height) for image in images) > 2 * WIDTH_PX and height > HEIGHT_PX // 3:
+    while sum(_width_at(image, height) for image, _ in pictures) > 2 * WIDTH_PX and height > HEIGHT_PX // 3:
         height -= 10
     gap = np.full((height, GAP_PX, 3), GRAY, np.uint8)
     parts: list[Image] = []
-    for image in images:
+    for image, labels_xyxy in pictures:
         size = (_width_at(image, height), height)
-        parts += [np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), gap]
+        canvas = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        for box in labels_xyxy:
+            draw_dashed(canvas, *corners_of(box, height / image.shape[0]))
+        parts += [canvas, gap]
     return jpeg(np.concatenate(parts[:-1], axis=1))
 
 
