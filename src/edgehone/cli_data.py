@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,10 @@ from edgehone.cli_options import (
     selection,
 )
 
+if TYPE_CHECKING:
+    from edgehone.analysis.label_review import Review
+    from edgehone.data import Dataset
+
 group = typer.Typer(help="Convert, measure and show data sets.", no_args_is_help=True)
 
 EVERY_FINDING = 1 << 40
@@ -32,7 +36,7 @@ STRIDES = (8, 16, 32)
 """Those of every YOLO; what a given detector makes of the data is for ``analyse``."""
 
 
-@app.command(epilog="Example: edgehone check data/mine --repair data/clean")
+@app.command(epilog="Example: edgehone check data/mine --page check.html")
 def check(
     data: DataArgument,
     data_format: FormatOption = None,
@@ -41,6 +45,9 @@ def check(
     ignore: IgnoreOption = None,
     repair: Annotated[Path | None, typer.Option(help="write a clean copy and a ledger of every change here")] = None,
     to: Annotated[str, typer.Option(help="format of the clean copy: coco or yolo")] = "coco",
+    model: Annotated[
+        str | None, typer.Option(help="a run (or model) trained on this data: which labels does it contradict?")
+    ] = None,
     page: Annotated[Path | None, typer.Option(help="write a page with pictures of every kind of finding")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,12 +62,29 @@ def check(
     with console_data.progress(console, "pictures") as watch:
         checkup = examine(source, watch=watch, limit=EVERY_FINDING if repair else LIMIT)
     done = None if repair is None else write_repaired(checkup, to, repair)
+    review = None if model is None else _review(model, checkup.dataset)
+    if page is not None:
+        from edgehone.report.check_page import write_check_page
+
+        write_check_page(checkup, page, review)
     if as_json:
-        emit(console_data.checkup_summary(checkup, done))
+        emit(console_data.checkup_summary(checkup, done, review))
     else:
         console_data.print_checkup(screen(), checkup, done)
+        console_data.print_review(screen(), review)
+        if page is not None:
+            screen().print(f"page: {page}", soft_wrap=True)
     if not checkup.clean:
         raise typer.Exit(1)
+
+
+def _review(model: str, dataset: Dataset) -> Review:
+    """What the detectors of a run say about the labels."""
+    from edgehone.console_data import progress
+    from edgehone.review import review_run
+
+    with progress(console, "pictures asked about") as watch:
+        return review_run(model, dataset, watch=watch)
 
 
 @group.command(epilog="Example: edgehone data convert data/mine data/mine-coco --to coco")

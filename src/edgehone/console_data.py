@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,10 +19,12 @@ from edgehone.types import Json
 
 if TYPE_CHECKING:
     from edgehone.analysis.data_space import DataProfile
+    from edgehone.analysis.label_review import Review
     from edgehone.data.doctor.repair import Repair
     from edgehone.data.reading import Watch
 
 SHOWN = 5
+SUSPECTS = 10
 COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
 
 
@@ -65,7 +68,7 @@ def dataset_summary(dataset: Dataset) -> dict[str, Json]:
     }
 
 
-def checkup_summary(checkup: Checkup, repair: Repair | None) -> Json:
+def checkup_summary(checkup: Checkup, repair: Repair | None, review: Review | None) -> Json:
     """The shape of ``check --json``."""
     content = {
         **dataset_summary(checkup.dataset),
@@ -74,6 +77,8 @@ def checkup_summary(checkup: Checkup, repair: Repair | None) -> Json:
     }
     if repair is not None:
         content["repair"] = {"description": str(repair.written.description), "changes": repair.changes}
+    if review is not None:
+        content["review"] = review.model_dump(mode="json")
     return content
 
 
@@ -150,3 +155,22 @@ def print_checkup(console: Console, checkup: Checkup, repair: Repair | None) -> 
             f"repaired copy: {repair.written.description}, {repair.changes:,} changes in its ledger.json",
             soft_wrap=True,
         )
+
+
+def print_review(console: Console, review: Review | None) -> None:
+    """Labels that trained detectors contradict, most suspicious first."""
+    if review is None:
+        return
+    kinds = Counter(suspect.kind for suspect in review.suspects)
+    tally = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()) or "nothing"
+    console.print(f"labels that {', '.join(review.detectors)} contradict: {tally}", soft_wrap=True)
+    for suspect in review.suspects[:SUSPECTS]:
+        box = ", ".join(f"{v:.0f}" for v in suspect.box_xyxy)
+        console.print(
+            f"    {suspect.rank:.2f} {escape(suspect.sample)} at ({box}): {escape(suspect.sentence)}", soft_wrap=True
+        )
+    if len(review.suspects) > SUSPECTS:
+        console.print(f"    and {len(review.suspects) - SUSPECTS:,} more; --page shows them, --json lists them")
+    if review.not_judged:
+        console.print(f"not judged, too little known: {escape(', '.join(review.not_judged))}")
+    console.print(review.note, soft_wrap=True)
