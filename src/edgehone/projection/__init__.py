@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edgehone.projection.anchors import HEAD_32, SECOND_HEAD, Anchors, KmeansAnchors, OfficialAnchors
 from edgehone.projection.assigners import Assigner, BestAnchor, RatioMatch, SimOta, TaskAligned
-from edgehone.projection.box_loss import BoxLoss, Ciou, Diou, Giou, Siou
+from edgehone.projection.box_loss import AlphaIou, BoxLoss, Ciou, Diou, Eiou, Giou, Iou, Mse, Siou, Wasserstein
 from edgehone.projection.coding import Coding, ExpCoding, SquaredSigmoidCoding
 from edgehone.projection.lattice import build_lattice, flatten_heads
 from edgehone.projection.loss import Classification, LossParts, LossTerms, Objectness, detection_loss
@@ -53,6 +53,7 @@ class Projection(Settings):
 
 
 __all__ = [
+    "AlphaIou",
     "Anchors",
     "Assigner",
     "BestAnchor",
@@ -61,10 +62,13 @@ __all__ = [
     "Classification",
     "Coding",
     "Diou",
+    "Eiou",
     "ExpCoding",
     "Giou",
+    "Iou",
     "KmeansAnchors",
     "LossTerms",
+    "Mse",
     "Objectness",
     "OfficialAnchors",
     "Projection",
@@ -73,4 +77,5 @@ __all__ = [
     "SimOta",
     "SquaredSigmoidCoding",
     "TaskAligned",
+    "Wasserstein",
 ]
