@@ -43,12 +43,14 @@ class DetectorInfo(Settings):
         class_names: in the order of the class logits.
         anchors_px: the full anchor list, (width, height) at the network input.
         strategy: how it learned; its ``input`` and ``projection`` say how to read it.
+        class_counts: objects of each class in its training data; empty where that is not known.
     """
 
     model: str
     class_names: tuple[str, ...]
     anchors_px: tuple[tuple[float, float], ...]
     strategy: Strategy
+    class_counts: tuple[int, ...] = ()
 
     def network(self) -> Network:
         """The untrained network."""
