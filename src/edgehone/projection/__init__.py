@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgehone.projection.anchors import HEAD_32, SECOND_HEAD, Anchors, KmeansAnchors, OfficialAnchors
-from edgehone.projection.assigners import Assigner, BestAnchor, RatioMatch, SimOta, TaskAligned
+from edgehone.projection.assigners import Assigner, Atss, BestAnchor, RatioMatch, SimOta, TaskAligned
 from edgehone.projection.binary import Bce, Focal, QualityFocal, Varifocal
 from edgehone.projection.box_loss import AlphaIou, BoxLoss, Ciou, Diou, Eiou, Giou, Iou, Mse, Siou, Wasserstein
 from edgehone.projection.classification import Classification, ClassLoss, Softmax
@@ -69,6 +69,7 @@ __all__ = [
     "AlphaIou",
     "Anchors",
     "Assigner",
+    "Atss",
     "Bce",
     "BestAnchor",
     "BoxLoss",
