@@ -15,7 +15,7 @@ from edgehone.projection.assigners import Assigner, Atss, BestAnchor, RatioMatch
 from edgehone.projection.binary import Bce, Focal, QualityFocal, Varifocal
 from edgehone.projection.box_loss import AlphaIou, BoxLoss, Ciou, Diou, Eiou, Giou, Iou, Mse, Siou, Wasserstein
 from edgehone.projection.classification import Classification, ClassLoss, Softmax
-from edgehone.projection.coding import Coding, ExpCoding, SquaredSigmoidCoding
+from edgehone.projection.coding import Coding, DistanceCoding, ExpCoding, SquaredSigmoidCoding
 from edgehone.projection.lattice import build_lattice, flatten_heads
 from edgehone.projection.loss import LossParts, LossTerms, Normalisation, Vote, detection_loss
 from edgehone.projection.objectness import Objectness, ObjectnessLoss
@@ -78,6 +78,7 @@ __all__ = [
     "Classification",
     "Coding",
     "Diou",
+    "DistanceCoding",
     "Eiou",
     "ExpCoding",
     "Focal",

@@ -70,8 +70,10 @@ def _nearest(boxes_xyxy: Tensor, lattice: Lattice, level: Level, top: int) -> Te
     cells = torch.arange(rows * columns, device=boxes_xyxy.device)
     middle = (torch.stack([cells % columns, cells // columns], 1).double() + 0.5) * level.stride
     found: list[Tensor] = []
-    for part in centres(boxes_xyxy, lattice).double().split(max(1, PAIRS // len(cells))):
-        apart = (part[:, None] - middle).square().sum(-1) + TIE_PX2 * cells
+    centre = centres(boxes_xyxy, lattice).double()
+    step = max(1, PAIRS // len(cells))
+    for start in range(0, len(centre), step):
+        apart = (centre[start : start + step, None] - middle).square().sum(-1) + TIE_PX2 * cells
         found.append(apart.topk(min(top, len(cells)), largest=False).indices)
     near = torch.cat(found)
     each = torch.arange(anchors, device=near.device)

@@ -54,8 +54,9 @@ class BestAnchor(Settings):
         certain = (predictions.class_logits[image].sigmoid().amax(-1) > CERTAIN_CLASS).nonzero()[:, 0]
         said = predictions.boxes_xyxy[image, certain]
         near = torch.zeros(len(said), dtype=torch.bool, device=said.device)
-        for part in boxes_xyxy.split(max(1, PAIRS // max(len(said), 1))):
-            near |= (iou_matrix(said, part) > self.ignore_threshold).any(1)
+        step = max(1, PAIRS // max(len(said), 1))
+        for start in range(0, len(boxes_xyxy), step):
+            near |= (iou_matrix(said, boxes_xyxy[start : start + step]) > self.ignore_threshold).any(1)
         ignored = torch.zeros(predictions.boxes_xyxy.shape[1], dtype=torch.bool, device=said.device)
         ignored[certain[near]] = True
         return ignored

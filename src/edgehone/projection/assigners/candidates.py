@@ -197,7 +197,8 @@ def _fill(rows: Tensor, window: Tensor, level: Level) -> tuple[Tensor, Tensor]:
 def portions(counts: Tensor) -> Iterator[tuple[int, int]]:
     """Ranges of objects that have at most :data:`PAIRS` pairs together, or are one object."""
     start = total = 0
-    for row, count in enumerate(counts.tolist()):
+    each: list[int] = counts.tolist()  # pyright: ignore[reportUnknownVariableType]
+    for row, count in enumerate(each):
         if total and total + count > PAIRS:
             yield start, row
             start, total = row, 0

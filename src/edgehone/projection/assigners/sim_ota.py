@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import torch
 from torch import Tensor
@@ -62,7 +62,7 @@ class SimOta(Settings):
 
     def _cost(self, predictions: Predictions, image: int, pairs: Pairs, classes: Tensor, overlap: Tensor) -> Tensor:
         """``[q]``; class probabilities are read once a slot, however many objects want it."""
-        pool, place = pairs.slots.unique(return_inverse=True)
+        pool, place = cast(tuple[Tensor, Tensor], pairs.slots.unique(return_inverse=True))
         joint = (
             predictions.class_logits[image, pool].sigmoid()
             * (predictions.objectness_logits[image, pool].sigmoid()[:, None])
