@@ -54,7 +54,13 @@ class DetectorInfo(Settings):
 
     def network(self) -> Network:
         """The untrained network."""
-        return Network(MODELS[self.model].graph(len(self.class_names)))
+        return Network(MODELS[self.model].graph(len(self.class_names), self.anchors_per_level[0]))
+
+    @property
+    def anchors_per_level(self) -> tuple[int, ...]:
+        """Anchors in each cell of each head, coarse head first."""
+        heads = len(MODELS[self.model].graph(len(self.class_names)).outputs)
+        return tuple(len(mask) for mask in self.strategy.projection.anchor_masks(heads))
 
     def lattice(self) -> Lattice:
         """The lattice at the strategy's input size."""

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgehone.projection.anchors import HEAD_32, SECOND_HEAD, Anchors, KmeansAnchors, OfficialAnchors
+from edgehone.projection.anchors import Anchors, EvolvedAnchors, KmeansAnchors, OfficialAnchors, anchor_masks
 from edgehone.projection.assigners import Assigner, Atss, BestAnchor, RatioMatch, SimOta, TaskAligned
 from edgehone.projection.binary import Bce, Focal, QualityFocal, Varifocal
 from edgehone.projection.box_loss import AlphaIou, BoxLoss, Ciou, Diou, Eiou, Giou, Iou, Mse, Siou, Wasserstein
@@ -36,9 +36,13 @@ class Projection(Settings):
     normalisation: Annotated[Normalisation, Choice("image", "mean", "batch")] = "mean"
     vote: Annotated[Vote, Choice("positive", "object")] = "positive"
 
+    def anchor_masks(self, heads: int) -> tuple[tuple[int, ...], ...]:
+        """Per level, coarse head first, the anchors of the whole list that it owns: ``len`` is its anchors a cell."""
+        return anchor_masks(heads, self.anchors.per_head, self.second_head_mask)
+
     def lattice(self, anchors_px: NDArray[np.float64], strides: Sequence[int], input_size: Size) -> Lattice:
-        """The lattice of a two-head detector with these anchors, coarse head first."""
-        masks = (HEAD_32, SECOND_HEAD[self.second_head_mask])
+        """The lattice of a detector with heads of these strides (coarse first) and this whole list of anchors."""
+        masks = self.anchor_masks(len(strides))
         return build_lattice(torch.as_tensor(anchors_px, dtype=torch.float32), masks, strides, input_size)
 
     def predictions(self, heads: Sequence[Tensor], lattice: Lattice) -> Predictions:
@@ -80,6 +84,7 @@ __all__ = [
     "Diou",
     "DistanceCoding",
     "Eiou",
+    "EvolvedAnchors",
     "ExpCoding",
     "Focal",
     "Giou",
