@@ -94,8 +94,8 @@ class Diverged(EdgehoneError):
 def detector_info(model: str, strategy: Strategy, class_names: Sequence[str], train: Sequence[Sample]) -> DetectorInfo:
     """Resolve what depends on the data: the anchors, and the objects of each class."""
     truth = truth_sides_px(train, strategy)
-    heads = len(MODELS[model].graph(len(class_names)).outputs)
-    anchors = strategy.projection.anchors.anchors_px(truth, strategy.input.shape, heads)
+    strides = MODELS[model].graph(len(class_names)).strides
+    anchors = strategy.projection.anchors.anchors_px(truth, strategy.input.shape, strides)
     pairs = tuple((float(w), float(h)) for w, h in anchors.round(2))
     labels = np.concatenate([np.zeros(0, np.int64), *(sample.classes for sample in train)])
     counts = tuple(int(n) for n in np.bincount(labels, minlength=len(class_names)))

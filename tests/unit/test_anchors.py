@@ -10,7 +10,7 @@ import pytest
 
 from edgehone.data import read_dataset
 from edgehone.inference import DetectorInfo
-from edgehone.projection import Anchors, EvolvedAnchors, KmeansAnchors, OfficialAnchors, Projection
+from edgehone.projection import Anchors, EvolvedAnchors, KmeansAnchors, LevelAnchors, OfficialAnchors, Projection
 from edgehone.projection.anchors import (
     OFFICIAL_416_PX,
     OFFICIAL_608_PX,
@@ -33,19 +33,19 @@ def slow_recall(sides: np.ndarray, anchors: np.ndarray, limit: float) -> float:
 
 
 @pytest.mark.parametrize("member", union_types(Anchors))
-@pytest.mark.parametrize("heads", [2, 3])
+@pytest.mark.parametrize("strides", [(32, 16), (32, 16, 8)], ids=["two heads", "three heads"])
 class TestAnchors:
-    def test_as_many_as_the_heads_own_sorted(self, member: type, heads: int) -> None:
-        found = member().anchors_px(SIDES, (256, 320), heads)
-        assert found.shape == (member().per_head * heads, 2)
-        assert (np.diff(found.prod(1)) >= 0).all()
+    def test_as_many_as_the_heads_own(self, member: type, strides: tuple[int, ...]) -> None:
+        found = member().anchors_px(SIDES, (256, 320), strides)
+        assert found.shape == (member().per_head * len(strides), 2)
+        assert (np.diff(found.prod(1).reshape(len(strides), -1), axis=1) >= 0).all(), "each head's by area"
         assert (found > 0).all()
-        assert np.array_equal(found, member().anchors_px(SIDES, (256, 320), heads)), "the same every time"
+        assert np.array_equal(found, member().anchors_px(SIDES, (256, 320), strides)), "the same every time"
 
     @pytest.mark.parametrize("sides", [np.zeros((0, 2)), np.ones((4, 2)), np.full((100, 2), 30.0)])
-    def test_too_few_shapes_do_no_harm(self, member: type, heads: int, sides: np.ndarray) -> None:
-        found = member().anchors_px(sides, (416, 416), heads)
-        assert found.shape == (3 * heads, 2)
+    def test_too_few_shapes_do_no_harm(self, member: type, strides: tuple[int, ...], sides: np.ndarray) -> None:
+        found = member().anchors_px(sides, (416, 416), strides)
+        assert found.shape == (3 * len(strides), 2)
         assert np.isfinite(found).all()
 
 
@@ -53,7 +53,7 @@ class TestAnchors:
 @pytest.mark.parametrize("kind", [KmeansAnchors, EvolvedAnchors])
 def test_the_number_a_head_owns_can_be_set(kind: type, per_head: int) -> None:
     projection = Projection(anchors=kind(per_head=per_head))
-    anchors = projection.anchors.anchors_px(SIDES, (128, 128), 3)
+    anchors = projection.anchors.anchors_px(SIDES, (128, 128), (32, 16, 8))
     grid = projection.lattice(anchors, (32, 16, 8), (128, 128))
     assert [shape[0] for shape in grid.shapes] == [per_head] * 3
     assert grid.slots == per_head * (16 + 64 + 256)
@@ -89,14 +89,17 @@ def test_three_heads_have_the_anchors_of_their_cfg() -> None:
     masks = [tuple(map(int, line.partition("=")[2].split(","))) for line in lines if line.startswith("mask=")]
     assert tuple(masks) == Projection().anchor_masks(3)
     assert f"width={608}" in lines
-    found = OfficialAnchors().anchors_px(SIDES, (608, 304), 3)
+    found = OfficialAnchors().anchors_px(SIDES, (608, 304), (32, 16, 8))
     assert found == pytest.approx(np.array(OFFICIAL_608_PX) * (0.5, 1.0))
 
 
 def test_another_length_runs_along_the_official_list() -> None:
-    found = official_px(11, 2, (416, 416))
-    assert found[[0, 2, 4, 6, 8, 10]] == pytest.approx(np.array(OFFICIAL_416_PX, float))
-    assert found[1] == pytest.approx(np.sqrt(np.array([10.0 * 23, 14 * 27])))
+    found = official_px(5, 2, (416, 416))
+    official = np.array(OFFICIAL_416_PX, float)
+    assert len(found) == 10
+    assert found[[0, 9]] == pytest.approx(official[[0, 5]])
+    assert found[3] == pytest.approx(official[1] ** (1 / 3) * official[2] ** (2 / 3))  # 3 * 5 / 9 = 1.67 along
+    assert (np.diff(found.prod(1)) > 0).all()
 
 
 def test_recall_and_fitness_by_hand() -> None:
@@ -123,3 +126,16 @@ def test_clustering_may_be_worse_than_the_official_list() -> None:
     clustered, official = (kind().anchors_px(sides, (416, 416)) for kind in (KmeansAnchors, OfficialAnchors))
     assert shape_iou(sides, clustered).max(1).mean() > shape_iou(sides, official).max(1).mean()
     assert best_possible_recall(sides, clustered, 4.0) < best_possible_recall(sides, official, 4.0)
+
+
+def test_small_objects_stay_off_the_coarse_head() -> None:
+    sides = np.random.default_rng(0).uniform(10, 40, (400, 2))
+    by_level, by_area = (kind().anchors_px(sides, (416, 416)) for kind in (LevelAnchors, KmeansAnchors))
+    assert by_level[:3].max() <= 40
+    assert np.array_equal(by_level[3:], np.array(OFFICIAL_416_PX[3:], float)), "nothing for it: the official part"
+    best = [shape_iou(sides, anchors).argmax(1) for anchors in (by_level, by_area)]
+    assert (best[0] < 3).all()
+    assert (best[1] < 3).mean() < 0.8, "of clusters of all boxes the coarse head owns half"
+    large = np.random.default_rng(1).uniform(100, 300, (100, 2))
+    both = LevelAnchors().anchors_px(np.concatenate([sides, large]), (416, 416))
+    assert both[3:].min() >= 100

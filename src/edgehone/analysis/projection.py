@@ -168,7 +168,7 @@ def projection_facts(
 def candidate_lattice(strategy: Strategy, model: str, classes: int, sides_px: NDArray[np.float64]) -> Lattice:
     """The lattice that a strategy gives an architecture, with anchors for training boxes of these sides ``[n, 2]``."""
     strides = MODELS[model].graph(classes).strides
-    anchors = strategy.projection.anchors.anchors_px(sides_px, strategy.input.shape, len(strides))
+    anchors = strategy.projection.anchors.anchors_px(sides_px, strategy.input.shape, strides)
     return strategy.projection.lattice(anchors, strides, strategy.input.shape)
 
 

@@ -10,7 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgehone.projection.anchors import Anchors, EvolvedAnchors, KmeansAnchors, OfficialAnchors, anchor_masks
+from edgehone.projection.anchors import (
+    Anchors,
+    EvolvedAnchors,
+    KmeansAnchors,
+    LevelAnchors,
+    OfficialAnchors,
+    anchor_masks,
+)
 from edgehone.projection.assigners import Assigner, Atss, BestAnchor, RatioMatch, SimOta, TaskAligned
 from edgehone.projection.binary import Bce, Focal, QualityFocal, Varifocal
 from edgehone.projection.box_loss import AlphaIou, BoxLoss, Ciou, Diou, Eiou, Giou, Iou, Mse, Siou, Wasserstein
@@ -90,6 +97,7 @@ __all__ = [
     "Giou",
     "Iou",
     "KmeansAnchors",
+    "LevelAnchors",
     "LossTerms",
     "Mse",
     "Objectness",

@@ -1,12 +1,13 @@
 """Anchors: the box shapes that a head's answers are relative to.
 
-A whole list has as many entries as the heads have together, smallest first, in pixels of the network input.
+A whole list has as many entries as the heads have together, the finest head's first, in pixels of the network input.
 :func:`anchor_masks` says which head owns which of them. The official lists are Darknet's for one input size; at
 others they scale along, so that an anchor keeps covering the same share of the picture.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -28,6 +29,9 @@ OFFICIAL_608_PX = (
 """``anchors`` of yolov4-tiny-3l.cfg: (width, height) at a 608 px input, for three heads."""
 
 OFFICIAL_PER_HEAD = 3
+
+TWO_HEADS = (32, 16)
+"""Strides of yolov4-tiny's heads."""
 
 MUTATED = 0.9
 """Probability that a side changes in a generation, and by how much: the authors' kmean_anchors."""
@@ -51,10 +55,10 @@ class OfficialAnchors(Settings):
         """Three."""
         return OFFICIAL_PER_HEAD
 
-    def anchors_px(self, truth_wh_px: Sides, input_size: Size, heads: int = 2) -> Sides:
-        """``[3 * heads, 2]`` for this input size; the data does not matter."""
+    def anchors_px(self, truth_wh_px: Sides, input_size: Size, strides: Sequence[int] = TWO_HEADS) -> Sides:
+        """``[3 * heads, 2]`` for a head at each of the ``strides`` and this input size; the data does not matter."""
         del truth_wh_px
-        return official_px(heads * OFFICIAL_PER_HEAD, heads, input_size)
+        return official_px(OFFICIAL_PER_HEAD, len(strides), input_size)
 
 
 class KmeansAnchors(Settings):
@@ -66,17 +70,17 @@ class KmeansAnchors(Settings):
     kind: Literal["kmeans"] = "kmeans"
     per_head: PerHead = OFFICIAL_PER_HEAD
 
-    def anchors_px(self, truth_wh_px: Sides, input_size: Size, heads: int = 2) -> Sides:
+    def anchors_px(self, truth_wh_px: Sides, input_size: Size, strides: Sequence[int] = TWO_HEADS) -> Sides:
         """``[per_head * heads, 2]`` sorted by area. Fewer different shapes than that fall back on the official list.
 
         Args:
             truth_wh_px: ``[n, 2]`` sides of the training boxes at the network input.
             input_size: of the network.
-            heads: of the network.
+            strides: of the network's heads, coarse first.
         """
-        count = self.per_head * heads
+        count = self.per_head * len(strides)
         if len(np.unique(truth_wh_px.round(2), axis=0)) < count:
-            return official_px(count, heads, input_size)
+            return official_px(self.per_head, len(strides), input_size)
         return shape_kmeans(truth_wh_px, count)
 
 
@@ -92,11 +96,11 @@ class EvolvedAnchors(Settings):
     per_head: PerHead = OFFICIAL_PER_HEAD
     limit: Annotated[float, Span(2.0, 8.0, log=True)] = 4.0
 
-    def anchors_px(self, truth_wh_px: Sides, input_size: Size, heads: int = 2) -> Sides:
+    def anchors_px(self, truth_wh_px: Sides, input_size: Size, strides: Sequence[int] = TWO_HEADS) -> Sides:
         """``[per_head * heads, 2]`` sorted by area; see :class:`KmeansAnchors`. Fixed seed."""
         starts = [
-            KmeansAnchors(per_head=self.per_head).anchors_px(truth_wh_px, input_size, heads),
-            official_px(self.per_head * heads, heads, input_size),
+            KmeansAnchors(per_head=self.per_head).anchors_px(truth_wh_px, input_size, strides),
+            official_px(self.per_head, len(strides), input_size),
         ]
         if not len(truth_wh_px):
             return starts[1]
@@ -106,7 +110,30 @@ class EvolvedAnchors(Settings):
         return evolve(wh, best, self.limit)
 
 
-Anchors = Annotated[OfficialAnchors | KmeansAnchors | EvolvedAnchors, Field(discriminator="kind")]
+class LevelAnchors(Settings):
+    """Anchors clustered head by head, on the training boxes that a head's cells suit.
+
+    Clusters of all boxes are dealt out by area, so where all objects are small half of them land on the coarse
+    head's few cells and collide there. Here a box belongs to the head whose stride is nearest, in octaves, to a
+    quarter of its sqrt(area), and each head's anchors are clustered on its own boxes (:class:`KmeansAnchors`). A
+    head with fewer different shapes than anchors keeps its part of the official list.
+    """
+
+    kind: Literal["by_level"] = "by_level"
+    per_head: PerHead = OFFICIAL_PER_HEAD
+
+    def anchors_px(self, truth_wh_px: Sides, input_size: Size, strides: Sequence[int] = TWO_HEADS) -> Sides:
+        """``[per_head * heads, 2]``, the finest head's first, each by area; see :class:`KmeansAnchors`."""
+        listed = official_px(self.per_head, len(strides), input_size)
+        level = level_of(truth_wh_px, strides)
+        for head, stride in enumerate(sorted(strides)):
+            mine = truth_wh_px[level == stride]
+            if len(np.unique(mine.round(2), axis=0)) >= self.per_head:
+                listed[head * self.per_head : (head + 1) * self.per_head] = shape_kmeans(mine, self.per_head)
+        return listed
+
+
+Anchors = Annotated[OfficialAnchors | KmeansAnchors | EvolvedAnchors | LevelAnchors, Field(discriminator="kind")]
 
 
 def anchor_masks(heads: int, per_head: int, second_head_mask: str) -> tuple[tuple[int, ...], ...]:
@@ -121,15 +148,22 @@ def anchor_masks(heads: int, per_head: int, second_head_mask: str) -> tuple[tupl
     return tuple(masks)
 
 
-def official_px(count: int, heads: int, input_size: Size) -> Sides:
-    """``[count, 2]``: the official list for this many heads; for another length, evenly along its logarithms."""
+def official_px(per_head: int, heads: int, input_size: Size) -> Sides:
+    """``[per_head * heads, 2]``: the official list for these heads; for another length, evenly along its logarithms."""
     table, side = (OFFICIAL_416_PX, 416) if heads <= 2 else (OFFICIAL_608_PX, 608)
     height, width = input_size
+    count = per_head * heads
     listed = np.array(table, np.float64)
     if count != len(listed):
         along = np.linspace(0, len(listed) - 1, count)
         listed = np.exp(np.stack([np.interp(along, range(len(listed)), np.log(listed[:, k])) for k in (0, 1)], 1))
     return listed * (width / side, height / side)
+
+
+def level_of(wh: Sides, strides: Sequence[int]) -> NDArray[np.int64]:
+    """``[n]``: the stride of which each box is nearest to four cells, in octaves."""
+    octaves = np.log2(np.maximum(np.sqrt(wh.prod(1)), 1e-6))[:, None] - np.log2(4.0 * np.array(strides))
+    return np.array(strides, np.int64)[np.abs(octaves).argmin(1)]
 
 
 def shape_kmeans(wh: Sides, count: int, seed: int = 0, rounds: int = 50) -> Sides:
