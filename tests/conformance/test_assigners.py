@@ -12,6 +12,7 @@ import torch
 from edgehone.boxes import iou
 from edgehone.projection import Assigner, Atss, BestAnchor, Projection, RatioMatch, SimOta, TaskAligned
 from edgehone.projection.anchors import OFFICIAL_416_PX
+from edgehone.projection.lattice import build_lattice
 from edgehone.space import union_types
 from edgehone.types import Assignment, Lattice, Predictions, Targets
 
@@ -30,9 +31,15 @@ def lattice(mask: str = "0,1,2") -> Lattice:
     return Projection(second_head_mask=mask).lattice(anchors, (32, 16), SIZE)  # pyright: ignore[reportArgumentType]
 
 
+def three_levels() -> Lattice:
+    anchors = torch.tensor(OFFICIAL_416_PX, dtype=torch.float32) * 0.3
+    return build_lattice(anchors, [(4, 5), (2, 3), (0, 1)], (32, 16, 8), SIZE)
+
+
 def scene(seed: int, counts: tuple[int, ...] = (4, 0, 7)) -> tuple[Targets, Lattice, Predictions]:
+    """Objects, and what an untrained network says of them; from seed 6 on with a third head."""
     rng = np.random.default_rng(seed)
-    grid = lattice()
+    grid = lattice() if seed < 6 else three_levels()
     boxes: list[list[float]] = []
     images: list[int] = []
     for image, count in enumerate(counts):
@@ -303,7 +310,7 @@ def test_atss_takes_what_stands_out_around_the_object(seed: int) -> None:
     for truth, (box, image) in enumerate(zip(targets.boxes_xyxy.tolist(), targets.images.tolist(), strict=True)):
         overlaps: dict[int, float] = {}
         x, y = centre(box)
-        for stride in (32.0, 16.0):
+        for stride in {s[2] for s in slots}:
             cells = {(s[0], s[1]) for s in slots if s[2] == stride}
             ordered = sorted(cells, key=lambda c: math.dist(((c[0] + 0.5) * stride, (c[1] + 0.5) * stride), (x, y)))
             near = set(ordered[:top])

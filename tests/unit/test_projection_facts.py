@@ -191,6 +191,19 @@ def test_shares_are_those_of_the_loss_on_silent_heads(preset: Strategy) -> None:
     assert facts.start.gradient.by_level[32] == pytest.approx(slopes[0] / sum(slopes), abs=1e-3)
 
 
+def test_neighbour_cells_need_a_coding_that_reaches_over_the_edge() -> None:
+    samples = samples_of(width=320, height=320, min_px=20, max_px=90, train=4)
+    reached = {
+        coding: projection_facts(
+            Candidate(coding, at(AUTHORS, 160, coding__kind=coding)), DARKNET, "yolov4-tiny", NAMES, samples
+        ).reached_positives
+        for coding in ("exp", "squared_sigmoid", "distances")
+    }
+    assert reached["squared_sigmoid"] > 0.999, "its four anchors are the ratio that matches"
+    assert 0.33 < reached["exp"] < 0.45, "one of three cells, and what lies on an edge"
+    assert reached["distances"] < 1
+
+
 def test_a_sampled_reason_stands_for_all() -> None:
     samples = samples_of(width=320, height=320, min_px=10, max_px=30, min_objects=60, max_objects=90)
     taught, perfect, everything = measured(at(DARKNET, 160), samples)

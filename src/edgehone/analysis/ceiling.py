@@ -50,12 +50,20 @@ class Taught:
 
     def said(self) -> tuple[Tensor, Tensor]:
         """``[p, 4]`` boxes that the positives come to say, and ``[p]`` their IoU with what they are taught."""
-        slots = self.assignment.slots
-        where = (self.lattice.cells_xy[slots], self.lattice.strides[slots], self.lattice.anchors_px[slots])
-        coding = self.strategy.projection.coding
-        wanted = self.targets.boxes_xyxy[self.assignment.truths]
+        coding, where, wanted = self.strategy.projection.coding, self._where(), self._wanted()
         boxes = coding.decode(coding.encode(wanted, *where), *where)
         return boxes, iou(boxes, wanted)
+
+    def reached(self) -> Tensor:
+        """``[p]`` bool: the slot can say its object's box exactly."""
+        return self.strategy.projection.coding.reach(self._wanted(), *self._where())
+
+    def _wanted(self) -> Tensor:
+        return self.targets.boxes_xyxy[self.assignment.truths]
+
+    def _where(self) -> tuple[Tensor, Tensor, Tensor]:
+        slots = self.assignment.slots
+        return self.lattice.cells_xy[slots], self.lattice.strides[slots], self.lattice.anchors_px[slots]
 
 
 @dataclass(frozen=True)

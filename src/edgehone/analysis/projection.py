@@ -87,6 +87,8 @@ class ProjectionFacts(Settings):
         positives_by_size: mean positives of small (sqrt(area) below 32 px at the network input), medium and large
             (from 96 px) objects.
         positives_by_level: stride to mean positives per object.
+        reached_positives: share of positives whose slot can say its object's box exactly; the others can only come
+            near it.
         occupied_by_stride: stride to share of objects whose cell holds the centre of another one, also for one
             stride finer than the network has.
         anchor_recall: share of objects with an anchor within four times their sides.
@@ -112,6 +114,7 @@ class ProjectionFacts(Settings):
     lost_examples: tuple[LostObject, ...] = ()
     positives_by_size: dict[str, float] = Field(default_factory=dict[str, float])
     positives_by_level: dict[int, float] = Field(default_factory=dict[int, float])
+    reached_positives: float = 0.0
     occupied_by_stride: dict[int, float] = Field(default_factory=dict[int, float])
     anchor_recall: float = 0.0
     start: StartFacts | None = None
@@ -229,6 +232,7 @@ def _positives(taught: Taught, counts: NDArray[np.int64]) -> dict[str, Any]:
         "positives_by_level": {
             stride: round(count / max(len(counts), 1), 3) for stride, count in zip(strides, levels, strict=True)
         },
+        "reached_positives": _share(taught.reached().numpy()),
     }
 
 
