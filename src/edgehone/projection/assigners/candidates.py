@@ -180,7 +180,7 @@ def _window(boxes_xyxy: Tensor, level: Level) -> Tensor:
     low = (boxes_xyxy[:, :2] / level.stride - 0.5).floor().long()
     high = (boxes_xyxy[:, 2:] / level.stride - 0.5).ceil().long()
     low, high = (torch.minimum(edge.clamp(min=0), limit) for edge in (low, high))
-    return torch.cat([low, high - low + 1], 1).T
+    return torch.cat([low, (high - low + 1).clamp(min=1)], 1).T
 
 
 def _fill(rows: Tensor, window: Tensor, level: Level) -> tuple[Tensor, Tensor]:
