@@ -34,7 +34,7 @@ def samples_of(**knobs: Any) -> list[Sample]:
 
 
 def measured(strategy: Strategy, samples: list[Sample]) -> tuple[Taught, Perfect, dict[int, str]]:
-    lattice = candidate_lattice(strategy, "yolov4-tiny", len(NAMES), truth_sides_px(samples, strategy))
+    lattice = candidate_lattice(strategy, (32, 16), truth_sides_px(samples, strategy))
     taught = teach(strategy, lattice, samples, len(NAMES))
     perfect = perfect_network(taught, samples)
     return taught, perfect, dict(lost_objects(taught, perfect))
@@ -202,6 +202,23 @@ def test_neighbour_cells_need_a_coding_that_reaches_over_the_edge() -> None:
     assert reached["squared_sigmoid"] > 0.999, "its four anchors are the ratio that matches"
     assert 0.33 < reached["exp"] < 0.45, "one of three cells, and what lies on an edge"
     assert reached["distances"] < 1
+
+
+def test_a_third_head_can_be_supposed() -> None:
+    samples = samples_of(width=320, height=320, min_px=10, max_px=60, min_objects=40, max_objects=60)
+    two, three = (
+        projection_facts(
+            Candidate("it", at(AUTHORS, 160, anchors__kind="by_level", assigner__kind="best_anchor"), strides),
+            DARKNET, "yolov4-tiny", NAMES, samples,
+        )
+        for strides in (None, (32, 16, 8))
+    )  # fmt: skip
+    assert (two.strides, three.strides) == ((32, 16), (32, 16, 8))
+    assert set(three.positives_by_level) == {32, 16, 8}
+    assert three.start is not None
+    assert set(three.start.loss.by_level) == {32, 16, 8}
+    assert three.lost_fraction < 0.7 * two.lost_fraction
+    assert three.ceiling_ap > two.ceiling_ap
 
 
 def test_a_sampled_reason_stands_for_all() -> None:

@@ -76,6 +76,7 @@ class ProjectionFacts(Settings):
         positives_per_object: mean number of slots that learn an object.
         anchor_fit: mean shape IoU of an object with its best anchor.
         unowned_fraction: share of objects whose best anchor belongs to no head.
+        strides: of the heads, coarse first.
         objects: number of objects measured; ``images`` the number of (evenly spaced) pictures that hold them.
         ceiling_by_size: AP of a perfect network on small, medium and large objects of the original picture, as
             COCO divides them; None without such objects.
@@ -107,6 +108,7 @@ class ProjectionFacts(Settings):
     unowned_fraction: float
     objects: int
     images: int = 0
+    strides: tuple[int, ...] = ()
     ceiling_by_size: dict[str, float | None] = Field(default_factory=dict[str, float | None])
     ceiling_by_class: dict[str, float | None] = Field(default_factory=dict[str, float | None])
     lost_fraction: float = 0.0
@@ -122,10 +124,11 @@ class ProjectionFacts(Settings):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A projection to measure."""
+    """A projection to measure; ``strides`` are heads to suppose instead of the architecture's own, coarse first."""
 
     label: str
     strategy: Strategy
+    strides: tuple[int, ...] | None = None
 
 
 def projection_facts(
@@ -135,7 +138,8 @@ def projection_facts(
     strategy = candidate.strategy
     samples = evenly(train, SAMPLE_IMAGES)
     sides = truth_sides_px(train, strategy)
-    lattice = candidate_lattice(strategy, model, len(class_names), sides)
+    strides = candidate.strides or MODELS[model].graph(len(class_names)).strides
+    lattice = candidate_lattice(strategy, strides, sides)
     anchors = lattice.all_anchors_px.double().numpy()
     taught = teach(strategy, lattice, samples, len(class_names))
     perfect = perfect_network(taught, samples)
@@ -149,6 +153,7 @@ def projection_facts(
     return ProjectionFacts(
         label=candidate.label,
         input_size=strategy.input.size,
+        strides=tuple(strides),
         strategy_diff={path: new for path, (_, new) in diff(reference, strategy).items()},
         unclaimed_fraction=_share(counts == 0),
         unclaimed_by_class={n: _share(counts[classes == k] == 0) for k, n in enumerate(class_names)},
@@ -168,9 +173,8 @@ def projection_facts(
     )
 
 
-def candidate_lattice(strategy: Strategy, model: str, classes: int, sides_px: NDArray[np.float64]) -> Lattice:
-    """The lattice that a strategy gives an architecture, with anchors for training boxes of these sides ``[n, 2]``."""
-    strides = MODELS[model].graph(classes).strides
+def candidate_lattice(strategy: Strategy, strides: Sequence[int], sides_px: NDArray[np.float64]) -> Lattice:
+    """The lattice that a strategy gives heads of these strides, with anchors for boxes of these sides ``[n, 2]``."""
     anchors = strategy.projection.anchors.anchors_px(sides_px, strategy.input.shape, strides)
     return strategy.projection.lattice(anchors, strides, strategy.input.shape)
 
