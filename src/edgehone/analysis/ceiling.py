@@ -38,7 +38,7 @@ class Taught:
         strategy: whose projection it is.
         lattice: at its input size.
         targets: the labels, one image of the batch a picture.
-        predictions: of the untrained network, for assigners that look at them.
+        predictions: of the untrained network, for assigners that look at them; alike for all pictures.
         assignment: of the targets.
     """
 
@@ -167,8 +167,12 @@ def _claimed_alone(taught: Taught, rows: Tensor, lattice: Lattice) -> Tensor:
     """``[r]`` bool: the object has a positive if each of these has a picture to itself."""
     count, said = len(rows), taught.predictions
     alone = Targets(taught.targets.boxes_xyxy[rows], taught.targets.classes[rows], torch.arange(count), count)
-    images = taught.targets.images[rows]
-    theirs = Predictions(said.boxes_xyxy[images], said.objectness_logits[images], said.class_logits[images])
+    # An untrained network says the same of every picture: no copies are made.
+    theirs = Predictions(
+        said.boxes_xyxy[:1].expand(count, -1, -1),
+        said.objectness_logits[:1].expand(count, -1),
+        said.class_logits[:1].expand(count, -1, -1),
+    )
     found = taught.strategy.projection.assigner.assign(alone, lattice, theirs)
     return torch.bincount(found.truths, minlength=count) > 0
 

@@ -34,7 +34,9 @@ SAMPLE_IMAGES = 120
 """Images that a ceiling is measured on, evenly spaced through the training split."""
 
 START_IMAGES = 40
-"""Of these, images that the loss at the start is measured on."""
+"""Of these, images that the loss at the start is measured on; fewer where their outputs are more numbers than:"""
+
+START_NUMBERS = 1 << 24
 
 REASONED = 64
 """Objects without a positive whose reason is looked for; the shares of the reasons are taken to hold for all."""
@@ -148,7 +150,8 @@ def projection_facts(
     owned = np.isin(fit.argmax(1), np.unique(lattice.anchor_ids.numpy()))
     counts = torch.bincount(taught.assignment.truths, minlength=len(taught.targets.classes)).numpy()
     classes = taught.targets.classes.numpy()
-    starting = evenly(samples, START_IMAGES)
+    room = START_NUMBERS // (lattice.slots * (5 + len(class_names)))
+    starting = evenly(samples, min(START_IMAGES, max(room, 1)))
     class_counts = np.bincount(np.concatenate([s.classes for s in train]), minlength=len(class_names))
     return ProjectionFacts(
         label=candidate.label,
