@@ -36,7 +36,7 @@ STRIDES = (8, 16, 32)
 """Those of every YOLO; what a given detector makes of the data is for ``analyse``."""
 
 
-@app.command(epilog="Example: edgehone check data/mine --repair data/clean")
+@app.command(epilog="Example: edgehone check data/mine --page check.html")
 def check(
     data: DataArgument,
     data_format: FormatOption = None,
@@ -45,10 +45,10 @@ def check(
     ignore: IgnoreOption = None,
     repair: Annotated[Path | None, typer.Option(help="write a clean copy and a ledger of every change here")] = None,
     to: Annotated[str, typer.Option(help="format of the clean copy: coco or yolo")] = "coco",
-    page: Annotated[Path | None, typer.Option(help="write a page with pictures of every kind of finding")] = None,
     model: Annotated[
-        str | None, typer.Option(help="a run folder (or a model): say which labels its detectors contradict")
+        str | None, typer.Option(help="a run (or model) trained on this data: which labels does it contradict?")
     ] = None,
+    page: Annotated[Path | None, typer.Option(help="write a page with pictures of every kind of finding")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read a data set and say what is in it and what is wrong with it; exit 1 on errors."""
@@ -62,7 +62,7 @@ def check(
     with console_data.progress(console, "pictures") as watch:
         checkup = examine(source, watch=watch, limit=EVERY_FINDING if repair else LIMIT)
     done = None if repair is None else write_repaired(checkup, to, repair)
-    review = None if model is None else _reviewed(model, checkup.dataset)
+    review = None if model is None else _review(model, checkup.dataset)
     if page is not None:
         from edgehone.report.check_page import write_check_page
 
@@ -71,19 +71,19 @@ def check(
         emit(console_data.checkup_summary(checkup, done, review))
     else:
         console_data.print_checkup(screen(), checkup, done)
-        if review is not None:
-            console_data.print_review(screen(), review)
+        console_data.print_review(screen(), review)
         if page is not None:
             screen().print(f"page: {page}", soft_wrap=True)
     if not checkup.clean:
         raise typer.Exit(1)
 
 
-def _reviewed(model: str, dataset: Dataset) -> Review:
-    from edgehone import console_data
+def _review(model: str, dataset: Dataset) -> Review:
+    """What the detectors of a run say about the labels."""
+    from edgehone.console_data import progress
     from edgehone.review import review_run
 
-    with console_data.progress(console, "pictures reviewed") as watch:
+    with progress(console, "pictures asked about") as watch:
         return review_run(model, dataset, watch=watch)
 
 

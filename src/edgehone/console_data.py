@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from edgehone.data.reading import Watch
 
 SHOWN = 5
-SUSPECTS_SHOWN = 15
+SUSPECTS = 10
 COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
 
 
@@ -67,7 +68,7 @@ def dataset_summary(dataset: Dataset) -> dict[str, Json]:
     }
 
 
-def checkup_summary(checkup: Checkup, repair: Repair | None, review: Review | None = None) -> Json:
+def checkup_summary(checkup: Checkup, repair: Repair | None, review: Review | None) -> Json:
     """The shape of ``check --json``."""
     content = {
         **dataset_summary(checkup.dataset),
@@ -79,19 +80,6 @@ def checkup_summary(checkup: Checkup, repair: Repair | None, review: Review | No
     if review is not None:
         content["review"] = review.model_dump(mode="json")
     return content
-
-
-def print_review(console: Console, review: Review) -> None:
-    """The labels that trained detectors contradict most."""
-    console.print(f"[bold]labels to look at: {len(review.suspects):,}[/bold]", soft_wrap=True)
-    for suspect in review.suspects[:SUSPECTS_SHOWN]:
-        line = f"    {suspect.rank:.2f} {suspect.kind} {suspect.sample}: {suspect.sentence}"
-        console.print(escape(line), soft_wrap=True)
-    if len(review.suspects) > SUSPECTS_SHOWN:
-        console.print(f"    and {len(review.suspects) - SUSPECTS_SHOWN:,} more; --json lists them, --page shows them")
-    if review.not_judged:
-        console.print(escape(f"not judged, too little known: {', '.join(review.not_judged)}"), soft_wrap=True)
-    console.print(escape(review.note), soft_wrap=True)
 
 
 def print_dataset(console: Console, dataset: Dataset) -> None:
@@ -167,3 +155,22 @@ def print_checkup(console: Console, checkup: Checkup, repair: Repair | None) -> 
             f"repaired copy: {repair.written.description}, {repair.changes:,} changes in its ledger.json",
             soft_wrap=True,
         )
+
+
+def print_review(console: Console, review: Review | None) -> None:
+    """Labels that trained detectors contradict, most suspicious first."""
+    if review is None:
+        return
+    kinds = Counter(suspect.kind for suspect in review.suspects)
+    tally = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()) or "nothing"
+    console.print(f"labels that {', '.join(review.detectors)} contradict: {tally}", soft_wrap=True)
+    for suspect in review.suspects[:SUSPECTS]:
+        box = ", ".join(f"{v:.0f}" for v in suspect.box_xyxy)
+        console.print(
+            f"    {suspect.rank:.2f} {escape(suspect.sample)} at ({box}): {escape(suspect.sentence)}", soft_wrap=True
+        )
+    if len(review.suspects) > SUSPECTS:
+        console.print(f"    and {len(review.suspects) - SUSPECTS:,} more; --page shows them, --json lists them")
+    if review.not_judged:
+        console.print(f"not judged, too little known: {escape(', '.join(review.not_judged))}")
+    console.print(review.note, soft_wrap=True)

@@ -43,12 +43,14 @@ class DetectorInfo(Settings):
         class_names: in the order of the class logits.
         anchors_px: the full anchor list, (width, height) at the network input.
         strategy: how it learned; its ``input`` and ``projection`` say how to read it.
+        class_counts: objects of each class in its training data; empty where that is not known.
     """
 
     model: str
     class_names: tuple[str, ...]
     anchors_px: tuple[tuple[float, float], ...]
     strategy: Strategy
+    class_counts: tuple[int, ...] = ()
 
     def require_classes(self, class_names: Sequence[str]) -> None:
         """Refuse data of other classes.
@@ -64,7 +66,13 @@ class DetectorInfo(Settings):
 
     def network(self) -> Network:
         """The untrained network."""
-        return Network(MODELS[self.model].graph(len(self.class_names)))
+        return Network(MODELS[self.model].graph(len(self.class_names), self.anchors_per_level[0]))
+
+    @property
+    def anchors_per_level(self) -> tuple[int, ...]:
+        """Anchors in each cell of each head, coarse head first."""
+        heads = len(MODELS[self.model].graph(len(self.class_names)).outputs)
+        return tuple(len(mask) for mask in self.strategy.projection.anchor_masks(heads))
 
     def lattice(self) -> Lattice:
         """The lattice at the strategy's input size."""

@@ -100,11 +100,15 @@ class Diverged(EdgehoneError):
 
 
 def detector_info(model: str, strategy: Strategy, class_names: Sequence[str], train: Sequence[Sample]) -> DetectorInfo:
-    """Resolve what depends on the data: the anchors."""
+    """Resolve what depends on the data: the anchors, and the objects of each class."""
     truth = truth_sides_px(train, strategy)
-    anchors = strategy.projection.anchors.anchors_px(truth, strategy.input.shape)
+    strides = MODELS[model].graph(len(class_names)).strides
+    anchors = strategy.projection.anchors.anchors_px(truth, strategy.input.shape, strides)
     pairs = tuple((float(w), float(h)) for w, h in anchors.round(2))
-    return DetectorInfo(model=model, class_names=tuple(class_names), anchors_px=pairs, strategy=strategy)
+    labels = np.concatenate([np.zeros(0, np.int64), *(sample.classes for sample in train)])
+    counts = tuple(int(n) for n in np.bincount(labels, minlength=len(class_names)))
+    names = tuple(class_names)
+    return DetectorInfo(model=model, class_names=names, anchors_px=pairs, strategy=strategy, class_counts=counts)
 
 
 def truth_sides_px(samples: Sequence[Sample], strategy: Strategy) -> Any:
@@ -197,6 +201,7 @@ class _State:
     """Everything that a run must remember to go on."""
 
     network: Network
+    class_counts: tuple[int, ...]
     optimizer: torch.optim.Optimizer
     average: WeightAverage | None
     step: int
@@ -212,6 +217,7 @@ class _State:
         optimisation = job.strategy.optimisation
         return _State(
             network,
+            info.class_counts,
             optimisation.optimizer.build(network),
             optimisation.average.build(network, job.steps),
             0,
@@ -227,7 +233,7 @@ class _State:
         self.network.train()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=job.precision == "bf16"):
             heads = self.network(batch.pixels)
-        terms = job.strategy.projection.loss(heads, batch.targets, lattice)
+        terms = job.strategy.projection.loss(heads, batch.targets, lattice, self.class_counts)
         if not math.isfinite(float(terms.total.detach())):
             raise Diverged(
                 f"the loss must stay finite, but at step {self.step} of {job.steps} it is {terms.values()}; "

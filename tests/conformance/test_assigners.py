@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from edgehone.boxes import iou
-from edgehone.projection import Assigner, BestAnchor, Projection, RatioMatch, SimOta, TaskAligned
+from edgehone.projection import Assigner, Atss, BestAnchor, Projection, RatioMatch, SimOta, TaskAligned
 from edgehone.projection.anchors import OFFICIAL_416_PX
+from edgehone.projection.lattice import build_lattice
 from edgehone.space import union_types
 from edgehone.types import Assignment, Lattice, Predictions, Targets
 
@@ -30,9 +31,15 @@ def lattice(mask: str = "0,1,2") -> Lattice:
     return Projection(second_head_mask=mask).lattice(anchors, (32, 16), SIZE)  # pyright: ignore[reportArgumentType]
 
 
+def three_levels() -> Lattice:
+    anchors = torch.tensor(OFFICIAL_416_PX, dtype=torch.float32) * 0.3
+    return build_lattice(anchors, [(4, 5), (2, 3), (0, 1)], (32, 16, 8), SIZE)
+
+
 def scene(seed: int, counts: tuple[int, ...] = (4, 0, 7)) -> tuple[Targets, Lattice, Predictions]:
+    """Objects, and what an untrained network says of them; from seed 6 on with a third head."""
     rng = np.random.default_rng(seed)
-    grid = lattice()
+    grid = lattice() if seed < 6 else three_levels()
     boxes: list[list[float]] = []
     images: list[int] = []
     for image, count in enumerate(counts):
@@ -294,6 +301,44 @@ def test_task_aligned_takes_the_best_aligned(seed: int) -> None:
             assert float(found.quality[row]) == pytest.approx(aligned[key] / best * top, abs=1e-4)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_atss_takes_what_stands_out_around_the_object(seed: int) -> None:
+    targets, grid, predictions = scene(seed, COUNTS[seed % 2])
+    top, deviations = (9, 1.0) if seed < 4 else (5, 0.3)
+    slots = slots_of(grid)
+    wanted: dict[tuple[int, int], list[tuple[float, int]]] = {}
+    for truth, (box, image) in enumerate(zip(targets.boxes_xyxy.tolist(), targets.images.tolist(), strict=True)):
+        overlaps: dict[int, float] = {}
+        x, y = centre(box)
+        for stride in {s[2] for s in slots}:
+            cells = {(s[0], s[1]) for s in slots if s[2] == stride}
+            ordered = sorted(cells, key=lambda c: math.dist(((c[0] + 0.5) * stride, (c[1] + 0.5) * stride), (x, y)))
+            near = set(ordered[:top])
+            for index, slot in enumerate(slots):
+                if slot[2] == stride and (slot[0], slot[1]) in near:
+                    overlaps[index] = anchor_overlap(slot, box)
+        values = np.array(list(overlaps.values()))
+        threshold = values.mean() + deviations * values.std(ddof=1)
+        mine = [
+            k
+            for k, overlap in overlaps.items()
+            if overlap >= threshold
+            and box[0] < (slots[k][0] + 0.5) * slots[k][2] < box[2]
+            and box[1] < (slots[k][1] + 0.5) * slots[k][2] < box[3]
+        ]
+        if not mine:
+            mine = [max((k for k, s in enumerate(slots) if holds(s, box)), key=lambda k: anchor_overlap(slots[k], box))]
+        for k in mine:
+            wanted.setdefault((image, k), []).append((-anchor_overlap(slots[k], box), truth))
+    expected = {(i, s, min(wishes)[1]) for (i, s), wishes in wanted.items()}
+    assert positives(Atss(top=top, deviations=deviations).assign(targets, grid, predictions)) == expected
+
+
+def anchor_overlap(slot: tuple[int, int, float, float, float, int], box: list[float]) -> float:
+    x, y, w, h = (slot[0] + 0.5) * slot[2], (slot[1] + 0.5) * slot[2], slot[3], slot[4]
+    return float(iou(torch.tensor(box), torch.tensor([x - w / 2, y - h / 2, x + w / 2, y + h / 2])))
+
+
 def test_an_object_smaller_than_a_cell_is_not_lost() -> None:
     box = torch.tensor([[33.0, 33.0, 36.0, 36.0]])
     grid = lattice()
@@ -301,4 +346,7 @@ def test_an_object_smaller_than_a_cell_is_not_lost() -> None:
     n = grid.slots
     boxes = Projection().coding.decode(torch.zeros(n, 4), grid.cells_xy, grid.strides, grid.anchors_px)[None]
     blank = Predictions(boxes, torch.zeros(1, n), torch.zeros(1, n, 1))
-    assert TaskAligned().assign(targets, grid, blank).positives > 0
+    for member in (TaskAligned(), Atss()):
+        found = member.assign(targets, grid, blank)
+        assert found.positives > 0
+        assert {tuple(cell) for cell in grid.cells_xy[found.slots].tolist()} <= {(1.0, 1.0), (2.0, 2.0)}

@@ -55,7 +55,7 @@ def _measure(dataset: Dataset, model: str, input_sizes: Sequence[int]) -> Profil
 
 
 def projection_candidates(size: int) -> list[Candidate]:
-    """The presets' projections, clustered anchors, and task-aligned assignment, at one input size."""
+    """The presets' projections, anchors clustered in two ways, and task-aligned assignment, at one input size."""
     clustered = replace(DARKNET, {"projection.anchors.kind": "kmeans", "projection.second_head_mask": "0,1,2"})
     aligned = clustered.model_copy(
         update={
@@ -65,7 +65,14 @@ def projection_candidates(size: int) -> list[Candidate]:
         }
     )
     authors = DARKNET.model_copy(update={"projection": AUTHORS.projection})
-    named = {"darknet": DARKNET, "authors": authors, "kmeans": clustered, "task_aligned": aligned}
+    by_level = replace(clustered, {"projection.anchors.kind": "by_level"})
+    named = {
+        "darknet": DARKNET,
+        "authors": authors,
+        "kmeans": clustered,
+        "by_level": by_level,
+        "task_aligned": aligned,
+    }
     return [Candidate(label, _at(strategy, size)) for label, strategy in named.items()]
 
 

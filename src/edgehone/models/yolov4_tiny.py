@@ -15,9 +15,9 @@ class YoloV4Tiny(Settings):
 
     kind: Literal["yolov4-tiny"] = "yolov4-tiny"
 
-    def graph(self, classes: int) -> Graph:
-        """The 38 layers for a number of classes."""
-        head = Convolutional(ANCHORS_PER_HEAD * (5 + classes), 1, batch_normalize=False, activation="linear")
+    def graph(self, classes: int, anchors: int = ANCHORS_PER_HEAD) -> Graph:
+        """The 38 layers for a number of classes and of anchors a head."""
+        head = Convolutional(anchors * (5 + classes), 1, batch_normalize=False, activation="linear")
         layers: list[Layer] = [
             Convolutional(32, 3, stride=2),  # 0: 1/2
             Convolutional(64, 3, stride=2),  # 1: 1/4

@@ -10,12 +10,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgehone.projection.anchors import HEAD_32, SECOND_HEAD, Anchors, KmeansAnchors, OfficialAnchors
-from edgehone.projection.assigners import Assigner, BestAnchor, RatioMatch, SimOta, TaskAligned
-from edgehone.projection.box_loss import BoxLoss, Ciou, Diou, Giou, Siou
-from edgehone.projection.coding import Coding, ExpCoding, SquaredSigmoidCoding
+from edgehone.projection.anchors import (
+    Anchors,
+    EvolvedAnchors,
+    KmeansAnchors,
+    LevelAnchors,
+    OfficialAnchors,
+    anchor_masks,
+)
+from edgehone.projection.assigners import Assigner, Atss, BestAnchor, RatioMatch, SimOta, TaskAligned
+from edgehone.projection.binary import Bce, Focal, QualityFocal, Varifocal
+from edgehone.projection.box_loss import AlphaIou, BoxLoss, Ciou, Diou, Eiou, Giou, Iou, Mse, Siou, Wasserstein
+from edgehone.projection.classification import Classification, ClassLoss, Softmax
+from edgehone.projection.coding import Coding, DistanceCoding, ExpCoding, SquaredSigmoidCoding
+from edgehone.projection.ignored import excuse_regions, objects_only
 from edgehone.projection.lattice import build_lattice, flatten_heads
-from edgehone.projection.loss import Classification, LossParts, LossTerms, Objectness, detection_loss
+from edgehone.projection.loss import LossParts, LossTerms, Normalisation, Vote, detection_loss
+from edgehone.projection.objectness import Objectness, ObjectnessLoss
 from edgehone.space import Choice, Settings
 from edgehone.types import Lattice, Predictions, Size, Targets
 
@@ -30,47 +41,79 @@ class Projection(Settings):
     box_loss: BoxLoss = Ciou()
     objectness: Objectness = Objectness()
     classification: Classification = Classification()
-    normalisation: Annotated[Literal["image", "mean"], Choice("image", "mean")] = "mean"
-    vote: Annotated[Literal["positive", "object"], Choice("positive", "object")] = "positive"
+    normalisation: Annotated[Normalisation, Choice("image", "mean", "batch")] = "mean"
+    vote: Annotated[Vote, Choice("positive", "object")] = "positive"
+
+    def anchor_masks(self, heads: int) -> tuple[tuple[int, ...], ...]:
+        """Per level, coarse head first, the anchors of the whole list that it owns: ``len`` is its anchors a cell."""
+        return anchor_masks(heads, self.anchors.per_head, self.second_head_mask)
 
     def lattice(self, anchors_px: NDArray[np.float64], strides: Sequence[int], input_size: Size) -> Lattice:
-        """The lattice of a two-head detector with these anchors, coarse head first."""
-        masks = (HEAD_32, SECOND_HEAD[self.second_head_mask])
+        """The lattice of a detector with heads of these strides (coarse first) and this whole list of anchors."""
+        masks = self.anchor_masks(len(strides))
         return build_lattice(torch.as_tensor(anchors_px, dtype=torch.float32), masks, strides, input_size)
 
     def predictions(self, heads: Sequence[Tensor], lattice: Lattice) -> Predictions:
         """Raw heads of a batch, flattened and decoded."""
         raw = flatten_heads(heads, lattice)
         boxes = self.coding.decode(raw.boxes, lattice.cells_xy, lattice.strides, lattice.anchors_px)
-        return Predictions(boxes, raw.objectness, raw.classes)
+        return Predictions(boxes, raw.objectness, self.classification.logits(raw.classes))
 
-    def loss(self, heads: Sequence[Tensor], targets: Targets, lattice: Lattice) -> LossTerms:
-        """Project the truth onto the lattice and compare: the loss of a batch."""
+    def loss_parts(self, class_counts: Sequence[int] = ()) -> LossParts:
+        """What the loss is made of; ``class_counts``, objects of each class in training, serve the class balance."""
+        counts = torch.tensor(class_counts) if class_counts else None
+        return LossParts(self.box_loss, self.objectness, self.classification, self.normalisation, self.vote, counts)
+
+    def loss(
+        self, heads: Sequence[Tensor], targets: Targets, lattice: Lattice, class_counts: Sequence[int] = ()
+    ) -> LossTerms:
+        """Project the truth onto the lattice and compare: the loss of a batch.
+
+        Raises:
+            ValueError: a class balance without ``class_counts``.
+        """
         predictions = self.predictions(heads, lattice)
-        assignment = self.assigner.assign(targets, lattice, predictions)
-        parts = LossParts(self.box_loss, self.objectness, self.classification, self.normalisation, self.vote)
-        return detection_loss(parts, predictions, targets, assignment, lattice)
+        objects = objects_only(targets)
+        assignment = self.assigner.assign(objects, lattice, predictions)
+        assignment = excuse_regions(assignment, targets, lattice, predictions)
+        return detection_loss(self.loss_parts(class_counts), predictions, objects, assignment, lattice)
 
 
 __all__ = [
+    "AlphaIou",
     "Anchors",
     "Assigner",
+    "Atss",
+    "Bce",
     "BestAnchor",
     "BoxLoss",
     "Ciou",
+    "ClassLoss",
     "Classification",
     "Coding",
     "Diou",
+    "DistanceCoding",
+    "Eiou",
+    "EvolvedAnchors",
     "ExpCoding",
+    "Focal",
     "Giou",
+    "Iou",
     "KmeansAnchors",
+    "LevelAnchors",
     "LossTerms",
+    "Mse",
     "Objectness",
+    "ObjectnessLoss",
     "OfficialAnchors",
     "Projection",
+    "QualityFocal",
     "RatioMatch",
     "Siou",
     "SimOta",
+    "Softmax",
     "SquaredSigmoidCoding",
     "TaskAligned",
+    "Varifocal",
+    "Wasserstein",
 ]

@@ -1,43 +1,27 @@
-"""From an assignment to the loss: objectness, class and box terms, how they are summed and weighed."""
+"""From an assignment to the loss: objectness, class and box terms, how they are summed and weighed.
+
+A term is a sum of contributions, one for each positive or slot, so that the analysis can say who receives it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from edgehone.boxes import iou
 from edgehone.projection.box_loss import BoxLoss
-from edgehone.space import Choice, Settings, Span
+from edgehone.projection.classification import Classification
+from edgehone.projection.objectness import Objectness
 from edgehone.types import Assignment, Lattice, Predictions, Targets
-
-
-class Objectness(Settings):
-    """What a slot should say about holding an object.
-
-    ``target`` of a positive: 1, its present IoU with its object, or the quality that the assigner gave it.
-    ``weight`` is the term's share; ``fine_weight`` multiplies it on the head of the finest stride (the
-    authors' ``balance``); ``prior`` starts the head at the share of slots that hold an object (0 = off).
-    """
-
-    target: Annotated[Literal["one", "iou", "quality"], Choice("one", "iou", "quality")] = "iou"
-    weight: Annotated[float, Span(0.2, 4.0, log=True)] = 1.0
-    fine_weight: Annotated[float, Span(0.5, 4.0, log=True)] = 4.0
-    prior: Annotated[float, Choice(0.0, 0.01)] = 0.01
-
 
 COCO_CLASSES = 80
 """The authors quote the class weight for COCO and scale it by classes / 80 (PyTorch_YOLOv4 train.py)."""
 
-
-class Classification(Settings):
-    """Binary cross-entropy per class on positives. ``weight`` is the term's share, for 80 classes."""
-
-    weight: Annotated[float, Span(0.1, 10.0, log=True)] = 0.5
-    label_smoothing: Annotated[float, Span(0.0, 0.1)] = 0.0
+Normalisation = Literal["image", "mean", "batch"]
+Vote = Literal["positive", "object"]
 
 
 @dataclass(frozen=True)
@@ -67,37 +51,65 @@ class LossTerms:
 
 
 @dataclass(frozen=True)
+class Contributions:
+    """What each positive and each slot adds to the loss: weighed, normalised, with gradient.
+
+    Attributes:
+        box: ``[p]``; likewise ``classification``.
+        objectness: ``[b, n]``.
+    """
+
+    box: Tensor
+    objectness: Tensor
+    classification: Tensor
+
+    def terms(self) -> LossTerms:
+        """The sums."""
+        box, objectness, classes = self.box.sum(), self.objectness.sum(), self.classification.sum()
+        total = box + objectness + classes
+        return LossTerms(total, box.detach(), objectness.detach(), classes.detach(), len(self.box))
+
+
+@dataclass(frozen=True)
 class LossParts:
-    """The settings that the loss is made of."""
+    """The settings that the loss is made of, and the objects of each class in training where they are known."""
 
     box_loss: BoxLoss
     objectness: Objectness
     classification: Classification
-    normalisation: Literal["image", "mean"]
-    vote: Literal["positive", "object"]
+    normalisation: Normalisation
+    vote: Vote
+    class_counts: Tensor | None = None
 
 
 def detection_loss(
     parts: LossParts, predictions: Predictions, targets: Targets, assignment: Assignment, lattice: Lattice
 ) -> LossTerms:
-    """The three weighed terms of a batch.
+    """The three weighed terms of a batch: the sums of :func:`contributions`."""
+    return contributions(parts, predictions, targets, assignment, lattice).terms()
+
+
+def contributions(
+    parts: LossParts, predictions: Predictions, targets: Targets, assignment: Assignment, lattice: Lattice
+) -> Contributions:
+    """Who adds how much to the loss.
 
     ``normalisation="image"`` sums a term over all its slots and divides by the number of images (Darknet).
     ``"mean"`` averages a term over its slots (box and class terms: weighed by quality; classes summed and over
-    80) and multiplies by the number of images (YOLOv5 and the authors' PyTorch code).
+    80) and multiplies by the number of images (YOLOv5 and the authors' PyTorch code). ``"batch"`` sums and
+    divides by the number of positives in the batch, objectness too (RetinaNet, YOLOX).
     """
+    predicted = predictions.boxes_xyxy[assignment.images, assignment.slots]
+    truth = targets.boxes_xyxy[assignment.truths]
+    overlap = iou(predicted.detach(), truth)
     votes = _votes(parts, assignment)
-    box, overlap = _box_term(parts, predictions, targets, assignment, votes)
-    objectness = _objectness_term(parts, predictions, assignment, lattice, (overlap, votes))
-    classes = _class_term(parts, predictions, targets, assignment, votes)
-    scale = targets.batch_size if parts.normalisation == "mean" else 1 / max(targets.batch_size, 1)
-    terms = (
-        parts.box_loss.weight * box * scale,
-        parts.objectness.weight * objectness * scale,
-        parts.classification.weight * classes * scale,
+    classes = _class_losses(parts, predictions, targets, assignment, overlap)
+    images = targets.batch_size
+    return Contributions(
+        parts.box_loss.weight * _shared(parts.box_loss.loss(predicted, truth), parts, votes, images),
+        parts.objectness.weight * _objectness(parts, predictions, assignment, lattice, (overlap, votes)),
+        parts.classification.weight * _shared(classes, parts, votes, images),
     )
-    total = terms[0] + terms[1] + terms[2]
-    return LossTerms(total, terms[0].detach(), terms[1].detach(), terms[2].detach(), assignment.positives)
 
 
 def _votes(parts: LossParts, assignment: Assignment) -> Tensor:
@@ -110,40 +122,42 @@ def _votes(parts: LossParts, assignment: Assignment) -> Tensor:
     return quality / total[assignment.truths]
 
 
-def _box_term(
-    parts: LossParts, predictions: Predictions, targets: Targets, assignment: Assignment, votes: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The box term and the IoU of each positive with its object (``[p]``, no gradient)."""
-    predicted = predictions.boxes_xyxy[assignment.images, assignment.slots]
-    truth = targets.boxes_xyxy[assignment.truths]
-    losses = parts.box_loss.loss(predicted, truth)
-    return _joined(losses, parts, votes), iou(predicted.detach(), truth)
+def _divisor(parts: LossParts, images: int, positives: int) -> int:
+    """What sums are divided by."""
+    return max(images if parts.normalisation == "image" else positives, 1)
 
 
-def _objectness_term(
+def _shared(losses: Tensor, parts: LossParts, votes: Tensor, images: int) -> Tensor:
+    """``[p]`` losses of positives to what they add to their term."""
+    if parts.normalisation == "mean":
+        return losses * votes / votes.sum().clamp(min=1e-3) * images
+    # A sum counts every positive once; votes redistribute it between objects.
+    heard = losses * votes / votes.mean() if parts.vote == "object" and len(votes) else losses
+    return heard / _divisor(parts, images, len(losses))
+
+
+def _objectness(
     parts: LossParts,
     predictions: Predictions,
     assignment: Assignment,
     lattice: Lattice,
     positives: tuple[Tensor, Tensor],
 ) -> Tensor:
+    """``[b, n]``: what slots add, before the term's weight."""
     settings = parts.objectness
     overlap, votes = positives
-    wanted = {"one": torch.ones_like(overlap), "iou": overlap, "quality": assignment.quality}[settings.target]
     logits = predictions.objectness_logits
     flat = assignment.images * lattice.slots + assignment.slots
     target = torch.zeros_like(logits)
-    target.view(-1).scatter_reduce_(0, flat, wanted.to(target.dtype), "amax")
-    losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    losses = losses.masked_fill(assignment.ignored, 0.0)
+    wanted = settings.wanted(overlap, assignment.quality).to(target.dtype)
+    target.view(-1).scatter_reduce_(0, flat, wanted, "amax")
+    losses = settings.loss.each(logits, target).masked_fill(assignment.ignored, 0.0)
     if parts.vote == "object" and assignment.positives:
         losses = losses * _loudness(votes, flat, losses)
-    weights = lattice.strides.new_ones(lattice.slots)
-    weights[lattice.strides == lattice.strides.min()] = settings.fine_weight
-    if parts.normalisation == "image":
-        return (losses * weights).sum()
-    levels = torch.bincount(lattice.levels)
-    return (losses * weights / levels[lattice.levels]).sum() / logits.shape[0]
+    losses = losses * settings.level_weights(lattice)
+    if parts.normalisation == "mean":
+        return losses / torch.bincount(lattice.levels)[lattice.levels]
+    return losses / _divisor(parts, len(logits), assignment.positives)
 
 
 def _loudness(votes: Tensor, flat: Tensor, losses: Tensor) -> Tensor:
@@ -153,20 +167,15 @@ def _loudness(votes: Tensor, flat: Tensor, losses: Tensor) -> Tensor:
     return loud
 
 
-def _class_term(
-    parts: LossParts, predictions: Predictions, targets: Targets, assignment: Assignment, votes: Tensor
+def _class_losses(
+    parts: LossParts, predictions: Predictions, targets: Targets, assignment: Assignment, overlap: Tensor
 ) -> Tensor:
-    logits = predictions.class_logits[assignment.images, assignment.slots]
-    smoothing = parts.classification.label_smoothing
-    truth = F.one_hot(targets.classes[assignment.truths], logits.shape[-1]).to(logits.dtype)
-    truth = truth * (1 - smoothing) + smoothing / 2
-    losses = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").sum(-1)
-    return _joined(losses if parts.normalisation == "image" else losses / COCO_CLASSES, parts, votes)
-
-
-def _joined(losses: Tensor, parts: LossParts, votes: Tensor) -> Tensor:
-    """``[p]`` to a scalar; zero, with gradient, where there is nothing."""
-    if parts.normalisation == "image":
-        # A sum counts every positive once; votes redistribute it between objects.
-        return (losses * votes / votes.mean()).sum() if parts.vote == "object" and len(votes) else losses.sum()
-    return (losses * votes).sum() / votes.sum().clamp(min=1e-3)
+    """``[p]``: what positives lose by their class, balanced between the classes where that is asked for."""
+    settings = parts.classification
+    classes = targets.classes[assignment.truths]
+    losses = settings.each(predictions.class_logits[assignment.images, assignment.slots], classes, overlap)
+    if settings.balance > 0:
+        if parts.class_counts is None:
+            raise ValueError(f"a class balance needs the objects of each class in training, got {settings.balance=}")
+        losses = losses * settings.class_weights(parts.class_counts).to(losses.device)[classes]
+    return losses / COCO_CLASSES if parts.normalisation == "mean" else losses

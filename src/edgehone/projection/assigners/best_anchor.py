@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from edgehone.boxes import iou_matrix, shape_iou_matrix, xyxy_to_cxcywh
-from edgehone.projection.assigners.candidates import Matches, assign_by_image, holds_centre
+from edgehone.projection.assigners.candidates import PAIRS, Matches, assign_by_image, own_cells, ranks
 from edgehone.space import Settings, Span
 from edgehone.types import Assignment, Lattice, Predictions, Targets
 
@@ -40,18 +40,23 @@ class BestAnchor(Settings):
             ignored[image] = self._ignored(predictions, image, boxes_xyxy)
             shape = shape_iou_matrix(xyxy_to_cxcywh(boxes_xyxy)[:, 2:], lattice.all_anchors_px)
             best = shape.argmax(1)
-            suits = (lattice.anchor_ids[None] == best[:, None]) | (shape[:, lattice.anchor_ids] > self.iou_thresh)
-            objects, slots = (suits & holds_centre(boxes_xyxy, lattice)).nonzero(as_tuple=True)
-            owner = torch.full((lattice.slots,), -1, dtype=torch.int64, device=slots.device)
-            owner = owner.scatter_reduce(0, slots, objects, "amax")
-            taken = owner[slots] == objects
-            return Matches(objects[taken], slots[taken], torch.ones_like(slots[taken], dtype=torch.float32))
+            pairs = own_cells(boxes_xyxy, lattice)
+            anchors = lattice.anchor_ids[pairs.slots]
+            pairs = pairs[(anchors == best[pairs.objects]) | (shape[pairs.objects, anchors] > self.iou_thresh)]
+            return pairs[ranks(pairs.slots, -pairs.objects) == 0].matches()
 
         found = assign_by_image(targets, lattice, match)
         ignored[found.images, found.slots] = False
         return Assignment(found.images, found.slots, found.truths, found.quality, ignored)
 
     def _ignored(self, predictions: Predictions, image: int, boxes_xyxy: Tensor) -> Tensor:
-        overlap = iou_matrix(predictions.boxes_xyxy[image], boxes_xyxy).amax(1)
-        certain = predictions.class_logits[image].sigmoid().amax(-1) > CERTAIN_CLASS
-        return (overlap > self.ignore_threshold) & certain
+        """``[n]`` bool, in portions of objects."""
+        certain = (predictions.class_logits[image].sigmoid().amax(-1) > CERTAIN_CLASS).nonzero()[:, 0]
+        said = predictions.boxes_xyxy[image, certain]
+        near = torch.zeros(len(said), dtype=torch.bool, device=said.device)
+        step = max(1, PAIRS // max(len(said), 1))
+        for start in range(0, len(boxes_xyxy), step):
+            near |= (iou_matrix(said, boxes_xyxy[start : start + step]) > self.ignore_threshold).any(1)
+        ignored = torch.zeros(predictions.boxes_xyxy.shape[1], dtype=torch.bool, device=said.device)
+        ignored[certain[near]] = True
+        return ignored

@@ -29,8 +29,7 @@ class RatioMatch(Settings):
 
         def match(image: int, boxes_xyxy: Tensor, classes: Tensor) -> Matches:
             del image, classes
-            suits = within_ratio(boxes_xyxy, lattice, self.anchor_t) & near_cells(boxes_xyxy, lattice)
-            objects, slots = suits.nonzero(as_tuple=True)
-            return Matches(objects, slots, torch.ones(len(slots), device=slots.device))
+            pairs = near_cells(boxes_xyxy, lattice)
+            return pairs[within_ratio(boxes_xyxy, pairs, lattice, self.anchor_t)].matches()
 
         return assign_by_image(targets, lattice, match)

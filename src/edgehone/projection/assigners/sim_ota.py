@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from edgehone.boxes import iou_matrix
+from edgehone.boxes import iou
 from edgehone.projection.assigners.candidates import (
     Matches,
+    Pairs,
     assign_by_image,
-    holds_centre,
+    group_sum,
     near_cells,
+    own_cells,
+    ranks,
     within_ratio,
 )
 from edgehone.space import Settings, Span
 from edgehone.types import Assignment, Lattice, Predictions, Targets
-
-NOT_A_CANDIDATE = 1e9
 
 
 class SimOta(Settings):
@@ -40,37 +40,35 @@ class SimOta(Settings):
         """See the module's docstring for the shapes."""
 
         def match(image: int, boxes_xyxy: Tensor, classes: Tensor) -> Matches:
-            candidates = within_ratio(boxes_xyxy, lattice, self.anchor_t) & near_cells(boxes_xyxy, lattice)
-            lonely = ~candidates.any(1, keepdim=True)
-            candidates |= lonely & holds_centre(boxes_xyxy, lattice)
-            pool = candidates.any(0).nonzero()[:, 0]
-            allowed = candidates[:, pool]
-            overlap = iou_matrix(boxes_xyxy, predictions.boxes_xyxy[image, pool])
-            cost = self._cost(predictions, image, pool, classes, overlap).masked_fill(~allowed, NOT_A_CANDIDATE)
-            chosen = self._choose(cost, overlap.masked_fill(~allowed, 0)) & allowed
-            objects, columns = chosen.nonzero(as_tuple=True)
-            return Matches(objects, pool[columns], torch.ones(len(columns), device=columns.device))
+            pairs = self._candidates(boxes_xyxy, lattice)
+            overlap = iou(predictions.boxes_xyxy[image, pairs.slots], boxes_xyxy[pairs.objects])
+            cost = self._cost(predictions, image, pairs, classes, overlap)
+            best = torch.where(ranks(pairs.objects, -overlap) < self.top, overlap, 0)
+            counts = group_sum(pairs.objects, best, len(boxes_xyxy)).int().clamp(min=1)
+            chosen = ranks(pairs.objects, cost) < counts[pairs.objects]
+            pairs, cost = pairs[chosen], cost[chosen]
+            return pairs[ranks(pairs.slots, cost) == 0].matches()
 
         return assign_by_image(targets, lattice, match)
 
-    def _cost(self, predictions: Predictions, image: int, pool: Tensor, classes: Tensor, overlap: Tensor) -> Tensor:
-        """``[m, q]`` over the pool."""
+    def _candidates(self, boxes_xyxy: Tensor, lattice: Lattice) -> Pairs:
+        pairs = near_cells(boxes_xyxy, lattice)
+        pairs = pairs[within_ratio(boxes_xyxy, pairs, lattice, self.anchor_t)]
+        served = torch.zeros(len(boxes_xyxy), dtype=torch.bool, device=boxes_xyxy.device)
+        served[pairs.objects] = True
+        own = own_cells(boxes_xyxy, lattice)
+        own = own[~served[own.objects]]
+        return Pairs(torch.cat([pairs.objects, own.objects]), torch.cat([pairs.slots, own.slots]))
+
+    def _cost(self, predictions: Predictions, image: int, pairs: Pairs, classes: Tensor, overlap: Tensor) -> Tensor:
+        """``[q]``; class probabilities are read once a slot, however many objects want it."""
+        pool, place = cast(tuple[Tensor, Tensor], pairs.slots.unique(return_inverse=True))
         joint = (
             predictions.class_logits[image, pool].sigmoid()
             * (predictions.objectness_logits[image, pool].sigmoid()[:, None])
         )
         score = joint.sqrt().clamp(1e-6, 1 - 1e-6)
         wrong = -(1 - score).log()
-        right = -score.log()
-        truth = F.one_hot(classes, score.shape[-1]).to(score.dtype)
-        bce = truth @ right.T + (1 - truth) @ wrong.T
+        wanted = classes[pairs.objects]
+        bce = wrong.sum(1)[place] - wrong[place, wanted] - score[place, wanted].log()
         return bce - self.iou_cost * (overlap + 1e-8).log()
-
-    def _choose(self, cost: Tensor, overlap: Tensor) -> Tensor:
-        """``[m, q]`` bool: dynamic k per object, then one object per slot."""
-        top = min(self.top, cost.shape[1])
-        counts = overlap.topk(top, dim=1).values.sum(1).int().clamp(min=1)
-        ranks = cost.argsort(1).argsort(1)
-        chosen = ranks < counts[:, None]
-        cheapest = cost.masked_fill(~chosen, 2 * NOT_A_CANDIDATE).argmin(0)
-        return chosen & (cheapest[None] == torch.arange(len(cost), device=cost.device)[:, None])

@@ -7,8 +7,15 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from edgehone.boxes import iou_matrix
-from edgehone.projection.assigners.candidates import Matches, assign_by_image, holds_centre
+from edgehone.boxes import iou
+from edgehone.projection.assigners.candidates import (
+    Matches,
+    Pairs,
+    assign_by_image,
+    group_max,
+    inside_cells,
+    ranks,
+)
 from edgehone.space import Settings, Span
 from edgehone.types import Assignment, Lattice, Predictions, Targets
 
@@ -32,39 +39,28 @@ class TaskAligned(Settings):
         """See the module's docstring for the shapes."""
 
         def match(image: int, boxes_xyxy: Tensor, classes: Tensor) -> Matches:
-            candidates = _centre_inside(boxes_xyxy, lattice) | holds_centre(boxes_xyxy, lattice)
-            pool = candidates.any(0).nonzero()[:, 0]
-            allowed = candidates[:, pool]
-            overlap = iou_matrix(boxes_xyxy, predictions.boxes_xyxy[image, pool]).masked_fill(~allowed, 0)
-            score = (
-                predictions.objectness_logits[image, pool].sigmoid()[:, None]
-                * predictions.class_logits[image, pool].sigmoid()
-            )[:, classes].T
-            # The floor keeps an order among candidates that do not overlap their object yet.
-            alignment = score.pow(self.alpha) * (overlap + 1e-3).pow(self.beta)
-            chosen = self._choose(alignment.masked_fill(~allowed, -1), overlap) & allowed
-            objects, columns = chosen.nonzero(as_tuple=True)
-            return Matches(objects, pool[columns], _quality(alignment, overlap, chosen)[objects, columns])
+            best: list[tuple[Pairs, Tensor, Tensor]] = []
+            for pairs in inside_cells(boxes_xyxy, lattice):
+                overlap = iou(predictions.boxes_xyxy[image, pairs.slots], boxes_xyxy[pairs.objects])
+                score = (
+                    predictions.objectness_logits[image, pairs.slots].sigmoid()
+                    * predictions.class_logits[image, pairs.slots, classes[pairs.objects]].sigmoid()
+                )
+                # The floor keeps an order among candidates that do not overlap their object yet.
+                alignment = score.pow(self.alpha) * (overlap + 1e-3).pow(self.beta)
+                kept = ranks(pairs.objects, -alignment) < self.top
+                best.append((pairs[kept], alignment[kept], overlap[kept]))
+            pairs = Pairs(torch.cat([b[0].objects for b in best]), torch.cat([b[0].slots for b in best]))
+            alignment, overlap = torch.cat([b[1] for b in best]), torch.cat([b[2] for b in best])
+            won = ranks(pairs.slots, -overlap) == 0
+            quality = _quality(pairs[won], alignment[won], overlap[won], len(boxes_xyxy))
+            return Matches(pairs.objects[won], pairs.slots[won], quality)
 
         return assign_by_image(targets, lattice, match)
 
-    def _choose(self, alignment: Tensor, overlap: Tensor) -> Tensor:
-        """``[m, q]`` bool: the top slots per object, then one object per slot."""
-        best = alignment.topk(min(self.top, alignment.shape[1]), dim=1).indices
-        chosen = torch.zeros_like(alignment, dtype=torch.bool).scatter_(1, best, True) & (alignment >= 0)
-        owner = overlap.masked_fill(~chosen, -1).argmax(0)
-        return chosen & (owner[None] == torch.arange(len(alignment), device=alignment.device)[:, None])
 
-
-def _centre_inside(boxes_xyxy: Tensor, lattice: Lattice) -> Tensor:
-    """``[m, n]`` bool: the centre of the slot's cell lies in the object."""
-    centre = (lattice.cells_xy + 0.5) * lattice.strides[:, None]
-    return ((centre[None] > boxes_xyxy[:, None, :2]) & (centre[None] < boxes_xyxy[:, None, 2:])).all(-1)
-
-
-def _quality(alignment: Tensor, overlap: Tensor, chosen: Tensor) -> Tensor:
-    """``[m, q]`` in 0..1: alignment over the object's best, times the object's best IoU."""
-    alignment = alignment.masked_fill(~chosen, 0)
-    top_alignment = alignment.amax(1, keepdim=True).clamp(min=1e-30)
-    top_overlap = overlap.masked_fill(~chosen, 0).amax(1, keepdim=True)
-    return (alignment / top_alignment * top_overlap).clamp(0, 1)
+def _quality(pairs: Pairs, alignment: Tensor, overlap: Tensor, objects: int) -> Tensor:
+    """``[p]`` in 0..1: alignment over the object's best, times the object's best IoU."""
+    top_alignment = group_max(pairs.objects, alignment, objects).clamp(min=1e-30)
+    top_overlap = group_max(pairs.objects, overlap, objects)
+    return (alignment / top_alignment[pairs.objects] * top_overlap[pairs.objects]).clamp(0, 1)
