@@ -88,4 +88,4 @@ def test_check_takes_a_model_and_writes_a_page(run: Path, tmp_path: Path, capsys
     assert content["review"]["suspects"] == []
     assert "The detectors contradict no label" in page.read_text(encoding="utf-8")
     app(["check", SOURCE, "--model", str(run)], standalone_mode=False)
-    assert "labels to look at: 0" in capsys.readouterr().out
+    assert "final-00, final-01 contradict" in capsys.readouterr().out
