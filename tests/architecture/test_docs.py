@@ -78,7 +78,11 @@ def test_commands_and_their_options_exist() -> None:
         if not named:
             continue  # edgehone --help, edgehone --version
         assert named[0] in commands, f"{document}: edgehone {named[0]} does not exist; there are {sorted(commands)}"
-        known = {option for parameter in commands[named[0]].params for option in parameter.opts} | {"--help"}
+        command = commands[named[0]]
+        if hasattr(command, "commands"):
+            assert named[1] in command.commands, f"{document}: edgehone {named[0]} {named[1]} does not exist"
+            command = command.commands[named[1]]
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         given = {word.split("=")[0] for word in words[1:] if word.startswith("--")}
         assert given <= known, f"{document}: edgehone {named[0]} has no {sorted(given - known)}; it has {sorted(known)}"
 
