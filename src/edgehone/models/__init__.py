@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from edgehone.models.graph import Convolutional, Graph, Head, Layer, Maxpool, Route, Upsample
+from edgehone.models.graph import Graph
+from edgehone.models.layers import (
+    Avgpool,
+    Convolutional,
+    Dropout,
+    Head,
+    Layer,
+    Maxpool,
+    Reorg,
+    Route,
+    Sam,
+    ScaleChannels,
+    Shortcut,
+    Upsample,
+)
 from edgehone.models.network import LEAKY_SLOPE, Network, fold
 from edgehone.models.yolov4_tiny import YoloV4Tiny
 
@@ -12,13 +26,19 @@ MODELS: dict[str, YoloV4Tiny] = {"yolov4-tiny": YoloV4Tiny()}
 __all__ = [
     "LEAKY_SLOPE",
     "MODELS",
+    "Avgpool",
     "Convolutional",
+    "Dropout",
     "Graph",
     "Head",
     "Layer",
     "Maxpool",
     "Network",
+    "Reorg",
     "Route",
+    "Sam",
+    "ScaleChannels",
+    "Shortcut",
     "Upsample",
     "YoloV4Tiny",
     "fold",
