@@ -58,7 +58,7 @@ def _train_into(job: Job, dataset: Dataset, out: Path, watch: Callable[[Progress
     state = out / "state.pt"
     trained = train(job, dataset.class_names, dataset.train, checkpoint=state, watch=watch)
     metadata = {"detector": trained.info.model_dump(mode="json")}
-    export_onnx(trained.network, trained.info.strategy.input.shape, metadata, out / EXPORT)
+    export_onnx(trained.network, trained.info.input_size, metadata, out / EXPORT)
     save_strategy(job.strategy, out / "strategy.json")
     write_json(out / "curve.json", trained.curve)
     save_detector(trained.network, trained.info, out / CHECKPOINT)

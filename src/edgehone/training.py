@@ -21,12 +21,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from edgehone.augment import Frame
+from edgehone.darknet_pair import Masks, head_anchors
 from edgehone.data import Sample
 from edgehone.data.loader import PictureCache, epochs
 from edgehone.errors import EdgehoneError
 from edgehone.files import write_bytes
 from edgehone.inference import DetectorInfo, Precision
-from edgehone.models import MODELS, Network
+from edgehone.models import DarknetArchitecture, Network, architecture
 from edgehone.optimisation import WeightAverage
 from edgehone.projection import LossTerms
 from edgehone.space import Settings
@@ -92,11 +93,21 @@ class Diverged(EdgehoneError):
 
 
 def detector_info(model: str, strategy: Strategy, class_names: Sequence[str], train: Sequence[Sample]) -> DetectorInfo:
-    """Resolve what depends on the data: the anchors."""
-    truth = truth_sides_px(train, strategy)
-    anchors = strategy.projection.anchors.anchors_px(truth, strategy.input.shape)
+    """Resolve what depends on the data: the anchors. The official ones of a Darknet cfg are its own."""
+    chosen = architecture(model)
+    masks: Masks = ()
+    if isinstance(chosen, DarknetArchitecture) and strategy.projection.anchors.kind == "official":
+        official, masks = head_anchors(chosen.cfg.graph, model)
+        height, width = chosen.cfg.input_size
+        anchors = np.array(official) * strategy.input.size / (width, height)
+    else:
+        truth = truth_sides_px(train, strategy)
+        anchors = strategy.projection.anchors.anchors_px(truth, strategy.input.shape)
     pairs = tuple((float(w), float(h)) for w, h in anchors.round(2))
-    return DetectorInfo(model=model, class_names=tuple(class_names), anchors_px=pairs, strategy=strategy)
+    names = tuple(class_names)
+    return DetectorInfo(
+        model=model, class_names=names, anchors_px=pairs, strategy=strategy, cfg=chosen.text, masks=masks
+    )
 
 
 def truth_sides_px(samples: Sequence[Sample], strategy: Strategy) -> Any:
@@ -283,5 +294,5 @@ def _start_at_prior(network: Network, info: DetectorInfo, prior: float) -> None:
 
 def image_flops(model: str, classes: int, size: int) -> float:
     """FLOPs (2 x MAC) of one picture through the untrained graph at a square input of ``size``."""
-    costs: list[LayerCost] = MODELS[model].graph(classes).layer_costs((size, size))
+    costs: list[LayerCost] = architecture(model).graph(classes).layer_costs((size, size))
     return 2.0 * sum(cost.macs for cost in costs)

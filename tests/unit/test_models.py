@@ -45,7 +45,8 @@ def test_the_network_has_the_parameters_that_the_graph_counts() -> None:
 def test_only_the_heads_know_the_classes() -> None:
     few, many = YoloV4Tiny().graph(3), GRAPH
     differing = [i for i, (a, b) in enumerate(zip(few.layers, many.layers, strict=True)) if a != b]
-    assert differing == list(few.outputs) == [29, 36]
+    assert differing == [29, 30, 36, 37]  # each head and the convolution before it
+    assert few.outputs == (29, 36)
     assert [few.nodes()[i].channels for i in few.outputs] == [3 * (5 + 3)] * 2
 
 
@@ -183,7 +184,8 @@ def seen_rows(network: Network, output: int, rows: int) -> int:
 
 @pytest.mark.parametrize("output", [0, 1])
 def test_the_receptive_field_is_what_a_cell_really_sees(output: int) -> None:
-    narrow = Graph(tuple(replace(la, filters=4) if isinstance(la, Convolutional) else la for la in GRAPH.layers))
+    layers = (replace(la, filters=4) if isinstance(la, Convolutional) else la for la in GRAPH.layers)
+    narrow = Graph(tuple(Head() if isinstance(la, Head) else la for la in layers))
     network = Network(narrow).eval()
     expected = GRAPH.nodes()[GRAPH.outputs[output]].receptive_field
     with torch.inference_mode():
@@ -207,4 +209,4 @@ def test_capacity_states_the_facts_of_the_graph() -> None:
 
 
 def test_models_are_found_by_name() -> None:
-    assert {name: model.kind for name, model in MODELS.items()} == {"yolov4-tiny": "yolov4-tiny"}
+    assert {name: model.heads for name, model in MODELS.items()} == {"yolov4-tiny": 2, "yolov4-tiny-3l": 3}

@@ -19,7 +19,7 @@ from edgehone.boxes import iou
 from edgehone.data import Sample
 from edgehone.evaluation import evaluate_detections
 from edgehone.inference import PostProcess, select
-from edgehone.models import MODELS
+from edgehone.models import architecture
 from edgehone.projection.anchors import shape_iou
 from edgehone.space import Settings, diff
 from edgehone.strategy import Strategy
@@ -76,7 +76,7 @@ def projection_facts(
     samples = evenly(train, SAMPLE_IMAGES)
     sides = truth_sides_px(train, strategy)
     anchors = strategy.projection.anchors.anchors_px(sides, strategy.input.shape)
-    strides = MODELS[model].graph(len(class_names)).strides
+    strides = architecture(model).graph(len(class_names)).strides
     lattice = strategy.projection.lattice(anchors, strides, strategy.input.shape)
     targets = input_targets(samples, Frame(strategy.input.shape, strategy.input.fit))
     blank = untrained_predictions(strategy, lattice, len(samples), len(class_names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgehone.models.architecture import MODELS, Architecture, DarknetArchitecture, architecture
 from edgehone.models.graph import Graph
 from edgehone.models.layers import (
     Avgpool,
@@ -20,14 +21,13 @@ from edgehone.models.layers import (
 from edgehone.models.network import LEAKY_SLOPE, Network, fold
 from edgehone.models.yolov4_tiny import YoloV4Tiny
 
-MODELS: dict[str, YoloV4Tiny] = {"yolov4-tiny": YoloV4Tiny()}
-"""Architectures by name."""
-
 __all__ = [
     "LEAKY_SLOPE",
     "MODELS",
+    "Architecture",
     "Avgpool",
     "Convolutional",
+    "DarknetArchitecture",
     "Dropout",
     "Graph",
     "Head",
@@ -41,5 +41,6 @@ __all__ = [
     "Shortcut",
     "Upsample",
     "YoloV4Tiny",
+    "architecture",
     "fold",
 ]
