@@ -247,7 +247,7 @@ def open_detector(source: str | Path, threads: int = 0, letterbox: bool | None =
     if not path.is_file():
         raise UsageError(f"there is no model at {path}")
     if path.suffix == ".onnx":
-        return Detector(_onnx_info(path), OnnxRuntime(path, threads))
+        return Detector(onnx_info(path), OnnxRuntime(path, threads))
     if path.suffix == ".pt":
         network, info = open_network(path)
         return Detector(info, TorchRuntime(network))
@@ -269,7 +269,12 @@ def darknet_detector(cfg: Path, weights: Path, letterbox: bool | None = None, na
     return Detector(info, TorchRuntime(pair.network))
 
 
-def _onnx_info(path: Path) -> DetectorInfo:
+def onnx_info(path: Path) -> DetectorInfo:
+    """What an exported graph says of itself.
+
+    Raises:
+        EdgehoneError: it is not one of edgehone's.
+    """
     import onnx
 
     try:

@@ -92,9 +92,11 @@ def evaluate_model(model: str, data: str, split: str) -> Evaluation:
     return _evaluate(detector, dataset, split)
 
 
-def detect_in(model: str, pictures: Sequence[Path], threshold: float, out: Path | None) -> list[dict[str, Json]]:
+def detect_in(
+    model: str, pictures: Sequence[Path], threshold: float, out: Path | None, letterbox: bool | None = None
+) -> list[dict[str, Json]]:
     """Detections of picture files, as ``detect --json`` prints them; drawn into ``out`` where given."""
-    detector = open_detector(model)
+    detector = open_detector(model, letterbox=letterbox)
     names = detector.info.class_names
     found: list[dict[str, Json]] = []
     for path in picture_files(pictures):

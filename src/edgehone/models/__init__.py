@@ -19,6 +19,7 @@ from edgehone.models.layers import (
     Upsample,
 )
 from edgehone.models.network import LEAKY_SLOPE, Network, fold
+from edgehone.models.transfer import Transferred, transfer
 from edgehone.models.yolov4_tiny import YoloV4Tiny
 
 __all__ = [
@@ -39,8 +40,10 @@ __all__ = [
     "Sam",
     "ScaleChannels",
     "Shortcut",
+    "Transferred",
     "Upsample",
     "YoloV4Tiny",
     "architecture",
     "fold",
+    "transfer",
 ]

@@ -84,8 +84,7 @@ class Graph:
     channels: int = 3
 
     def __post_init__(self) -> None:
-        nodes = self.nodes()
-        side = CHECKED_CELLS * max((node.stride for node in nodes), default=1)
+        side = CHECKED_CELLS * self.coarsest
         self.shapes((side, side))
 
     def name(self, index: int) -> str:
@@ -150,6 +149,11 @@ class Graph:
         return found
 
     @property
+    def coarsest(self) -> int:
+        """The largest stride: input sides are multiples of it."""
+        return max([1, *(node.stride for node in self.nodes())])
+
+    @property
     def outputs(self) -> tuple[int, ...]:
         """Indices of the layers whose results are the raw heads, coarse stride first."""
         nodes = self.nodes()
@@ -196,7 +200,7 @@ class Graph:
         Raises:
             ValueError: an input size that the strides do not divide, or for which the maps do not fit together.
         """
-        coarsest = max((node.stride for node in self.nodes()), default=1)
+        coarsest = self.coarsest
         if input_size[0] % coarsest or input_size[1] % coarsest:
             raise ValueError(f"need sides that are multiples of {coarsest}, got {input_size=}")
         shapes = self.shapes(input_size)
