@@ -239,10 +239,13 @@ def _shortcut(s: Section, index: int) -> Shortcut:
     layers = _references(s, "from", index)
     weights = s.word("weights_type", "none", ("none", "per_feature", "per_layer", "per_channel"))
     normalisation = s.word("weights_normalization", "none", ("none", "relu", "avg_relu", "softmax"))
+    activation = _activation(s, "linear")
+    if weights == "none":
+        return Shortcut(layers, activation)
     return Shortcut(
         layers,
-        _activation(s, "linear"),
-        cast(Any, "per_feature" if weights == "per_layer" else weights),
+        activation,
+        "per_channel" if weights == "per_channel" else "per_feature",
         cast(Any, "relu" if normalisation == "avg_relu" else normalisation),
     )
 
