@@ -2,7 +2,8 @@
 
     python benchmarks/large_dataset.py --images 100000
 
-Pictures are links to a thousand small JPEGs; labels are random. Prints seconds and the growth of the process after its imports.
+Pictures are links to a thousand small JPEGs; labels are random. Prints seconds and the growth of the process after its
+imports.
 """
 
 from __future__ import annotations

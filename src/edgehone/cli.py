@@ -74,7 +74,7 @@ def run(
     data: DataArgument,
     out: Annotated[Path, typer.Option(help="folder of the run; an unfinished run in it goes on")],
     budget: Annotated[str, typer.Option(help="wall-clock for the whole run, like 30m, 2h, 90s")] = "30m",
-    model: Annotated[str, typer.Option(help="the detector")] = "yolov4-tiny",
+    model: Annotated[str, typer.Option(help="a built-in detector, or a Darknet cfg")] = "yolov4-tiny",
     board: Annotated[list[str] | None, typer.Option(help="a board to deploy on; may be repeated")] = None,
     proof: Annotated[
         str, typer.Option(help="full: both presets trained as long as the winner; quick: the better one; off")
@@ -126,7 +126,7 @@ app.add_typer(group, name="data")
 @app.command(epilog="Example: edgehone analyse data/mine --json")
 def analyse(
     data: DataArgument,
-    model: Annotated[str, typer.Option(help="the detector")] = "yolov4-tiny",
+    model: Annotated[str, typer.Option(help="a built-in detector, or a Darknet cfg")] = "yolov4-tiny",
     max_input: Annotated[int, typer.Option(help="largest input size considered, pixels")] = 416,
     data_format: FormatOption = None,
     merge: MergeOption = None,
@@ -153,7 +153,7 @@ def train(
     out: Annotated[Path, typer.Option(help="folder for detector.pt, model.onnx and curve.json")],
     strategy: StrategyOption = "authors",
     set_: SetOption = None,
-    model: Annotated[str, typer.Option(help="the detector")] = "yolov4-tiny",
+    model: Annotated[str, typer.Option(help="a built-in detector, or a Darknet cfg")] = "yolov4-tiny",
     steps: Annotated[int, typer.Option(help="optimizer steps", min=1)] = 2000,
     seed: Annotated[int, typer.Option(help="of weights, batches and augmentation")] = 0,
     threads: Annotated[int, typer.Option(help="of torch", min=1)] = 2,
@@ -223,13 +223,16 @@ def detect(
     pictures: Annotated[list[Path], typer.Argument(help="image files or folders of them")],
     threshold: Annotated[float, typer.Option(help="least score", min=0.0, max=1.0)] = 0.25,
     out: Annotated[Path | None, typer.Option(help="folder for the pictures with boxes drawn")] = None,
+    letterbox: Annotated[
+        bool | None, typer.Option("--letterbox/--stretch", help="of a Darknet pair only; else as its cfg says")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find objects in pictures."""
     from edgehone import console_view
     from edgehone.single import detect_in
 
-    found = detect_in(model, pictures, threshold, out)
+    found = detect_in(model, pictures, threshold, out, letterbox)
     if as_json:
         emit({"images": found})
     else:
@@ -264,3 +267,26 @@ def boards(as_json: JsonOption = False) -> None:
         emit({name: board.model_dump(mode="json") for name, board in BOARDS.items()})
     else:
         console_view.print_boards(screen(), BOARDS)
+
+
+@app.command(epilog="Example: edgehone convert yolov4-tiny.cfg yolov4-tiny.weights yolov4-tiny.onnx")
+def convert(
+    files: Annotated[
+        list[str],
+        typer.Argument(help="A.cfg A.weights A.onnx, or MODEL A.onnx, or MODEL A.cfg A.weights", metavar="FILES"),
+    ],
+    opset: Annotated[int, typer.Option(help="of ONNX: 13 or 11")] = 13,
+    letterbox: Annotated[
+        bool | None, typer.Option("--letterbox/--stretch", help="of a Darknet pair; else as its cfg says")
+    ] = None,
+    names: Annotated[Path | None, typer.Option(help="class names of a Darknet pair, one a line")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Darknet's cfg and weights to ONNX, and any detector to Darknet's form."""
+    from edgehone.deploy.convert import Conversion, convert_files
+
+    written = [str(path) for path in convert_files(files, Conversion(opset, letterbox, names))]
+    if as_json:
+        emit({"written": written})
+    else:
+        typer.echo("\n".join(written))

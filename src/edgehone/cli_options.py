@@ -27,7 +27,9 @@ app = typer.Typer(
 console = Console(stderr=True, highlight=False)
 
 DataArgument = Annotated[str, typer.Argument(help="a folder, a description file, or builtin:NAME", metavar="DATA")]
-ModelArgument = Annotated[str, typer.Argument(help="a run folder, a .pt checkpoint or an .onnx file", metavar="MODEL")]
+ModelArgument = Annotated[
+    str, typer.Argument(help="a run folder, a .pt checkpoint, an .onnx file or A.cfg+A.weights", metavar="MODEL")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout and nothing else")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="change a setting: path=value", metavar="PATH=VALUE")

@@ -21,12 +21,14 @@ from torch import Tensor
 
 from edgehone.augment import fit_picture, unfit_boxes
 from edgehone.boxes import nms
+from edgehone.darknet_pair import DarknetReading, Fit, open_pair, split_pair
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import write_bytes
-from edgehone.models import MODELS, Network
+from edgehone.models import Graph, Network, architecture
+from edgehone.projection.lattice import build_lattice
 from edgehone.space import SCHEMA, Settings, load
-from edgehone.strategy import Strategy
-from edgehone.types import Detections, Lattice, Size
+from edgehone.strategy import DARKNET, Strategy
+from edgehone.types import Detections, Lattice, Predictions, Size
 
 Precision = Literal["fp32", "bf16"]
 Image = NDArray[np.uint8]
@@ -39,11 +41,14 @@ class DetectorInfo(Settings):
     """What a file of weights does not say: everything needed to read a detector's raw heads.
 
     Attributes:
-        model: name of the architecture.
+        model: the architecture, as :func:`~edgehone.models.architecture` names it.
         class_names: in the order of the class logits.
         anchors_px: the full anchor list, (width, height) at the network input.
-        strategy: how it learned; its ``input`` and ``projection`` say how to read it.
+        strategy: how it learned; its ``input`` and ``projection`` say how to read it, unless ``reading`` does.
         class_counts: objects of each class in its training data; empty where that is not known.
+        cfg: text of the Darknet cfg that describes the architecture, so that the file is not needed again.
+        masks: which anchors each head owns, coarse stride first; empty: as the strategy's projection says.
+        reading: of a Darknet pair.
     """
 
     model: str
@@ -51,6 +56,9 @@ class DetectorInfo(Settings):
     anchors_px: tuple[tuple[float, float], ...]
     strategy: Strategy
     class_counts: tuple[int, ...] = ()
+    cfg: str | None = None
+    masks: tuple[tuple[int, ...], ...] = ()
+    reading: DarknetReading | None = None
 
     def require_classes(self, class_names: Sequence[str]) -> None:
         """Refuse data of other classes.
@@ -64,20 +72,43 @@ class DetectorInfo(Settings):
                 f"{', '.join(self.class_names)}, the data {', '.join(class_names)}"
             )
 
+    def graph(self) -> Graph:
+        """The layers for these classes and anchors."""
+        anchors = None if self.masks else self.anchors_per_level[0]
+        return architecture(self.model, self.cfg).graph(len(self.class_names), anchors)
+
     def network(self) -> Network:
         """The untrained network."""
-        return Network(MODELS[self.model].graph(len(self.class_names), self.anchors_per_level[0]))
+        return Network(self.graph())
 
     @property
     def anchors_per_level(self) -> tuple[int, ...]:
         """Anchors in each cell of each head, coarse head first."""
-        heads = len(MODELS[self.model].graph(len(self.class_names)).outputs)
-        return tuple(len(mask) for mask in self.strategy.projection.anchor_masks(heads))
+        heads = len(architecture(self.model, self.cfg).graph(len(self.class_names)).outputs)
+        masks = self.masks or self.strategy.projection.anchor_masks(heads)
+        return tuple(len(mask) for mask in masks)
 
-    def lattice(self) -> Lattice:
-        """The lattice at the strategy's input size."""
-        strides = MODELS[self.model].graph(len(self.class_names)).strides
-        return self.strategy.projection.lattice(np.array(self.anchors_px), strides, self.strategy.input.shape)
+    @property
+    def input_size(self) -> Size:
+        """``(height, width)`` of the network input."""
+        return self.strategy.input.shape if self.reading is None else self.reading.input_size
+
+    @property
+    def fit(self) -> Fit:
+        """How a picture of another shape is brought into the network input."""
+        return self.strategy.input.fit if self.reading is None else self.reading.fit
+
+    def lattice(self, input_size: Size | None = None) -> Lattice:
+        """The lattice at the network input's size, or another; the anchors keep their pixels."""
+        strides, size = self.graph().strides, input_size or self.input_size
+        if self.masks:
+            return build_lattice(torch.tensor(self.anchors_px), self.masks, strides, size)
+        return self.strategy.projection.lattice(np.array(self.anchors_px), strides, size)
+
+    def predictions(self, heads: Sequence[Tensor], lattice: Lattice) -> Predictions:
+        """Raw heads of a batch, decoded."""
+        reader = self.strategy.projection if self.reading is None else self.reading
+        return reader.predictions(heads, lattice)
 
 
 class PostProcess(Settings):
@@ -144,11 +175,12 @@ class Detector:
     @property
     def input_size(self) -> Size:
         """``(height, width)`` of the network input."""
-        return self.info.strategy.input.shape
+        return self.info.input_size
 
     def prepare(self, image: Image) -> Tensor:
         """A picture of any size ``[h, w, 3]`` to ``[3, *input_size]`` float32 in 0..1."""
-        fitted = fit_picture(image, self.input_size, self.info.strategy.input.fit)
+        reading = self.info.reading
+        fitted = fit_picture(image, self.input_size, self.info.fit) if reading is None else reading.prepare(image)
         return torch.from_numpy(fitted).permute(2, 0, 1).float() / 255
 
     def detect(
@@ -159,12 +191,12 @@ class Detector:
         lattice = self.info.lattice()
         for group in _groups(images, batch_size):
             heads = self.runtime.heads(torch.stack([self.prepare(image) for image in group]))
-            predictions = self.info.strategy.projection.predictions(heads, lattice)
+            predictions = self.info.predictions(heads, lattice)
             joint = predictions.objectness_logits.sigmoid()[..., None] * predictions.class_logits.sigmoid()
             for k, image in enumerate(group):
                 found = select(predictions.boxes_xyxy[k], joint[k], post)
                 size = (image.shape[0], image.shape[1])
-                boxes = unfit_boxes(found.boxes_xyxy, size, self.input_size, self.info.strategy.input.fit)
+                boxes = unfit_boxes(found.boxes_xyxy, size, self.input_size, self.info.fit)
                 yield Detections(boxes, found.scores, found.classes)
 
 
@@ -211,13 +243,23 @@ def open_network(path: Path) -> tuple[Network, DetectorInfo]:
     return network.eval(), info
 
 
-def open_detector(source: str | Path, threads: int = 0) -> Detector:
-    """A detector from a run folder, a checkpoint (.pt) or an exported graph (.onnx).
+def open_detector(source: str | Path, threads: int = 0, letterbox: bool | None = None) -> Detector:
+    """A detector from a run folder, a checkpoint (.pt), an exported graph (.onnx) or ``a.cfg+a.weights``.
+
+    Args:
+        source: a path, or two with a plus between them for a Darknet pair.
+        threads: of ONNX Runtime; 0 lets it choose.
+        letterbox: for a Darknet pair, whether pictures keep their aspect; None: as its cfg says.
 
     Raises:
-        UsageError: there is no such file, or its kind is unknown.
+        UsageError: there is no such file, its kind is unknown, or ``letterbox`` for what is no Darknet pair.
         EdgehoneError: the file cannot be read.
     """
+    pair = split_pair(str(source))
+    if pair is not None:
+        return darknet_detector(*pair, letterbox=letterbox)
+    if letterbox is not None:
+        raise UsageError(f"only for a Darknet pair the fit can be chosen; {source} says itself how it was trained")
     path = Path(source)
     if path.is_dir():
         found = [path / name for name in (EXPORT, CHECKPOINT) if (path / name).is_file()]
@@ -227,14 +269,34 @@ def open_detector(source: str | Path, threads: int = 0) -> Detector:
     if not path.is_file():
         raise UsageError(f"there is no model at {path}")
     if path.suffix == ".onnx":
-        return Detector(_onnx_info(path), OnnxRuntime(path, threads))
+        return Detector(onnx_info(path), OnnxRuntime(path, threads))
     if path.suffix == ".pt":
         network, info = open_network(path)
         return Detector(info, TorchRuntime(network))
-    raise UsageError(f"a model is a run folder, a .pt checkpoint or an .onnx file, got {path}")
+    raise UsageError(f"a model is a run folder, a .pt checkpoint, an .onnx file or A.cfg+A.weights, got {path}")
 
 
-def _onnx_info(path: Path) -> DetectorInfo:
+def darknet_detector(cfg: Path, weights: Path, letterbox: bool | None = None, names: Path | None = None) -> Detector:
+    """The detector of a Darknet cfg and its weights; see :func:`~edgehone.darknet_pair.open_pair`."""
+    pair = open_pair(cfg, weights, letterbox, names)
+    info = DetectorInfo(
+        model=pair.name,
+        class_names=pair.class_names,
+        anchors_px=pair.anchors_px,
+        strategy=DARKNET,
+        cfg=pair.text,
+        masks=pair.masks,
+        reading=pair.reading,
+    )
+    return Detector(info, TorchRuntime(pair.network))
+
+
+def onnx_info(path: Path) -> DetectorInfo:
+    """What an exported graph says of itself.
+
+    Raises:
+        EdgehoneError: it is not one of edgehone's.
+    """
     import onnx
 
     try:

@@ -18,7 +18,7 @@ from edgehone.deploy.bundle import Deployment, deploy, latency_by_size
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import read_json, write_json
 from edgehone.inference import EXPORT
-from edgehone.models import MODELS
+from edgehone.models import architecture
 from edgehone.report.run_page import Story, write_run_report
 from edgehone.results import Results
 from edgehone.run_folder import RunFolder, open_run
@@ -147,8 +147,7 @@ def analyse_only(dataset: Dataset, model: str, max_input: int) -> tuple[Profile,
 
 def check(request: Request) -> None:
     """Refuse early what could only fail late."""
-    if request.model not in MODELS:
-        raise UsageError(f"the models are {', '.join(MODELS)}; got {request.model!r}")
+    architecture(request.model)
     for name in request.boards:
         board(name)
     if request.max_input < INPUT_SIZES[0]:
@@ -165,7 +164,7 @@ def measure_limit(
     """Latency by input size, where the request sets a limit."""
     if request.latency is None:
         return None
-    graph = MODELS[request.model].graph(len(dataset.class_names))
+    graph = architecture(request.model).graph(len(dataset.class_names))
     found = folder.stage("latency", Latencies, lambda: Latencies(p90_ms=latency_by_size(graph, sizes)))
     return LatencyLimit.parse(request.latency), found.p90_ms
 

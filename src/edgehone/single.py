@@ -58,7 +58,7 @@ def _train_into(job: Job, dataset: Dataset, out: Path, watch: Callable[[Progress
     state = out / "state.pt"
     trained = train(job, dataset.class_names, dataset.train, checkpoint=state, watch=watch)
     metadata = {"detector": trained.info.model_dump(mode="json")}
-    export_onnx(trained.network, trained.info.strategy.input.shape, metadata, out / EXPORT)
+    export_onnx(trained.network, trained.info.input_size, metadata, out / EXPORT)
     save_strategy(job.strategy, out / "strategy.json")
     write_json(out / "curve.json", trained.curve)
     save_detector(trained.network, trained.info, out / CHECKPOINT)
@@ -87,9 +87,11 @@ def evaluate_model(model: str, dataset: Dataset, split: str) -> Evaluation:
     return _evaluate(detector, dataset, split)
 
 
-def detect_in(model: str, pictures: Sequence[Path], threshold: float, out: Path | None) -> list[dict[str, Json]]:
+def detect_in(
+    model: str, pictures: Sequence[Path], threshold: float, out: Path | None, letterbox: bool | None = None
+) -> list[dict[str, Json]]:
     """Detections of picture files, as ``detect --json`` prints them; drawn into ``out`` where given."""
-    detector = open_detector(model)
+    detector = open_detector(model, letterbox=letterbox)
     names = detector.info.class_names
     found: list[dict[str, Json]] = []
     for path in picture_files(pictures):

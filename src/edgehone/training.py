@@ -23,18 +23,19 @@ from pydantic import Field
 from torch import nn
 
 from edgehone.batches import Batch, BatchSource, Painter
+from edgehone.darknet_pair import Masks, head_anchors
 from edgehone.data import Sample
 from edgehone.data.decoded_cache import LIMIT_BYTES, DecodedCache
 from edgehone.data.loader import PictureCache
 from edgehone.errors import EdgehoneError
 from edgehone.files import write_bytes
 from edgehone.inference import DetectorInfo, Precision
-from edgehone.models import MODELS, Network
+from edgehone.models import DarknetArchitecture, Network, architecture
 from edgehone.optimisation import WeightAverage
 from edgehone.projection import LossTerms
 from edgehone.space import Settings
 from edgehone.strategy import Strategy
-from edgehone.types import Lattice, LayerCost, Size
+from edgehone.types import Lattice, LayerCost
 
 CACHE_BYTES = 2 << 30
 CHECKPOINT_SECONDS = 15.0
@@ -100,15 +101,30 @@ class Diverged(EdgehoneError):
 
 
 def detector_info(model: str, strategy: Strategy, class_names: Sequence[str], train: Sequence[Sample]) -> DetectorInfo:
-    """Resolve what depends on the data: the anchors, and the objects of each class."""
-    truth = truth_sides_px(train, strategy)
-    strides = MODELS[model].graph(len(class_names)).strides
-    anchors = strategy.projection.anchors.anchors_px(truth, strategy.input.shape, strides)
-    pairs = tuple((float(w), float(h)) for w, h in anchors.round(2))
+    """Resolve what depends on the data: the anchors, and the objects of each class.
+
+    The official anchors of a Darknet cfg are its own.
+    """
+    chosen = architecture(model)
+    masks: Masks = ()
+    if isinstance(chosen, DarknetArchitecture) and strategy.projection.anchors.kind == "official":
+        official, masks = head_anchors(chosen.cfg.graph, model)
+        height, width = chosen.cfg.input_size
+        anchors = np.array(official) * strategy.input.size / (width, height)
+    else:
+        truth = truth_sides_px(train, strategy)
+        strides = chosen.graph(len(class_names)).strides
+        anchors = strategy.projection.anchors.anchors_px(truth, strategy.input.shape, strides)
     labels = np.concatenate([np.zeros(0, np.int64), *(sample.classes for sample in train)])
-    counts = tuple(int(n) for n in np.bincount(labels, minlength=len(class_names)))
-    names = tuple(class_names)
-    return DetectorInfo(model=model, class_names=names, anchors_px=pairs, strategy=strategy, class_counts=counts)
+    return DetectorInfo(
+        model=model,
+        class_names=tuple(class_names),
+        anchors_px=tuple((float(w), float(h)) for w, h in anchors.round(2)),
+        strategy=strategy,
+        class_counts=tuple(int(n) for n in np.bincount(labels, minlength=len(class_names))),
+        cfg=chosen.text,
+        masks=masks,
+    )
 
 
 def truth_sides_px(samples: Sequence[Sample], strategy: Strategy) -> Any:
@@ -160,7 +176,7 @@ def train(
         state.restore(checkpoint)
     cache = picture_cache(samples, job.strategy)
     source = BatchSource(job.strategy, cache, job.seed, job.steps, job.batch_size, job.painter)
-    lattice_at = _lattices(info)
+    lattice_at = functools.cache(info.lattice)
     started = saved = time.monotonic()
     before = state.seconds
     with closing(source.stream(state.step, job.loader_workers)) as batches:
@@ -182,18 +198,6 @@ def rate_at(job: Job, step: int) -> float:
     """Learning rate of a step."""
     optimisation = job.strategy.optimisation
     return optimisation.optimizer.lr * optimisation.rate((step + 1) / job.steps)
-
-
-def _lattices(info: DetectorInfo) -> Callable[[Size], Lattice]:
-    """The lattice of each input size; the anchors keep their pixels, as in Darknet's multi-scale training."""
-    strides = MODELS[info.model].graph(len(info.class_names)).strides
-    anchors_px = np.array(info.anchors_px)
-
-    @functools.cache
-    def lattice_at(size: Size) -> Lattice:
-        return info.strategy.projection.lattice(anchors_px, strides, size)
-
-    return lattice_at
 
 
 @dataclass
@@ -294,5 +298,5 @@ def _start_at_prior(network: Network, info: DetectorInfo, prior: float) -> None:
 
 def image_flops(model: str, classes: int, size: int) -> float:
     """FLOPs (2 x MAC) of one picture through the untrained graph at a square input of ``size``."""
-    costs: list[LayerCost] = MODELS[model].graph(classes).layer_costs((size, size))
+    costs: list[LayerCost] = architecture(model).graph(classes).layer_costs((size, size))
     return 2.0 * sum(cost.macs for cost in costs)

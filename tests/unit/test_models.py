@@ -10,7 +10,22 @@ import torch
 from torch import nn
 
 from edgehone.analysis.capacity import CapacityProfile, capacity_profile
-from edgehone.models import MODELS, Convolutional, Graph, Head, Layer, Maxpool, Network, Route, Upsample, YoloV4Tiny
+from edgehone.models import (
+    MODELS,
+    Convolutional,
+    Graph,
+    Head,
+    Layer,
+    Maxpool,
+    Network,
+    Reorg,
+    Route,
+    Sam,
+    ScaleChannels,
+    Shortcut,
+    Upsample,
+    YoloV4Tiny,
+)
 
 GRAPH = YoloV4Tiny().graph(80)
 
@@ -30,7 +45,8 @@ def test_the_network_has_the_parameters_that_the_graph_counts() -> None:
 def test_only_the_heads_know_the_classes() -> None:
     few, many = YoloV4Tiny().graph(3), GRAPH
     differing = [i for i, (a, b) in enumerate(zip(few.layers, many.layers, strict=True)) if a != b]
-    assert differing == list(few.outputs) == [29, 36]
+    assert differing == [29, 30, 36, 37]  # each head and the convolution before it
+    assert few.outputs == (29, 36)
     assert [few.nodes()[i].channels for i in few.outputs] == [3 * (5 + 3)] * 2
 
 
@@ -79,11 +95,24 @@ def test_an_input_that_the_strides_do_not_divide_is_refused() -> None:
         ((Convolutional(5, 3), Route((0,), groups=2, group=1)), "part 1 of 2"),
         ((Convolutional(4, 3), Route((0,), groups=2, group=2)), "part 2 of 2"),
         ((Convolutional(4, 3), Upsample()), "upsample"),
-        ((Convolutional(4, 2),), "odd size"),
+        ((Convolutional(4, 2), Head()), "cells that cover"),
+        ((Convolutional(4, 3, padding=0), Route((0,)), Convolutional(4, 9, stride=2), Head()), "cells that cover"),
+        ((Convolutional(4, 3, groups=2),), "2 groups divide neither 3"),
+        ((Convolutional(4, 2, dilation=2),), "odd size"),
+        ((Convolutional(4, 3), Convolutional(4, 3, stride=(1, 2), activation="linear"), Head()), "square cells"),
+        ((Convolutional(4, 3), Shortcut(())), "names a layer"),
+        ((Convolutional(4, 3), Convolutional(6, 3), Shortcut((0,), weights="per_feature")), "of one width"),
+        ((Convolutional(4, 3), ScaleChannels(0)), "layer 1: the scales"),
+        ((Convolutional(4, 3), Convolutional(6, 3), Sam(0)), "one shape"),
+        ((Convolutional(4, 3), Reorg(4)), "layer 1"),
+        ((Convolutional(4, 1, activation="linear"), Head(), Convolutional(4, 1)), "reads a head"),
+        ((Convolutional(4, 1), Head(((1, 2),), (0,), 1)), "its activation is linear"),
+        ((Convolutional(4, 1, activation="linear"), Head(((1, 2),), (1,), 1)), "names anchors 0 to 0"),
+        ((Convolutional(4, 1, activation="linear"), Head(((1, 2),), (0,), 1)), "need filters=6"),
         ((Convolutional(0, 3),), "has filters"),
         ((Convolutional(4, 3, stride=0),), "stride is at least 1"),
-        ((Convolutional(4, 3), Maxpool(2, 1)), "size equals stride"),
-        ((Convolutional(4, 3), Maxpool(3, 2)), "size equals stride"),
+        ((Convolutional(4, 3), Maxpool(2, 0)), "stride is at least 1"),
+        ((Convolutional(4, 3), Maxpool(3, 1, padding=5)), "more than padding"),
         ((Head(),), "none before layer 0"),
         ((Convolutional(4, 3), Maxpool(), Head()), "none before layer 2"),
         ((Convolutional(4, 1), Head(), Head()), "none before layer 2"),
@@ -155,7 +184,8 @@ def seen_rows(network: Network, output: int, rows: int) -> int:
 
 @pytest.mark.parametrize("output", [0, 1])
 def test_the_receptive_field_is_what_a_cell_really_sees(output: int) -> None:
-    narrow = Graph(tuple(replace(la, filters=4) if isinstance(la, Convolutional) else la for la in GRAPH.layers))
+    layers = (replace(la, filters=4) if isinstance(la, Convolutional) else la for la in GRAPH.layers)
+    narrow = Graph(tuple(Head() if isinstance(la, Head) else la for la in layers))
     network = Network(narrow).eval()
     expected = GRAPH.nodes()[GRAPH.outputs[output]].receptive_field
     with torch.inference_mode():
@@ -179,4 +209,4 @@ def test_capacity_states_the_facts_of_the_graph() -> None:
 
 
 def test_models_are_found_by_name() -> None:
-    assert {name: model.kind for name, model in MODELS.items()} == {"yolov4-tiny": "yolov4-tiny"}
+    assert {name: model.heads for name, model in MODELS.items()} == {"yolov4-tiny": 2, "yolov4-tiny-3l": 3}

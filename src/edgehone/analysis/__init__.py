@@ -10,7 +10,7 @@ from edgehone.analysis.capacity import CapacityProfile, capacity_profile
 from edgehone.analysis.data_space import DataProfile, data_profile
 from edgehone.analysis.projection import Candidate, ProjectionFacts, projection_facts
 from edgehone.data import Dataset
-from edgehone.models import MODELS
+from edgehone.models import architecture
 from edgehone.projection import KmeansAnchors, TaskAligned
 from edgehone.space import Settings, replace
 from edgehone.strategy import AUTHORS, DARKNET, Strategy
@@ -42,7 +42,7 @@ def analyse(dataset: Dataset, model: str, input_sizes: Sequence[int]) -> Profile
 
 
 def _measure(dataset: Dataset, model: str, input_sizes: Sequence[int]) -> Profile:
-    graph = MODELS[model].graph(len(dataset.class_names))
+    graph = architecture(model).graph(len(dataset.class_names))
     shown = _spread(input_sizes)
     candidates = [candidate for size in shown for candidate in projection_candidates(size)]
     return Profile(

@@ -21,7 +21,7 @@ from edgehone.analysis.start import SIZES, StartFacts, size_of, start_facts, unt
 from edgehone.augment import Frame, fit_matrix
 from edgehone.data import Sample
 from edgehone.evaluation import Evaluation, evaluate_detections
-from edgehone.models import MODELS
+from edgehone.models import architecture
 from edgehone.projection.anchors import best_possible_recall, shape_iou
 from edgehone.space import Settings, diff
 from edgehone.strategy import Strategy
@@ -140,7 +140,7 @@ def projection_facts(
     strategy = candidate.strategy
     samples = evenly(train, SAMPLE_IMAGES)
     sides = truth_sides_px(train, strategy)
-    strides = candidate.strides or MODELS[model].graph(len(class_names)).strides
+    strides = candidate.strides or architecture(model).graph(len(class_names)).strides
     lattice = candidate_lattice(strategy, strides, sides)
     anchors = lattice.all_anchors_px.double().numpy()
     taught = teach(strategy, lattice, samples, len(class_names))

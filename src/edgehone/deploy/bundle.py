@@ -58,7 +58,7 @@ def deploy(checkpoint_folder: Path, board_name: str, dataset: Dataset, path: Pat
     """
     target = board(board_name)
     network, info = open_network(checkpoint_folder / CHECKPOINT)
-    size = info.strategy.input.shape
+    size = info.input_size
     metadata = {"detector": info.model_dump(mode="json"), "normalisation": "RGB / 255", "board": target.name}
     export_onnx(network, size, metadata, path)
     detector = Detector(info, TorchRuntime(network))

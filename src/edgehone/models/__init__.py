@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
-from edgehone.models.graph import Convolutional, Graph, Head, Layer, Maxpool, Route, Upsample
+from edgehone.models.architecture import MODELS, Architecture, DarknetArchitecture, architecture
+from edgehone.models.graph import Graph
+from edgehone.models.layers import (
+    Avgpool,
+    Convolutional,
+    Dropout,
+    Head,
+    Layer,
+    Maxpool,
+    Reorg,
+    Route,
+    Sam,
+    ScaleChannels,
+    Shortcut,
+    Upsample,
+)
 from edgehone.models.network import LEAKY_SLOPE, Network, fold
+from edgehone.models.transfer import Transferred, transfer
 from edgehone.models.yolov4_tiny import YoloV4Tiny
-
-MODELS: dict[str, YoloV4Tiny] = {"yolov4-tiny": YoloV4Tiny()}
-"""Architectures by name."""
 
 __all__ = [
     "LEAKY_SLOPE",
     "MODELS",
+    "Architecture",
+    "Avgpool",
     "Convolutional",
+    "DarknetArchitecture",
+    "Dropout",
     "Graph",
     "Head",
     "Layer",
     "Maxpool",
     "Network",
+    "Reorg",
     "Route",
+    "Sam",
+    "ScaleChannels",
+    "Shortcut",
+    "Transferred",
     "Upsample",
     "YoloV4Tiny",
+    "architecture",
     "fold",
+    "transfer",
 ]
