@@ -21,6 +21,7 @@ from edgehone.cli_options import (
     ModelArgument,
     SetOption,
     StrategyOption,
+    WeightsOption,
     app,
     console,
     emit,
@@ -81,6 +82,7 @@ def run(
     ] = "full",
     max_input: Annotated[int, typer.Option(help="largest input size that is searched, pixels")] = 416,
     latency: Annotated[str | None, typer.Option(help="limit like cpu<=8ms (90th percentile)")] = None,
+    weights: WeightsOption = None,
     compare: Annotated[
         str | None,
         typer.Option(help="evolution: also run the authors' genetic evolution, outside the budget"),
@@ -100,7 +102,7 @@ def run(
     from edgehone.space import load
 
     wanted = {"data": data, "format": data_format, "model": model, "boards": board or ["cpu"], "proof": proof}
-    limits = {"budget_s": parse_duration(budget), "max_input": max_input, "latency": latency}
+    limits = {"budget_s": parse_duration(budget), "max_input": max_input, "latency": latency, "weights": weights}
     classes = {"selection": selection(merge, drop, ignore).model_dump()}
     request = load(Request, {**wanted, **limits, **classes, "compare": compare, "workers": workers, "seed": seed})
     with console_view.live(console, request.budget_s) as show:
@@ -154,6 +156,7 @@ def train(
     strategy: StrategyOption = "authors",
     set_: SetOption = None,
     model: Annotated[str, typer.Option(help="a built-in detector, or a Darknet cfg")] = "yolov4-tiny",
+    weights: WeightsOption = None,
     steps: Annotated[int, typer.Option(help="optimizer steps", min=1)] = 2000,
     seed: Annotated[int, typer.Option(help="of weights, batches and augmentation")] = 0,
     threads: Annotated[int, typer.Option(help="of torch", min=1)] = 2,
@@ -169,7 +172,7 @@ def train(
     from edgehone.single import TrainRequest, train_one
     from edgehone.space import load, parse_assignments
     from edgehone.strategy import load_strategy
-    from edgehone.training import Job
+    from edgehone.training import Job, StartWeights
 
     chosen = parse_assignments(load_strategy(strategy), set_ or [])
     job = load(
@@ -182,6 +185,7 @@ def train(
             "seed": seed,
             "precision": precision,
             "threads": threads,
+            "weights": None if weights is None else StartWeights.of(weights).model_dump(),
         },
     )
     with console_view.training_bar(console) as watch:

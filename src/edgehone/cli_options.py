@@ -35,6 +35,9 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="change a setting: path=value", metavar="PATH=VALUE")
 ]
 StrategyOption = Annotated[str, typer.Option(help="a preset (darknet, authors) or a strategy file")]
+WeightsOption = Annotated[
+    str | None, typer.Option(help="start from a checkpoint, a whole or partial .weights file, or a run's folder")
+]
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="coco, voc, darknet, yolo or csv, where the detected format is wrong")
 ]

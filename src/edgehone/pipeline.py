@@ -18,7 +18,7 @@ from edgehone.deploy.bundle import Deployment, deploy, latency_by_size
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import read_json, write_json
 from edgehone.inference import EXPORT
-from edgehone.models import architecture
+from edgehone.models import Network, architecture
 from edgehone.report.run_page import Story, write_run_report
 from edgehone.results import Results
 from edgehone.run_folder import RunFolder, open_run
@@ -37,12 +37,15 @@ from edgehone.search.verdict import Tested, all_on_test_split, gain
 from edgehone.search.workers import Workers, start_workers
 from edgehone.space import Prior, SearchSpace, Settings, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
-from edgehone.training import image_flops
+from edgehone.training import StartWeights, image_flops
 
 RESULTS = "results.json"
 """Written last: where it is, the run is complete."""
 
 WORKERS = 2
+WARM_START = frozenset({"optimisation.warm_start.frozen", "optimisation.warm_start.rate"})
+"""Searched only where trainings start from weights."""
+
 TRUST = 0.7
 """Probability that a draw keeps the published value of what no rule speaks about: most of the space is off or odd."""
 
@@ -63,6 +66,7 @@ class Request(Settings):
     proof: Proof = "full"
     max_input: int = 416
     latency: str | None = None
+    weights: str | None = None
     compare: Literal["evolution"] | None = None
     workers: int = Field(default=WORKERS, ge=1, le=64)
     seed: int = 0
@@ -120,8 +124,11 @@ def run(request: Request, out: Path, show: Show) -> Results:
             priors = folder.stage("rules", Priors, lambda: Priors(rules=tuple(apply_rules(facts))))
             for prior in priors.rules:
                 monitor.say(describe_prior(prior))
-            space = SearchSpace(Strategy(), priors.rules, trust=TRUST)
-            explored = explore(request, space, plan, dataset, monitor, workers)
+            weights = start_weights(request, dataset, monitor)
+            fixed = frozenset[str]() if weights else WARM_START
+            space = SearchSpace(Strategy(), priors.rules, fixed, TRUST)
+            maker = task_maker(request, plan, dataset, weights)
+            explored = explore(request, space, maker, monitor, workers)
         tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, dataset, folder.trials)
         monitor.say("evaluated on the test split")
         winner = explored.ladder.finalists[0]
@@ -183,12 +190,32 @@ def pictures_by_size(plan: Plan, model: str, dataset: Dataset) -> dict[int, int]
     return {size: plan.images(image_flops(model, classes, size) / 1e9) for size in INPUT_SIZES}
 
 
-def explore(
-    request: Request, space: SearchSpace, plan: Plan, dataset: Dataset, monitor: Monitor, workers: Workers
-) -> Explored:
-    """Search, then train the proof."""
+def start_weights(request: Request, dataset: Dataset, monitor: Monitor) -> StartWeights | None:
+    """What every training starts from, tried on one network."""
+    if request.weights is None:
+        return None
+    weights = StartWeights.of(request.weights)
+    network = Network(architecture(request.model).graph(len(dataset.class_names)))
+    moved = weights.carry_into(network)
+    afresh = "; ".join(f"{name}: {reason}" for name, reason in moved.skipped[:3])
+    text = f"starts from {weights.path}: {len(moved.carried)} layers carried over, {len(moved.skipped)} afresh"
+    monitor.say(text + (f" ({afresh})" if afresh else ""))
+    return weights
+
+
+def task_maker(request: Request, plan: Plan, dataset: Dataset, weights: StartWeights | None) -> TaskMaker:
+    """Makes every training of the run."""
     classes = len(dataset.class_names)
-    make = TaskMaker(plan, request.model, lambda size: image_flops(request.model, classes, size) / 1e9, request.seed)
+
+    def cost(size: int) -> float:
+        return image_flops(request.model, classes, size) / 1e9
+
+    return TaskMaker(plan, request.model, cost, request.seed, weights)
+
+
+def explore(request: Request, space: SearchSpace, make: TaskMaker, monitor: Monitor, workers: Workers) -> Explored:
+    """Search, then train the proof."""
+    plan = make.plan
     monitor.follow(plan, plan.total_gflops())
 
     def run_tasks(tasks: Sequence[Task]) -> list[Outcome]:

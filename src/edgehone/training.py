@@ -8,6 +8,7 @@ had not been.
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import math
 import time
@@ -27,11 +28,11 @@ from edgehone.darknet_pair import Masks, head_anchors
 from edgehone.data import Sample
 from edgehone.data.decoded_cache import LIMIT_BYTES, DecodedCache
 from edgehone.data.loader import PictureCache
-from edgehone.errors import EdgehoneError
+from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import write_bytes
-from edgehone.inference import DetectorInfo, Precision
-from edgehone.models import DarknetArchitecture, Network, architecture
-from edgehone.optimisation import WeightAverage
+from edgehone.inference import CHECKPOINT, DetectorInfo, Precision
+from edgehone.models import DarknetArchitecture, Network, Transferred, architecture, transfer
+from edgehone.optimisation import RATE, SlowParameters, WeightAverage, freeze
 from edgehone.projection import LossTerms
 from edgehone.space import Settings
 from edgehone.strategy import Strategy
@@ -40,6 +41,45 @@ from edgehone.types import Lattice, LayerCost
 CACHE_BYTES = 2 << 30
 CHECKPOINT_SECONDS = 15.0
 CURVE_POINTS = 200
+
+
+class StartWeights(Settings):
+    """A file of weights, by place and content: a training that goes on must find the same.
+
+    Attributes:
+        path: a ``.pt`` checkpoint, a whole or a partial ``.weights`` file.
+        digest: of its bytes.
+    """
+
+    path: str
+    digest: str
+
+    @staticmethod
+    def of(source: str) -> StartWeights:
+        """From a file, or a run's folder.
+
+        Raises:
+            UsageError: there is no such file.
+        """
+        path = Path(source) / CHECKPOINT if Path(source).is_dir() else Path(source)
+        if not path.is_file():
+            raise UsageError(
+                f"--weights names a checkpoint, a .weights file or a run's folder; there is none at {path}"
+            )
+        with path.open("rb") as file:
+            return StartWeights(path=str(path), digest=hashlib.file_digest(file, "sha256").hexdigest()[:16])
+
+    def carry_into(self, network: Network) -> Transferred:
+        """Fill what fits.
+
+        Raises:
+            EdgehoneError: the file has changed, cannot be read, or nothing of it fits.
+        """
+        if StartWeights.of(self.path) != self:
+            raise EdgehoneError(
+                f"the weights of a training must stay the same, but {self.path} has changed; start anew"
+            )
+        return transfer(network, Path(self.path))
 
 
 class Job(Settings):
@@ -56,6 +96,7 @@ class Job(Settings):
         loader_workers: threads that make batches ahead; 0 makes them between the steps. No number of them
             changes the result.
         painter: what paints augmented pictures.
+        weights: what the network starts from, where it does not start afresh.
     """
 
     model: str
@@ -67,6 +108,7 @@ class Job(Settings):
     threads: int = Field(default=1, ge=1)
     loader_workers: int = Field(default=0, ge=0)
     painter: Painter = "auto"
+    weights: StartWeights | None = None
 
 
 @dataclass(frozen=True)
@@ -206,6 +248,7 @@ class _State:
 
     network: Network
     class_counts: tuple[int, ...]
+    frozen: Sequence[nn.Module]
     optimizer: torch.optim.Optimizer
     average: WeightAverage | None
     step: int
@@ -219,10 +262,14 @@ class _State:
         if prior > 0:
             _start_at_prior(network, info, prior)
         optimisation = job.strategy.optimisation
+        carried: list[nn.Module] = [] if job.weights is None else carried_layers(network, job.weights)
+        frozen, slow = optimisation.warm_start.divide(carried)
+        freeze(frozen)
         return _State(
             network,
             info.class_counts,
-            optimisation.optimizer.build(network),
+            frozen,
+            optimisation.optimizer.build(network, SlowParameters(slow, optimisation.warm_start.rate)),
             optimisation.average.build(network, job.steps),
             0,
             0.0,
@@ -233,8 +280,9 @@ class _State:
         """Forward, loss, backward, update, average."""
         optimisation = job.strategy.optimisation
         for group in self.optimizer.param_groups:
-            group["lr"] = rate_at(job, self.step)
+            group["lr"] = rate_at(job, self.step) * group.get(RATE, 1.0)
         self.network.train()
+        freeze(self.frozen)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=job.precision == "bf16"):
             heads = self.network(batch.pixels)
         terms = job.strategy.projection.loss(heads, batch.targets, lattice, self.class_counts)
@@ -286,6 +334,12 @@ class _State:
             self.average.network.load_state_dict(content["average"])
             self.average.updates = content["updates"]
         self.step, self.seconds, self.curve = content["step"], content["seconds"], content["curve"]
+
+
+def carried_layers(network: Network, weights: StartWeights) -> list[nn.Module]:
+    """Fill a network from weights; its layers that were carried over, in order."""
+    names = set(weights.carry_into(network).carried)
+    return [module for key, module in network.convolutions.items() if network.graph.name(int(key)) in names]
 
 
 @torch.no_grad()

@@ -7,8 +7,9 @@ from typing import Annotated
 from pydantic import Field
 
 from edgehone.optimisation.averaging import Average, Ema, NoAverage, WeightAverage
-from edgehone.optimisation.optimizers import AdamW, Optimizer, Sgd
+from edgehone.optimisation.optimizers import RATE, AdamW, Optimizer, Sgd, SlowParameters
 from edgehone.optimisation.schedules import Cosine, Schedule, Steps, WarmUp
+from edgehone.optimisation.warm_start import WarmStart, freeze
 from edgehone.space import Choice, Settings
 
 
@@ -20,6 +21,7 @@ class Optimisation(Settings):
     warm_up: WarmUp = WarmUp()
     average: Average = Ema()
     batch_size: Annotated[int, Choice(8, 16, 32, 64)] = 16
+    warm_start: WarmStart = WarmStart()
     clip_norm: float = Field(default=10.0, gt=0, description="the gradient's norm is cut to this")
 
     def rate(self, progress: float) -> float:
@@ -30,6 +32,7 @@ class Optimisation(Settings):
 __all__ = [
     "AdamW",
     "Average",
+    "RATE",
     "Cosine",
     "Ema",
     "NoAverage",
@@ -37,7 +40,10 @@ __all__ = [
     "Optimizer",
     "Schedule",
     "Sgd",
+    "SlowParameters",
     "Steps",
+    "WarmStart",
     "WarmUp",
     "WeightAverage",
+    "freeze",
 ]

@@ -19,7 +19,7 @@ from edgehone.search.searcher import Result, Searcher, Suggestion
 from edgehone.search.trial import Outcome, Task
 from edgehone.space import Settings, fingerprint
 from edgehone.strategy import Strategy
-from edgehone.training import Job
+from edgehone.training import Job, StartWeights
 
 FINAL = "final"
 
@@ -36,12 +36,14 @@ class TaskMaker:
         model: name of the architecture.
         gflops_per_image: of one picture at a square input of this side.
         seed: of the run.
+        weights: what every training starts from.
     """
 
     plan: Plan
     model: str
     gflops_per_image: Callable[[int], float]
     seed: int
+    weights: StartWeights | None = None
 
     def task(self, name: str, rung: str, share: float, suggestion: Suggestion, *, seed_step: int = 0) -> Task:
         """A training of ``share`` of the full compute."""
@@ -55,6 +57,7 @@ class TaskMaker:
             batch_size=batch,
             seed=self.seed + seed_step,
             precision=self.plan.calibration.precision,
+            weights=self.weights,
         )
         keep = rung == FINAL
         return Task(name=name, rung=rung, job=job, gflops=steps * batch * cost, keep=keep, origin=suggestion.origin)
