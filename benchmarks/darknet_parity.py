@@ -81,8 +81,9 @@ def made_weights(cfg: Path, images: list[NDArray[np.uint8]], path: Path) -> Path
             nn.init.normal_(module.bias, std=0.1)
     fields = 5 + network.graph.heads[0].classes
     for index in network.graph.outputs:
-        head = network.head_convolution(index)
-        nn.init.normal_(head.weight, std=0.5 / head.in_channels**0.5)
+        rows = network.head_convolution(index).weight.view(-1, fields, network.nodes[index].in_channels)
+        for part, spread in ((rows[:, :4], 0.3), (rows[:, 4], 4.0), (rows[:, 5:], 2.0)):
+            nn.init.normal_(part, std=spread / rows.shape[-1] ** 0.5)
     detector = darknet_detector(cfg, write_weights(network, path))
     pixels = torch.stack([detector.prepare(image) for image in images])
     with torch.no_grad():

@@ -195,6 +195,9 @@ def train(
     strategy: StrategyOption = "authors",
     set_: SetOption = None,
     model: Annotated[str, typer.Option(help="a built-in detector, or a Darknet cfg")] = "yolov4-tiny",
+    weights: Annotated[
+        str | None, typer.Option(help="a .pt, a .weights or a partial file (yolov4-tiny.conv.29) to start from")
+    ] = None,
     steps: Annotated[int, typer.Option(help="optimizer steps", min=1)] = 2000,
     seed: Annotated[int, typer.Option(help="of weights, batches and augmentation")] = 0,
     threads: Annotated[int, typer.Option(help="of torch", min=1)] = 2,
@@ -213,6 +216,7 @@ def train(
         Job,
         {
             "model": model,
+            "weights": weights,
             "strategy": chosen.model_dump(mode="json"),
             "steps": steps,
             "batch_size": chosen.optimisation.batch_size,

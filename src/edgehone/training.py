@@ -27,7 +27,7 @@ from edgehone.data.loader import PictureCache, epochs
 from edgehone.errors import EdgehoneError
 from edgehone.files import write_bytes
 from edgehone.inference import DetectorInfo, Precision
-from edgehone.models import DarknetArchitecture, Network, architecture
+from edgehone.models import DarknetArchitecture, Network, architecture, transfer
 from edgehone.optimisation import WeightAverage
 from edgehone.projection import LossTerms
 from edgehone.space import Settings
@@ -43,13 +43,14 @@ class Job(Settings):
     """One training, completely described.
 
     Attributes:
-        model: name of the architecture.
+        model: the architecture: a built-in name or the path of a Darknet cfg.
         strategy: how it learns.
         steps: optimizer steps.
         batch_size: pictures a step.
         seed: of weights, batches and augmentation.
         precision: of the convolutions; everything else is fp32.
         threads: of torch.
+        weights: a checkpoint or Darknet weights, whole or partial, that the network starts from as far as they fit.
     """
 
     model: str
@@ -59,6 +60,7 @@ class Job(Settings):
     seed: int = 0
     precision: Precision = "fp32"
     threads: int = Field(default=1, ge=1)
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,8 @@ class _State:
         prior = job.strategy.projection.objectness.prior
         if prior > 0:
             _start_at_prior(network, info, prior)
+        if job.weights is not None:
+            transfer(network, Path(job.weights))
         optimisation = job.strategy.optimisation
         return _State(
             network,
