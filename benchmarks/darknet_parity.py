@@ -6,7 +6,8 @@ For every .cfg in the folder CFGS, with the .weights beside it or else with weig
 calibrated on training pictures) and writes: the largest difference of the raw heads as a share of their range over
 pictures of the test split, as they are and with OpenCV's epsilon; and whether the ONNX graph made from the pair detects
 what OpenCV detects (the same class, IoU above 0.99, score within 0.005; one that has no twin is excused within 0.005 of
-the threshold, or where suppression was decided by an IoU within 0.01 of its limit). Exit 1 if the raw heads differ by
+the threshold, or where suppression was decided by an IoU within 0.01 of its limit). A random network amplifies every
+difference: made weights are exported with OpenCV's epsilon, real ones as they are. Exit 1 if the raw heads differ by
 more than 1e-3 of their range with OpenCV's epsilon, or if a detection is not excused.
 
 The epsilon is what a batch norm adds to a variance: 1e-5 in Darknet and here, 1e-6 in OpenCV's reader. Where a channel
@@ -30,6 +31,7 @@ from torch import nn
 from edgehone import read_dataset
 from edgehone.boxes import iou_matrix
 from edgehone.deploy.convert import convert
+from edgehone.deploy.onnx_graph import export_onnx
 from edgehone.inference import Detector, PostProcess, TorchRuntime, darknet_detector, open_detector
 from edgehone.models import Network
 from edgehone.models.darknet import read_cfg, write_weights
@@ -40,8 +42,10 @@ TOLERANCE = 1e-3
 CALIBRATED_ON = 8
 OPENCV_EPSILON = 1e-6
 CANDIDATES = 2000
-SURE_SLOTS = 20
-"""Of a picture: made heads are shifted so that so many of each are rather sure of an object, of one class or two."""
+LEAST_VARIANCE = 0.05
+"""Of made weights, so that the epsilons, which differ, say little."""
+ANSWERS = 30
+"""Of a made head for a calibration picture, before suppression."""
 
 
 def main() -> None:
@@ -81,27 +85,44 @@ def made_weights(cfg: Path, images: list[NDArray[np.uint8]], path: Path) -> Path
             nn.init.normal_(module.bias, std=0.1)
     fields = 5 + network.graph.heads[0].classes
     for index in network.graph.outputs:
-        head = network.head_convolution(index)
-        nn.init.normal_(head.weight, std=0.5 / head.in_channels**0.5)
+        rows = network.head_convolution(index).weight.view(-1, fields, network.nodes[index].in_channels)
+        for part, spread in ((rows[:, :4], 0.3), (rows[:, 4], 4.0), (rows[:, 5:], 2.0)):
+            nn.init.normal_(part, std=spread / rows.shape[-1] ** 0.5)
     detector = darknet_detector(cfg, write_weights(network, path))
     pixels = torch.stack([detector.prepare(image) for image in images])
     with torch.no_grad():
         network.train()(pixels)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
+                module.running_var.clamp_(min=LEAST_VARIANCE)
         for bias, logits in zip(network.head_biases(), network.eval()(pixels), strict=True):
-            slots = logits.unflatten(1, (-1, fields)).movedim(2, -1).flatten(0, -2)
-            sure = slots[slots[:, 4].topk(SURE_SLOTS * len(images)).indices]
-            bias.view(-1, fields)[:, 4] += 1 - sure[:, 4].min()
-            bias.view(-1, fields)[:, 5:] -= sure[:, 5:].max(1).values.median()
+            shift_to_few(bias.view(-1, fields), logits.unflatten(1, (-1, fields)).movedim(2, -1).flatten(0, -2))
     return write_weights(network, path)
+
+
+def shift_to_few(bias: torch.Tensor, slots: torch.Tensor) -> None:
+    """Shift a head's biases ``[A, 5+c]`` until its slots ``[n, 5+c]`` on calibration pictures give few answers."""
+    shift = 2 - slots[:, 4].max()
+    bias[:, 4] += shift
+    sure = (slots[:, 4:5] + shift).sigmoid()
+    for step in range(200):
+        if (sure * (slots[:, 5:] - 0.1 * step).sigmoid() > THRESHOLD).sum() <= ANSWERS * CALIBRATED_ON:
+            bias[:, 5:] -= 0.1 * step
+            return
 
 
 def compare(cfg: Path, weights: Path, images: list[NDArray[np.uint8]], folder: Path) -> tuple[float, float, int, int]:
     """Differences of raw heads as shares of their range (ours, OpenCV's epsilon), detections, those without excuse."""
     detector = darknet_detector(cfg, weights)
-    exported = open_detector(convert(cfg, weights, folder / "model.onnx"), threads=1)
     reader = opencv_reader(cfg, weights, folder)
     assert isinstance(detector.runtime, TorchRuntime)
-    networks = [detector.runtime, TorchRuntime(with_epsilon(detector.runtime.network, OPENCV_EPSILON))]
+    same = with_epsilon(detector.runtime.network, OPENCV_EPSILON)
+    networks = [detector.runtime, TorchRuntime(same)]
+    path = convert(cfg, weights, folder / "model.onnx")
+    if not cfg.with_suffix(".weights").is_file():
+        metadata = {"detector": detector.info.model_dump(mode="json")}
+        export_onnx(same, detector.input_size, metadata, path)
+    exported = open_detector(path, threads=1)
     differences = np.zeros((2, len(detector.info.graph().outputs)))
     lowest, highest = np.full(differences.shape[1], np.inf), np.full(differences.shape[1], -np.inf)
     total = unexcused = 0
@@ -117,8 +138,8 @@ def compare(cfg: Path, weights: Path, images: list[NDArray[np.uint8]], folder: P
         mine = next(iter(exported.detect([image], post)))
         total += len(mine) + len(found)
         unexcused += len(strangers(mine, found)) + len(strangers(found, mine))
-    plain, same = (differences / (highest - lowest)).max(1)
-    return float(plain), float(same), total, unexcused
+    ours, theirs = (differences / (highest - lowest)).max(1)
+    return float(ours), float(theirs), total, unexcused
 
 
 def with_epsilon(network: Network, epsilon: float) -> Network:

@@ -105,7 +105,8 @@ def run(request: Request, out: Path, show: Show) -> Results:
         UsageError: the request cannot be met.
         EdgehoneError: the data cannot be used, or a worker died.
     """
-    check(request)
+    if not (out / RESULTS).is_file():  # a finished run opens also when its cfg is gone
+        check(request)
     with open_run(out, request) as folder:
         monitor = Monitor(folder, show)
         if (out / RESULTS).is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,8 @@ def _train_into(job: Job, dataset: Dataset, out: Path, watch: Callable[[Progress
     metadata = {"detector": trained.info.model_dump(mode="json")}
     export_onnx(trained.network, trained.info.input_size, metadata, out / EXPORT)
     save_strategy(job.strategy, out / "strategy.json")
+    if job.weights is not None:
+        write_json(out / "transferred.json", asdict(job.weights.carry_into(trained.info.network())))
     write_json(out / "curve.json", trained.curve)
     save_detector(trained.network, trained.info, out / CHECKPOINT)
     state.unlink(missing_ok=True)

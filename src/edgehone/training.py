@@ -86,7 +86,7 @@ class Job(Settings):
     """One training, completely described.
 
     Attributes:
-        model: name of the architecture.
+        model: the architecture: a built-in name or the path of a Darknet cfg.
         strategy: how it learns.
         steps: optimizer steps.
         batch_size: pictures a step.

@@ -21,7 +21,7 @@ from edgehone.models import Convolutional, Graph, Head, Network, Route, Upsample
 from edgehone.models.darknet import Cfg, Header, read_cfg, write_cfg, write_weights
 from edgehone.space import replace as changed
 from edgehone.strategy import AUTHORS, DARKNET
-from edgehone.training import Job, detector_info, train
+from edgehone.training import Job, StartWeights, detector_info, train
 
 OFFICIAL = Path(os.environ.get("EDGEHONE_DARKNET", Path(__file__).parents[2] / "../shared/darknet"))
 ANCHORS_PX = ((10.0, 14.0), (23.0, 27.0), (60.0, 40.0), (90.0, 70.0))
@@ -198,8 +198,13 @@ def test_a_cfg_is_trained_and_opened_when_its_file_is_gone(tmp_path: Path) -> No
     path.write_text(write_cfg(Cfg(Graph(layers), (64, 64))), encoding="utf-8")
     dataset = read_dataset("builtin:digits?train=4&val=2&test=2&width=128&height=128&max_objects=2")
     strategy = changed(DARKNET, {"input.size": 128})
-    job = Job(model=str(path), strategy=strategy, steps=2, batch_size=2)
+    write_weights(trained(Graph(layers)), tmp_path / "mine.conv.2", layers=2)
+    rates = {"optimisation.optimizer.lr": 1e-12, "optimisation.optimizer.weight_decay": 0.0}
+    weights = StartWeights.of(str(tmp_path / "mine.conv.2"))
+    job = Job(model=str(path), strategy=changed(strategy, rates), steps=2, batch_size=2, weights=weights)
     result = train(job, dataset.class_names, dataset.train)
+    carried, kept = trained(Graph(layers)).block(1)[0].weight, result.network.block(1)[0].weight
+    assert float((carried - kept).abs().max().detach()) < 1e-6, "training starts from the weights that were given"
     assert result.info.masks == ((2, 3), (0, 1))
     assert result.info.anchors_px[0] == (20.0, 28.0), "the cfg's own anchors, at the training's input size"
     save_detector(result.network, result.info, tmp_path / "detector.pt")

@@ -128,10 +128,11 @@ def _side(net: Section, key: str) -> int:
 
 
 def _layer(section: Section, index: int) -> Layer:
-    reader = READERS.get(section.kind)
+    kind = SHORT.get(section.kind, section.kind)
+    reader = READERS.get(kind)
     if reader is None:
         raise section.error(f"unknown layer; the known ones are {', '.join(READERS)}")
-    for key, harmless in REFUSED.get(section.kind, {}).items():
+    for key, harmless in REFUSED.get(kind, {}).items():
         value = section.take(key)
         if value is not None and value.text != harmless:
             raise section.error(f"{key}={shown(value.text)} is not supported, only {key}={harmless}", value.line)
@@ -299,15 +300,15 @@ def _yolo(s: Section, index: int) -> Head:
     return Head(**values)
 
 
+SHORT = {"conv": "convolutional", "max": "maxpool", "avg": "avgpool"}
+"""Darknet's other names for sections."""
+
 READERS: dict[str, Callable[[Section, int], Layer]] = {
     "convolutional": _convolutional,
-    "conv": _convolutional,
     "route": _route,
     "shortcut": _shortcut,
     "maxpool": _maxpool,
-    "max": _maxpool,
     "avgpool": _avgpool,
-    "avg": _avgpool,
     "upsample": _upsample,
     "scale_channels": _scale_channels,
     "sam": _sam,
