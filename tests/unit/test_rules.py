@@ -84,6 +84,16 @@ def test_anchors_are_clustered_only_where_that_fits_better() -> None:
     assert advice()["projection.anchors.kind"].value == "kmeans"
     alike = (*CANDIDATES[:2], projection("kmeans", anchor_fit=0.62), CANDIDATES[3])
     assert advice(candidates=alike)["projection.anchors.kind"].value == "official"
+
+
+def test_anchors_that_lose_more_objects_are_not_preferred() -> None:
+    crowding = projection("kmeans", anchor_fit=0.8, lost_fraction=0.18)
+    losing = (*CANDIDATES[:2], crowding, CANDIDATES[3])
+    assert advice(candidates=losing)["projection.anchors.kind"].value == "official"
+    by_level = (*losing, projection("by_level", anchor_fit=0.75, lost_fraction=0.0))
+    chosen = advice(candidates=by_level)["projection.anchors.kind"]
+    assert chosen.value == "by_level"
+    assert "(by_level) 0.75 and 0.0 %" in chosen.because
     assert "14.0 %" in advice()["projection.second_head_mask"].because
 
 

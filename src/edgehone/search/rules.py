@@ -23,6 +23,10 @@ MANY_EPOCHS = 100
 CLAIM_PX = 20
 """An object of this many pixels covers a cell of stride 16 with some margin."""
 
+CLUSTERED = ("kmeans", "by_level")
+FIT_GAIN, LOST_MORE = 0.05, 0.01
+"""Clustered anchors must fit so much better, and may lose so many objects more, to be preferred to the official."""
+
 SIZES_DIFFER = 2.0
 """From this ratio of median areas on, large classes have several times the positives of small ones."""
 
@@ -130,20 +134,23 @@ def _candidate(facts: Facts, size: int, label: str) -> ProjectionFacts | None:
 
 
 def _anchors(facts: Facts, size: int) -> Iterator[Prior]:
-    official, clustered = _candidate(facts, size, "darknet"), _candidate(facts, size, "kmeans")
-    if official is None or clustered is None:
+    official = _candidate(facts, size, "darknet")
+    clustered = [c for c in (_candidate(facts, size, label) for label in CLUSTERED) if c is not None]
+    if official is None or not clustered:
         return
-    gain = clustered.anchor_fit - official.anchor_fit
-    evidence = {"anchor_fit_official": official.anchor_fit, "anchor_fit_kmeans": clustered.anchor_fit}
-    better = gain > 0.05
+    # Shapes that fit better can still crowd objects of one size into the cells of one head.
+    best = min(clustered, key=lambda c: (round(c.lost_fraction, 2), -c.anchor_fit))
+    fits, loses = best.anchor_fit - official.anchor_fit, best.lost_fraction - official.lost_fraction
+    better = fits > FIT_GAIN and loses <= LOST_MORE
     yield Prefer(
         path="projection.anchors.kind",
-        value="kmeans" if better else "official",
+        value=best.label if better else "official",
         confidence=0.65,
-        evidence=evidence,
-        because=f"the official anchors cover an object with shape IoU {official.anchor_fit:.2f}, clustered ones "
-        f"with {clustered.anchor_fit:.2f}"
-        + ("" if better else ": too little to give up shapes that proved themselves"),
+        evidence={c.label: {"anchor_fit": c.anchor_fit, "lost": c.lost_fraction} for c in (official, *clustered)},
+        because=f"the official anchors cover an object with shape IoU {official.anchor_fit:.2f} and lose "
+        f"{100 * official.lost_fraction:.1f} % of the objects to cells that are taken, clustered ones ({best.label}) "
+        f"{best.anchor_fit:.2f} and {100 * best.lost_fraction:.1f} %"
+        + ("" if better else ": not enough to give up shapes that proved themselves"),
     )
     yield Prefer(
         path="projection.second_head_mask",
