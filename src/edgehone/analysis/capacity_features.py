@@ -1,0 +1,89 @@
+"""What a network makes of this data before it learns: how many directions its features use, and how each layer moves
+its answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgehone.models import Convolutional, Network
+
+POSITIONS = 4096
+"""Cells of all pictures together whose features are looked at; of more, a seeded sample is taken."""
+
+NUDGE = 0.01
+"""Relative size of the change of a layer's weights: small, so that the answer changes in proportion."""
+
+
+def effective_rank(features: Tensor) -> float:
+    """How many directions features ``[n, c]`` really use: 1 for constant ones, ``c`` for evenly spread ones.
+
+    Roy and Vetterli, "The effective rank: a measure of effective dimensionality" (2007): the exponential of the
+    entropy of the singular values, normalised to sum to 1. 0 for features that are all zero.
+    """
+    gram = features.double().T @ features.double()
+    singular = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
+    # Squaring costs half of the digits: what is below them is rounding, not a direction.
+    singular = singular[singular > 1e-6 * singular.max()]
+    if not len(singular):
+        return 0.0
+    shares = singular / singular.sum()
+    return float(torch.exp(-(shares * shares.log()).sum()))
+
+
+@torch.no_grad()
+def head_ranks(network: Network, pixels: Tensor, seed: int) -> list[tuple[int, float]]:
+    """Of each head, the channels that it reads and their effective rank on pictures ``[b, 3, h, w]``."""
+    read: dict[int, Tensor] = {}
+
+    def keep(index: int) -> Any:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            del module
+            read[index] = inputs[0]
+
+        return hook
+
+    outputs = network.graph.outputs
+    handles = [network.convolutions[str(index)].register_forward_pre_hook(keep(index)) for index in outputs]
+    try:
+        network(pixels)
+    finally:
+        for handle in handles:
+            handle.remove()
+    generator = torch.Generator().manual_seed(seed)
+    found: list[tuple[int, float]] = []
+    for index in outputs:
+        rows = read[index].permute(0, 2, 3, 1).flatten(0, 2)
+        chosen = torch.randperm(len(rows), generator=generator)[:POSITIONS]
+        found.append((rows.shape[1], effective_rank(rows[chosen])))
+    return found
+
+
+@torch.no_grad()
+def layer_sensitivity(network: Network, pixels: Tensor, seed: int) -> dict[str, float]:
+    """Relative change of the heads' logits for a relative change of one layer's weights, layer by layer.
+
+    A layer's weights are moved in a random direction (seeded) by :data:`NUDGE` of their length, all others stay; 1
+    says that the answer changes as much as the weights did, 0 that the layer does not matter. The network must be in
+    evaluation mode and is left as it was.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    said = _logits(network, pixels)
+    found: dict[str, float] = {}
+    for index, layer in enumerate(network.graph.layers):
+        if not isinstance(layer, Convolutional):
+            continue
+        convolution = next(m for m in network.convolutions[str(index)].modules() if isinstance(m, nn.Conv2d))
+        before = convolution.weight.detach().clone()
+        direction = torch.randn(before.shape, generator=generator)
+        convolution.weight.add_(direction * (NUDGE * before.norm() / direction.norm()))
+        moved = (_logits(network, pixels) - said).norm()
+        convolution.weight.copy_(before)
+        found[network.graph.name(index)] = round(float(moved / said.norm().clamp(min=1e-12)) / NUDGE, 4)
+    return found
+
+
+def _logits(network: Network, pixels: Tensor) -> Tensor:
+    return torch.cat([head.flatten() for head in network(pixels)]).double()
