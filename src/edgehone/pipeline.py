@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -136,10 +136,17 @@ def run(request: Request, out: Path, show: Show) -> Results:
         return results
 
 
-def analyse_only(dataset: Dataset, model: str, max_input: int) -> tuple[Profile, tuple[Prior, ...]]:
+def analyse_only(
+    dataset: Dataset,
+    model: str,
+    max_input: int,
+    probe_budget_s: float = 0.0,
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[Profile, tuple[Prior, ...]]:
     """The three analyses and what the rules make of them, for a full training of :data:`USUAL_PICTURES`."""
     check(Request(data=dataset.source, model=model, budget_s=1.0, max_input=max_input))
-    profile = analyse(dataset, model, [size for size in INPUT_SIZES if size <= max_input])
+    sizes = [size for size in INPUT_SIZES if size <= max_input]
+    profile = analyse(dataset, model, sizes, probe_budget_s=probe_budget_s, say=say)
     pictures = {s: round(USUAL_PICTURES * (USUAL_SIZE / s) ** 2) for s in INPUT_SIZES}
     facts = gather_facts(dataset, profile, pictures, max_input, None)
     return profile, tuple(apply_rules(facts))

@@ -1,5 +1,4 @@
-"""What a network makes of this data before it learns: how many directions its features use, and how each layer moves
-its answer."""
+"""How many directions the features use on this data, and how much each layer moves the answer."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from edgehone.models import Convolutional, Network
 POSITIONS = 4096
 """Cells of all pictures together whose features are looked at; of more, a seeded sample is taken."""
 
-NUDGE = 0.01
+NUDGE = 0.001
 """Relative size of the change of a layer's weights: small, so that the answer changes in proportion."""
 
 

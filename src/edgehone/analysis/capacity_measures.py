@@ -119,7 +119,7 @@ def with_statistics(network: Network, pixels: Tensor) -> Network:
 
 
 def affordable_side(graph: Graph, largest: int, gflops: float) -> int:
-    """The largest input side up to ``largest`` at which a picture costs at most this much; two coarse cells at least."""
+    """The largest side up to ``largest`` at which a picture costs at most this much, at least two coarse cells."""
     step = max(node.stride for node in graph.nodes())
     sides = range(2 * step, max(largest, 2 * step) + 1, step)
     cost = 2 * sum(row.macs for row in graph.layer_costs((sides[-1], sides[-1]))) / 1e9

@@ -1,5 +1,4 @@
-"""Capacity measured with a little training, within a budget: what the network can memorise, and how much variation
-it can take while it does.
+"""Capacity measured with a little training, within a budget: what is memorised, under how much variation.
 
 The memorisation probe trains on a few pictures as they are and asks what of them is found again. The augmentation
 ladder repeats it with rising augmentation and asks the same of the same, unvaried pictures: where the answer falls,
@@ -9,22 +8,18 @@ the variation is more than the network can fit in these steps. It is a short tra
 
 from __future__ import annotations
 
-import functools
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgehone.analysis.confidence import MEET_IOU, Answers, answers
+from edgehone.analysis.capacity_recall import Objects, Recall, recalls, root_shares
 from edgehone.augment import NONE, Affine, Augmentation, Flip, Mixup, Mosaic, UniformHsv
 from edgehone.data import Sample
 from edgehone.errors import UsageError
 from edgehone.files import read_json, write_json
-from edgehone.inference import Detector, Precision, TorchRuntime
+from edgehone.inference import Precision
 from edgehone.optimisation import AdamW, Cosine, NoAverage, Optimisation
 from edgehone.projection import (
     Ciou,
@@ -37,7 +32,7 @@ from edgehone.projection import (
 )
 from edgehone.space import Settings, fingerprint, load
 from edgehone.strategy import INPUT_SIZES, Input, Strategy
-from edgehone.training import Job, Progress, Trained, train
+from edgehone.training import Job, Progress, train
 
 PICTURES = 32
 BATCH = 8
@@ -57,9 +52,6 @@ HOLDS = 0.8
 
 CELL_PX = 16
 """The input is so large that the median object covers a cell of the second head."""
-
-SIZE_EDGES_PX = (16, 32, 64, 128)
-"""Sizes are told apart in octaves of sqrt(area) at the input."""
 
 Say = Callable[[str], None]
 
@@ -87,14 +79,6 @@ class ProbePlan(Settings):
     precision: Precision
     seed: int
     seconds: float
-
-
-class Recall(Settings):
-    """Share of the objects that are found at IoU 0.5 with their class; sizes in pixels at the input."""
-
-    overall: float
-    by_size: dict[str, float]
-    by_class: dict[str, float]
 
 
 class Rung(Settings):
@@ -228,7 +212,7 @@ def probe_pictures(samples: Sequence[Sample], seed: int) -> list[Sample]:
 
 def probe_input(pictures: Sequence[Sample]) -> int:
     """The smallest searched input at which the median object covers a cell of :data:`CELL_PX`."""
-    share = float(np.median(np.concatenate([_roots(sample) for sample in pictures])))
+    share = float(np.median(np.concatenate([root_shares(sample) for sample in pictures])))
     return next((size for size in INPUT_SIZES if share * size >= CELL_PX), INPUT_SIZES[-1])
 
 
@@ -294,45 +278,88 @@ def _seconds_per_step(
     return (ticks[-1] - ticks[0]) / (len(ticks) - 1)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """The probe's pictures and what is known of their objects."""
+def run_probe(
+    plan: ProbePlan,
+    class_names: Sequence[str],
+    samples: Sequence[Sample],
+    *,
+    deadline: float | None = None,
+    folder: Path | None = None,
+    say: Say = lambda text: None,
+) -> ProbeFacts:
+    """Train and ask every rung of a plan; without a deadline a function of the plan and the data.
 
-    pictures: Sequence[Sample]
-    class_names: Sequence[str]
-    sizes: NDArray[np.int64]
-    classes: NDArray[np.int64]
-
-    @staticmethod
-    def about(pictures: Sequence[Sample], class_names: Sequence[str], input_size: int) -> _Asked:
-        roots = np.concatenate([_roots(sample) for sample in pictures]) * input_size
-        sizes = np.searchsorted(SIZE_EDGES_PX, roots, side="right").astype(np.int64)
-        return _Asked(pictures, class_names, sizes, np.concatenate([sample.classes for sample in pictures]))
-
-    def objects(self) -> dict[str, int]:
-        return {name: int((self.sizes == k).sum()) for k, name in enumerate(size_names()) if (self.sizes == k).any()}
-
-    def recall(self, found: NDArray[np.bool_]) -> Recall:
-        """From ``[objects]``, whether each is found."""
-        sizes, classes = list(enumerate(size_names())), list(enumerate(self.class_names))
-        return Recall(
-            overall=_share(found),
-            by_size={name: _share(found[self.sizes == k]) for k, name in sizes if (self.sizes == k).any()},
-            by_class={name: _share(found[self.classes == k]) for k, name in classes if (self.classes == k).any()},
-        )
-
-
-def size_names() -> tuple[str, ...]:
-    """``below 16 px``, ``16 to 32 px``, ..., from small to large."""
-    between = [f"{low} to {high} px" for low, high in zip(SIZE_EDGES_PX, SIZE_EDGES_PX[1:], strict=False)]
-    return (f"below {SIZE_EDGES_PX[0]} px", *between, f"from {SIZE_EDGES_PX[-1]} px")
-
-
-def _share(found: NDArray[np.bool_]) -> float:
-    return round(float(found.mean()), 4) if len(found) else 0.0
+    Args:
+        plan: what to train.
+        class_names: of the data.
+        samples: the training split.
+        deadline: of ``time.monotonic()``: the rung that reaches it is given up, those before it stay.
+        folder: where finished rungs and the state of the present one are kept, so that an interrupted probe goes on.
+        say: told of every rung.
+    """
+    started = time.monotonic()
+    pictures = probe_pictures(samples, plan.seed)
+    objects = Objects.of(pictures, class_names, plan.input_size)
+    rungs: list[Rung] = []
+    for strength in plan.strengths:
+        job = _job(plan, len(class_names), strength)
+        try:
+            rungs.append(_kept_rung(job, strength, objects, _Ends(deadline), folder))
+        except OutOfTime:
+            say(f"capacity probe: the budget ended before augmentation strength {strength:.2f}")
+            break
+        say(f"capacity probe: at augmentation strength {strength:.2f} it fits {rungs[-1].fitted.overall:.3f}")
+    return ProbeFacts(
+        plan=plan,
+        objects=objects.counts(),
+        rungs=tuple(rungs),
+        fits_up_to=fits_up_to(rungs),
+        seconds=round(time.monotonic() - started, 1),
+    )
 
 
-def _roots(sample: Sample) -> NDArray[np.float64]:
-    """``[n]``: sqrt(area) of each object as a share of a stretched input's side."""
-    sides = (sample.boxes_xyxy[:, 2:] - sample.boxes_xyxy[:, :2]) / (sample.size[1], sample.size[0])
-    return np.sqrt(sides.prod(1).astype(np.float64))
+def fits_up_to(rungs: Sequence[Rung]) -> float | None:
+    """The strongest augmentation before the first that is remembered clearly less than none, see :data:`HOLDS`."""
+    if not rungs or rungs[0].fitted.overall == 0:
+        return None
+    least = HOLDS * rungs[0].fitted.overall
+    held = 0.0
+    for rung in rungs:
+        if rung.fitted.overall < least:
+            break
+        held = rung.strength
+    return held
+
+
+class _Ends:
+    """Watches a training, and ends it when the time is over."""
+
+    def __init__(self, deadline: float | None) -> None:
+        self.deadline = deadline
+
+    def __call__(self, progress: Progress) -> None:
+        del progress
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise OutOfTime
+
+
+def _kept_rung(job: Job, strength: float, objects: Objects, ends: _Ends, folder: Path | None) -> Rung:
+    """A rung from the folder, or trained, and then kept there."""
+    if folder is None:
+        return _rung(job, strength, objects, ends, None)
+    # Named by job and data, so that neither another plan nor other labels find it.
+    name = f"{fingerprint(job)}-{objects.fingerprint()}"
+    done, state = folder / f"{name}.json", folder / f"{name}.state"
+    if done.is_file():
+        return load(Rung, read_json(done))
+    folder.mkdir(parents=True, exist_ok=True)
+    rung = _rung(job, strength, objects, ends, state)
+    write_json(done, rung.model_dump(mode="json"))
+    state.unlink(missing_ok=True)
+    return rung
+
+
+def _rung(job: Job, strength: float, objects: Objects, ends: _Ends, state: Path | None) -> Rung:
+    trained = train(job, objects.class_names, objects.pictures, checkpoint=state, watch=ends)
+    fitted, ceiling = recalls(trained, objects, job.precision)
+    return Rung(strength=strength, loss=round(trained.curve[-1]["total"], 4), fitted=fitted, ceiling=ceiling)
