@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 import edgehone
-from edgehone.analysis import Profile, analyse
+from edgehone.analysis import Profile, Say, analyse, quiet
 from edgehone.boards import board
 from edgehone.data import Dataset, Selection, read_dataset
 from edgehone.deploy.bundle import Deployment, deploy, latency_by_size
@@ -137,11 +137,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
 
 
 def analyse_only(
-    dataset: Dataset,
-    model: str,
-    max_input: int,
-    probe_budget_s: float = 0.0,
-    say: Callable[[str], None] = lambda _: None,
+    dataset: Dataset, model: str, max_input: int, probe_budget_s: float = 0.0, say: Say = quiet
 ) -> tuple[Profile, tuple[Prior, ...]]:
     """The three analyses and what the rules make of them, for a full training of :data:`USUAL_PICTURES`."""
     check(Request(data=dataset.source, model=model, budget_s=1.0, max_input=max_input))

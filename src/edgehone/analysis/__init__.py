@@ -8,7 +8,7 @@ import torch
 
 from edgehone.analysis.capacity import CapacityProfile, capacity_profile
 from edgehone.analysis.capacity_measures import measure_capacity
-from edgehone.analysis.capacity_probe import ProbeFacts, Say, probe
+from edgehone.analysis.capacity_probe import ProbeFacts, Say, probe, quiet
 from edgehone.analysis.data_space import DataProfile, data_profile
 from edgehone.analysis.projection import Candidate, ProjectionFacts, projection_facts
 from edgehone.data import Dataset
@@ -32,7 +32,7 @@ def analyse(
     input_sizes: Sequence[int],
     *,
     probe_budget_s: float = 0.0,
-    say: Say = lambda text: None,
+    say: Say = quiet,
 ) -> Profile:
     """All three analyses at the candidate input sizes; labels of train and validation only.
 
@@ -113,9 +113,11 @@ __all__ = [
     "ProbeFacts",
     "Profile",
     "ProjectionFacts",
+    "Say",
     "analyse",
     "capacity_profile",
     "data_profile",
     "projection_candidates",
     "projection_facts",
+    "quiet",
 ]

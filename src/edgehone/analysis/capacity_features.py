@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgehone.models import Convolutional, Network
 
-POSITIONS = 4096
+POSITIONS = 2048
 """Cells of all pictures together whose features are looked at; of more, a seeded sample is taken."""
 
 NUDGE = 0.001
@@ -22,14 +25,11 @@ def effective_rank(features: Tensor) -> float:
     Roy and Vetterli, "The effective rank: a measure of effective dimensionality" (2007): the exponential of the
     entropy of the singular values, normalised to sum to 1. 0 for features that are all zero.
     """
-    gram = features.double().T @ features.double()
-    singular = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
-    # Squaring costs half of the digits: what is below them is rounding, not a direction.
-    singular = singular[singular > 1e-6 * singular.max()]
-    if not len(singular):
-        return 0.0
-    shares = singular / singular.sum()
-    return float(torch.exp(-(shares * shares.log()).sum()))
+    found: NDArray[np.float64] = np.linalg.svd(features.double().numpy(), compute_uv=False)
+    # What is below the rounding of float32 features is no direction.
+    singular = found[found > 1e-6 * found.max(initial=0)]
+    shares = singular / singular.sum() if len(singular) else singular
+    return float(np.exp(-(shares * np.log(shares)).sum())) if len(singular) else 0.0
 
 
 @torch.no_grad()
@@ -77,12 +77,16 @@ def layer_sensitivity(network: Network, pixels: Tensor, seed: int) -> dict[str, 
         convolution = next(m for m in network.convolutions[str(index)].modules() if isinstance(m, nn.Conv2d))
         before = convolution.weight.detach().clone()
         direction = torch.randn(before.shape, generator=generator)
-        convolution.weight.add_(direction * (NUDGE * before.norm() / direction.norm()))
-        moved = (_logits(network, pixels) - said).norm()
+        convolution.weight.add_(direction * (NUDGE * _length(before) / _length(direction)))
+        moved = _length(_logits(network, pixels) - said)
         convolution.weight.copy_(before)
-        found[network.graph.name(index)] = round(float(moved / said.norm().clamp(min=1e-12)) / NUDGE, 4)
+        found[network.graph.name(index)] = round(moved / max(_length(said), 1e-12) / NUDGE, 4)
     return found
 
 
 def _logits(network: Network, pixels: Tensor) -> Tensor:
     return torch.cat([head.flatten() for head in network(pixels)]).double()
+
+
+def _length(values: Tensor) -> float:
+    return math.sqrt(float(values.double().square().sum()))

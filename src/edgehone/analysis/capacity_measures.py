@@ -77,9 +77,9 @@ def measure_capacity(graph: Graph, samples: Sequence[Sample], input_size: int, s
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Network(graph)
-    chosen = sorted(np.random.default_rng(seed).permutation(len(samples))[:PICTURES].tolist())
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(samples))[:PICTURES])
     side = affordable_side(graph, input_size, GFLOPS_PER_PICTURE)
-    pictures = [samples[k] for k in chosen]
+    pictures = [samples[int(k)] for k in chosen]
     return measure_network(network, stretched(pictures, side), seed)
 
 

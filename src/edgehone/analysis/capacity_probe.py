@@ -56,6 +56,11 @@ CELL_PX = 16
 Say = Callable[[str], None]
 
 
+def quiet(text: str) -> None:
+    """Says nothing."""
+    del text
+
+
 class ProbePlan(Settings):
     """What will be trained; the result is a function of it and of the data.
 
@@ -79,6 +84,11 @@ class ProbePlan(Settings):
     precision: Precision
     seed: int
     seconds: float
+
+    @property
+    def passes(self) -> float:
+        """How often each training shows each picture."""
+        return self.steps * self.batch_size / self.pictures
 
 
 class Rung(Settings):
@@ -126,7 +136,7 @@ def probe(
     budget_s: float,
     *,
     seed: int = 0,
-    say: Say = lambda text: None,
+    say: Say = quiet,
 ) -> ProbeFacts:
     """Plan a probe that fits into a budget, say what it costs, run it, and end it when the budget does.
 
@@ -198,9 +208,9 @@ def probe_pictures(samples: Sequence[Sample], seed: int) -> list[Sample]:
     Raises:
         UsageError: there are none.
     """
-    order = np.random.default_rng(seed).permutation(len(samples)).tolist()
+    order = np.random.default_rng(seed).permutation(len(samples))
     chosen: list[int] = []
-    for index in order:
+    for index in (int(k) for k in order):
         if len(samples[index].classes):
             chosen.append(index)
         if len(chosen) == PICTURES:
@@ -285,7 +295,7 @@ def run_probe(
     *,
     deadline: float | None = None,
     folder: Path | None = None,
-    say: Say = lambda text: None,
+    say: Say = quiet,
 ) -> ProbeFacts:
     """Train and ask every rung of a plan; without a deadline a function of the plan and the data.
 

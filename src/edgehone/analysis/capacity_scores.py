@@ -10,6 +10,7 @@ import copy
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -69,8 +70,8 @@ def naswot(network: Network, pixels: Tensor) -> float | None:
     finally:
         for handle in handles:
             handle.remove()
-    value = torch.linalg.slogdet(alike).logabsdet
-    return float(value) if bool(value.isfinite()) else None
+    value = float(np.linalg.slogdet(alike.numpy())[1])
+    return value if math.isfinite(value) else None
 
 
 def _rectified(network: Network) -> list[nn.Module]:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from edgehone.analysis.capacity import CapacityProfile, Coverage
+from edgehone.analysis.capacity_probe import ProbeFacts, ladder_augmentation
 from edgehone.space import Prefer
 from edgehone.types import Json
 
@@ -27,8 +28,8 @@ AUGMENTATION = {"affine.scale": (0.5, 0.9), "affine.translate": (0.1, 0.2), "mix
 
 OBJECTNESS, CLASSES = (1.0, 0.7), (0.5, 0.3)
 
-STRONGEST = {"affine.scale": 0.9, "affine.translate": 0.2, "mixup.probability": 0.15}
-"""What the probe's ladder calls a strength of 1."""
+PASSES_COMPARED = 2.0
+"""A probe speaks of runs that show each picture at most this many times as often as it did."""
 
 TOO_SMALL, TOO_LARGE = 0.1, 0.05
 """Shares of objects smaller than every cell, and larger than every receptive field, that an input size should allow."""
@@ -37,33 +38,59 @@ TOO_SMALL, TOO_LARGE = 0.1, 0.05
 def capacity_of(profile: CapacityProfile) -> float:
     """Where a network stands between the small (0) and the large (1) of the published recipes, by its parameters.
 
-    On a logarithmic scale, no further than 1 and :data:`LEAST_CAPACITY`.
+    On a logarithmic scale, no further than 1 and :data:`LEAST_CAPACITY`, to one decimal: two recipes tell no more.
     """
     along = math.log(max(profile.parameters, 1) / SMALL_PARAMETERS) / math.log(LARGE_PARAMETERS / SMALL_PARAMETERS)
-    return min(1.0, max(LEAST_CAPACITY, along))
+    return round(min(1.0, max(LEAST_CAPACITY, along)), 1)
 
 
-def strength_of_augmentation(profile: CapacityProfile, long_run: bool) -> Iterator[Prefer]:
+def strength_of_augmentation(profile: CapacityProfile, epochs: float, many_epochs: float) -> Iterator[Prefer]:
     """A large network fits stronger variation than a small one, where the run is long enough to learn it at all.
 
-    What a probe saw it no longer fit is not asked of it. In short runs the number of passes decides, not capacity.
+    Args:
+        profile: of the network; with a probe of a comparable length, that decides how much is fitted.
+        epochs: passes over the training pictures.
+        many_epochs: from which on the published recipes apply.
     """
-    if not long_run:
+    probe, capacity = profile.probe, capacity_of(profile)
+    if probe is not None and probe.fits_up_to is not None and epochs <= PASSES_COMPARED * probe.plan.passes:
+        yield from _as_probed(profile, probe)
+    elif epochs >= many_epochs:
+        for path, ends in AUGMENTATION.items():
+            yield Prefer(
+                path=f"augmentation.{path}",
+                value=round(_between(ends, capacity), 3),
+                confidence=0.6,
+                because=f"augmentation goes with capacity: {_standing(profile, capacity)}",
+                evidence=_evidence(profile, capacity, ends),
+            )
+
+
+def _as_probed(profile: CapacityProfile, probe: ProbeFacts) -> Iterator[Prefer]:
+    """What the probe still fitted, but no more than the published recipe for a network of this size."""
+    fits, capacity = probe.fits_up_to, capacity_of(profile)
+    if not fits:  # the values for short runs stand
         return
-    capacity, most = capacity_of(profile), _fits_up_to(profile)
-    for path, ends in AUGMENTATION.items():
-        value = max(0.0, _between(ends, capacity))
-        limit = STRONGEST[path] * most
-        capped = limit < value
-        reason = _standing(profile, capacity)
-        if capped:
-            reason += f"; the probe fitted its pictures only up to {most:.2f} of the strongest augmentation"
+    fitted = ladder_augmentation(fits)
+    shares = {rung.strength: rung.fitted.overall for rung in probe.rungs}
+    because = (
+        f"in {probe.plan.passes:.0f} passes over {probe.plan.pictures} pictures the probe fitted {100 * shares[0]:.0f} "
+        f"% of the objects without augmentation and still {100 * shares[fits]:.0f} % at a strength of {fits:.2f}"
+    )
+    values = {
+        "affine.scale": fitted.affine.scale,
+        "affine.translate": fitted.affine.translate,
+        "mixup.probability": fitted.mixup.probability,
+        "mosaic.probability": fitted.mosaic.probability,
+    }
+    for path, value in values.items():
+        most = _between(AUGMENTATION[path], capacity) if path in AUGMENTATION else 1.0
         yield Prefer(
             path=f"augmentation.{path}",
-            value=round(min(value, limit), 3),
-            confidence=0.5 if capped else 0.6,
-            because=f"augmentation is as strong as the network can fit: {reason}",
-            evidence=_evidence(profile, capacity, ends) | ({"fits_up_to": most} if capped else {}),
+            value=round(min(value, most), 3),
+            confidence=0.5,
+            because=because,
+            evidence={"fitted": {f"{s:.2f}": share for s, share in shares.items()}, "published": round(most, 3)},
         )
 
 
@@ -83,6 +110,8 @@ def loss_balance(profile: CapacityProfile, class_weight: float) -> Iterator[Pref
         because=reason,
         evidence=_evidence(profile, capacity, OBJECTNESS),
     )
+    if capacity == 0:  # the weight for the number of classes is said already
+        return
     yield Prefer(
         path="projection.classification.weight",
         value=round(class_weight * _between(CLASSES, capacity) / CLASSES[0], 2),
@@ -143,19 +172,13 @@ def _by_size(profile: CapacityProfile) -> dict[int, list[Coverage]]:
     return found
 
 
-def _fits_up_to(profile: CapacityProfile) -> float:
-    """Strength on the probe's ladder; 1 where there is no probe, or none that learned anything."""
-    fits = None if profile.probe is None else profile.probe.fits_up_to
-    return 1.0 if fits is None else fits
-
-
 def _between(ends: tuple[float, float], capacity: float) -> float:
     return ends[0] + capacity * (ends[1] - ends[0])
 
 
 def _standing(profile: CapacityProfile, capacity: float) -> str:
     where = {0.0: "like the small network", 1.0: "like the large network"}.get(
-        round(capacity, 1), f"{100 * capacity:.0f} % of the way from the small to the large network"
+        capacity, f"{100 * capacity:.0f} % of the way from the small to the large network"
     )
     return f"{profile.parameters / 1e6:.1f} million parameters are {where} of the published recipes (docs/adr/0018)"
 
@@ -163,6 +186,6 @@ def _standing(profile: CapacityProfile, capacity: float) -> str:
 def _evidence(profile: CapacityProfile, capacity: float, ends: tuple[float, float]) -> dict[str, Json]:
     return {
         "parameters": profile.parameters,
-        "capacity": round(capacity, 3),
+        "capacity": capacity,
         "published_small_large": list(ends),
     }

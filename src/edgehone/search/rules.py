@@ -69,7 +69,7 @@ Rule = Callable[[Facts, int], Iterator[Prior]]
 def apply_rules(facts: Facts) -> list[Prior]:
     """Every prior that the facts imply, limits first."""
     limits = list(_limits(facts))
-    forbidden = {v for limit in limits for v in limit.values}
+    forbidden: set[object] = {v for limit in limits for v in limit.values}
     sizes = [_input_size(facts, forbidden)]
     if facts.capacity is not None:
         affordable = _affordable(facts, [size for size in INPUT_SIZES if size not in forbidden])
@@ -324,7 +324,7 @@ def _fit(facts: Facts, size: int) -> Iterator[Prior]:
 
 def _capacity(facts: Facts, size: int) -> Iterator[Prior]:
     if facts.capacity is not None:
-        yield from strength_of_augmentation(facts.capacity, _epochs(facts, size) >= MANY_EPOCHS)
+        yield from strength_of_augmentation(facts.capacity, _epochs(facts, size), MANY_EPOCHS)
         yield from loss_balance(facts.capacity, _weight_of_classes(facts))
 
 
