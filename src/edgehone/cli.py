@@ -125,11 +125,14 @@ def parse_duration(text: str) -> float:
 app.add_typer(group, name="data")
 
 
-@app.command(epilog="Example: edgehone analyse data/mine --json")
+@app.command(epilog="Example: edgehone analyse data/mine --probe-budget 2m --json")
 def analyse(
     data: DataArgument,
     model: Annotated[str, typer.Option(help="a built-in detector, or a Darknet cfg")] = "yolov4-tiny",
     max_input: Annotated[int, typer.Option(help="largest input size considered, pixels")] = 416,
+    probe_budget: Annotated[
+        str, typer.Option(help="time for measuring capacity with a little training, like 2m; 0s for none")
+    ] = "0s",
     data_format: FormatOption = None,
     merge: MergeOption = None,
     drop: DropOption = None,
@@ -141,8 +144,9 @@ def analyse(
     from edgehone.data import read_dataset
     from edgehone.pipeline import analyse_only
 
+    budget_s = parse_duration(probe_budget)
     dataset = read_dataset(data, format=data_format, selection=selection(merge, drop, ignore))
-    profile, priors = analyse_only(dataset, model, max_input)
+    profile, priors = analyse_only(dataset, model, max_input, budget_s, console.print)
     if as_json:
         emit(console_view.analysis_summary(profile, priors))
     else:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from edgehone.analysis import Profile
+from edgehone.analysis import CapacityProfile, ProbeFacts, Profile
 from edgehone.boards import Board
 from edgehone.evaluation import Evaluation
 from edgehone.results import Entry, Results
@@ -158,7 +158,8 @@ def analysis_summary(profile: Profile, priors: tuple[Prior, ...]) -> Json:
 
 
 def print_analysis(console: Console, profile: Profile, priors: tuple[Prior, ...]) -> None:
-    """Projection facts and rules; the rest is in ``--json``."""
+    """Capacity and projection facts, and rules; the rest is in ``--json``."""
+    print_capacity(console, profile.capacity)
     table = Table(title="knowledge projection: what a perfect network could reach")
     for column in ("projection", "input px", "ceiling AP", "objects no cell learns", "positives per object"):
         table.add_column(column, justify="left" if column == "projection" else "right")
@@ -178,6 +179,50 @@ def print_analysis(console: Console, profile: Profile, priors: tuple[Prior, ...]
             )
         else:
             console.print(f"forbid {prior.path} {', '.join(map(str, prior.values))}: {escape(prior.because)}")
+
+
+def print_capacity(console: Console, capacity: CapacityProfile) -> None:
+    """What each head sees of the data, at the largest input size, and what a probe found."""
+    size = max(capacity.bflops)
+    table = Table(title=f"capacity: {capacity.parameters / 1e6:.2f} million parameters, heads at {size} px")
+    names = ("stride px", "receptive field px", "68 % of it px", "95 % of it px", "below a cell", "beyond the field")
+    for column in (*names, "within 95 %", "effective rank"):
+        table.add_column(column, justify="right")
+    measured = capacity.measured
+    rows = [row for row in capacity.coverage if row.input_size == size]
+    for k, head in enumerate(capacity.heads):
+        field = "all" if head.receptive_field_px == 0 else str(head.receptive_field_px)
+        reach = None if measured is None else measured.effective_fields[k]
+        rank = None if measured is None else measured.feature_ranks[k]
+        seen = ("-", "-") if reach is None else (str(reach.holds_68_px), str(reach.holds_95_px))
+        row = rows[k] if rows else None
+        shares = (None,) * 3 if row is None else (row.smaller_than_cell, row.larger_than_field, row.within_effective)
+        of = "-" if rank is None else f"{rank.effective_rank:.0f} of {rank.channels}"
+        table.add_row(str(head.stride), field, *seen, *(_percent(share) for share in shares), of)
+    console.print(table)
+    if capacity.probe is not None:
+        print_probe(console, capacity.probe)
+
+
+def print_probe(console: Console, probe: ProbeFacts) -> None:
+    """A row for each training of the ladder."""
+    plan = probe.plan
+    table = Table(
+        title=f"probe: {plan.pictures} pictures learned in {plan.steps} steps at {plan.input_size} px, found again"
+    )
+    sizes = list(probe.objects)
+    for column in ("augmentation", "found", "at any score", *(f"{size} ({probe.objects[size]})" for size in sizes)):
+        table.add_column(column, justify="right")
+    for rung in probe.rungs:
+        shares = (rung.fitted.overall, rung.ceiling.overall, *(rung.fitted.by_size[size] for size in sizes))
+        table.add_row(f"{rung.strength:.2f}", *(_percent(share) for share in shares))
+    console.print(table)
+    if probe.fits_up_to is not None:
+        console.print(f"it still fits at an augmentation strength of {probe.fits_up_to:.2f}")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def print_detections(console: Console, found: list[dict[str, Json]]) -> None:

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 import edgehone
-from edgehone.analysis import Profile, analyse
+from edgehone.analysis import Profile, Say, analyse, quiet
 from edgehone.boards import board
 from edgehone.data import Dataset, Selection, read_dataset
 from edgehone.deploy.bundle import Deployment, deploy, latency_by_size
@@ -144,10 +144,13 @@ def run(request: Request, out: Path, show: Show) -> Results:
         return results
 
 
-def analyse_only(dataset: Dataset, model: str, max_input: int) -> tuple[Profile, tuple[Prior, ...]]:
+def analyse_only(
+    dataset: Dataset, model: str, max_input: int, probe_budget_s: float = 0.0, say: Say = quiet
+) -> tuple[Profile, tuple[Prior, ...]]:
     """The three analyses and what the rules make of them, for a full training of :data:`USUAL_PICTURES`."""
     check(Request(data=dataset.source, model=model, budget_s=1.0, max_input=max_input))
-    profile = analyse(dataset, model, [size for size in INPUT_SIZES if size <= max_input])
+    sizes = [size for size in INPUT_SIZES if size <= max_input]
+    profile = analyse(dataset, model, sizes, probe_budget_s=probe_budget_s, say=say)
     pictures = {s: round(USUAL_PICTURES * (USUAL_SIZE / s) ** 2) for s in INPUT_SIZES}
     facts = gather_facts(dataset, profile, pictures, max_input, None)
     return profile, tuple(apply_rules(facts))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from edgehone.analysis.capacity import CapacityProfile, capacity_profile
+from edgehone.analysis.capacity_measures import measure_capacity
+from edgehone.analysis.capacity_probe import ProbeFacts, Say, probe, quiet
 from edgehone.analysis.data_space import DataProfile, data_profile
 from edgehone.analysis.projection import Candidate, ProjectionFacts, projection_facts
 from edgehone.data import Dataset
@@ -24,30 +26,49 @@ class Profile(Settings):
     projection: tuple[ProjectionFacts, ...]
 
 
-def analyse(dataset: Dataset, model: str, input_sizes: Sequence[int]) -> Profile:
+def analyse(
+    dataset: Dataset,
+    model: str,
+    input_sizes: Sequence[int],
+    *,
+    probe_budget_s: float = 0.0,
+    say: Say = quiet,
+) -> Profile:
     """All three analyses at the candidate input sizes; labels of train and validation only.
 
     Args:
         dataset: the data.
         model: name of the architecture.
         input_sizes: sides of the network input in pixels.
+        probe_budget_s: wall-clock for measuring capacity with a little training, 0 for none.
+        say: told what that will cost before it starts, and how it goes.
+
+    Raises:
+        UsageError: a probe budget that buys no probe.
     """
     # The ceilings are many small tensor operations: several threads would spend their time waiting.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _measure(dataset, model, input_sizes)
+        return _measure(dataset, model, input_sizes, probe_budget_s, say)
     finally:
         torch.set_num_threads(threads)
 
 
-def _measure(dataset: Dataset, model: str, input_sizes: Sequence[int]) -> Profile:
+def _measure(dataset: Dataset, model: str, input_sizes: Sequence[int], probe_budget_s: float, say: Say) -> Profile:
     graph = architecture(model).graph(len(dataset.class_names))
     shown = _spread(input_sizes)
     candidates = [candidate for size in shown for candidate in projection_candidates(size)]
+    probed = probe(model, dataset.class_names, dataset.train, probe_budget_s, say=say) if probe_budget_s > 0 else None
     return Profile(
         data=data_profile(dataset, input_sizes, graph.strides),
-        capacity=capacity_profile(graph, input_sizes),
+        capacity=capacity_profile(
+            graph,
+            input_sizes,
+            [*dataset.train, *dataset.val],
+            measure_capacity(graph, dataset.train, max(input_sizes)),
+            probed,
+        ),
         projection=tuple(
             projection_facts(candidate, DARKNET, model, dataset.class_names, dataset.train) for candidate in candidates
         ),
@@ -89,11 +110,14 @@ def _spread(sizes: Sequence[int]) -> list[int]:
 __all__ = [
     "CapacityProfile",
     "DataProfile",
+    "ProbeFacts",
     "Profile",
     "ProjectionFacts",
+    "Say",
     "analyse",
     "capacity_profile",
     "data_profile",
     "projection_candidates",
     "projection_facts",
+    "quiet",
 ]

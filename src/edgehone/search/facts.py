@@ -54,6 +54,7 @@ def gather_facts(
         class_sides=_class_sides(dataset),
         full_images=full_images,
         candidates=profile.projection,
+        capacity=profile.capacity,
         max_input=max_input,
         latency_ms={} if latency is None else latency[1],
         latency_limit_ms=None if latency is None else latency[0].milliseconds,

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from edgehone.analysis.capacity import CapacityProfile
 from edgehone.analysis.projection import ProjectionFacts
+from edgehone.search.capacity_rules import cells_and_fields, loss_balance, strength_of_augmentation
 from edgehone.space import Forbid, Prefer, Prior
 from edgehone.strategy import INPUT_SIZES
 
@@ -50,6 +52,7 @@ class Facts:
         max_input: the largest input size that may be searched.
         latency_ms: latency of the graph by input size, where a limit was asked for.
         latency_limit_ms: that limit.
+        capacity: of the network, where it was measured.
     """
 
     train_images: int
@@ -60,6 +63,7 @@ class Facts:
     max_input: int
     latency_ms: dict[int, float]
     latency_limit_ms: float | None
+    capacity: CapacityProfile | None = None
 
 
 Rule = Callable[[Facts, int], Iterator[Prior]]
@@ -69,10 +73,14 @@ Rule = Callable[[Facts, int], Iterator[Prior]]
 def apply_rules(facts: Facts) -> list[Prior]:
     """Every prior that the facts imply, limits first."""
     limits = list(_limits(facts))
-    size_rule = _input_size(facts, {v for limit in limits for v in limit.values})
-    found: list[Prior] = [*limits, size_rule]
+    forbidden: set[object] = {v for limit in limits for v in limit.values}
+    sizes = [_input_size(facts, forbidden)]
+    if facts.capacity is not None:
+        affordable = _affordable(facts, [size for size in INPUT_SIZES if size not in forbidden])
+        sizes += cells_and_fields(facts.capacity, int(sizes[0].value), affordable)
+    found: list[Prior] = [*limits, *sizes]
     for rule in RULES:
-        found.extend(rule(facts, int(size_rule.value)))
+        found.extend(rule(facts, int(sizes[-1].value)))
     return found
 
 
@@ -101,9 +109,7 @@ def _input_size(facts: Facts, forbidden: set[object]) -> Prefer:
     smallest = min(facts.class_sides, default=0.1)
     name = facts.class_names[facts.class_sides.index(smallest)] if facts.class_sides else "object"
     claimed = next((size for size in sizes if smallest * size >= CLAIM_PX), sizes[-1])
-    wanted = max(LEARNING_PICTURES, LEARNING_EPOCHS * facts.train_images)
-    affordable = [size for size in sizes if facts.full_images[size] >= wanted] or sizes[:1]
-    value = min(claimed, affordable[-1])
+    value = min(claimed, _affordable(facts, sizes)[-1])
     return Prefer(
         path="input.size",
         value=value,
@@ -118,6 +124,12 @@ def _input_size(facts: Facts, forbidden: set[object]) -> Prefer:
             "images": {str(s): facts.full_images[s] for s in sizes},
         },
     )
+
+
+def _affordable(facts: Facts, sizes: Sequence[int]) -> Sequence[int]:
+    """The sizes at which a full training shows enough pictures; the smallest in any case."""
+    wanted = max(LEARNING_PICTURES, LEARNING_EPOCHS * facts.train_images)
+    return [size for size in sizes if facts.full_images[size] >= wanted] or sizes[:1]
 
 
 def _steps(facts: Facts, size: int) -> int:
@@ -266,8 +278,7 @@ def _vote(facts: Facts, size: int) -> Iterator[Prior]:
 
 def _class_weight(facts: Facts, size: int) -> Iterator[Prior]:
     del size
-    classes = max(len(facts.class_names), 1)
-    value = min(10.0, 0.25 * 80 / classes)
+    classes, value = len(facts.class_names), _weight_of_classes(facts)
     yield Prefer(
         path="projection.classification.weight",
         value=round(value, 2),
@@ -276,6 +287,10 @@ def _class_weight(facts: Facts, size: int) -> Iterator[Prior]:
         f"needs {value:.1f}",
         evidence={"classes": classes},
     )
+
+
+def _weight_of_classes(facts: Facts) -> float:
+    return min(10.0, 0.25 * 80 / max(len(facts.class_names), 1))
 
 
 def _augmentation(facts: Facts, size: int) -> Iterator[Prior]:
@@ -314,4 +329,10 @@ def _fit(facts: Facts, size: int) -> Iterator[Prior]:
     )
 
 
-RULES: Sequence[Rule] = (_anchors, _short_run, _assigner, _vote, _class_weight, _augmentation, _fit)
+def _capacity(facts: Facts, size: int) -> Iterator[Prior]:
+    if facts.capacity is not None:
+        yield from strength_of_augmentation(facts.capacity, _epochs(facts, size), MANY_EPOCHS)
+        yield from loss_balance(facts.capacity, _weight_of_classes(facts))
+
+
+RULES: Sequence[Rule] = (_anchors, _short_run, _assigner, _vote, _class_weight, _augmentation, _fit, _capacity)
