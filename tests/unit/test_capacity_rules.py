@@ -98,6 +98,8 @@ def test_objects_below_a_cell_ask_for_a_larger_input() -> None:
     assert limited.value == 224, "the largest that may be had"
     assert cells_and_fields(profile, 160, (160,)) == []
     assert cells_and_fields(covered(dict.fromkeys(SIZES, 0.5), nothing), 160, SIZES) == [], "no size helps"
+    little = covered({160: 0.5, 224: 0.45, 288: 0.42, 416: 0.4}, nothing)
+    assert cells_and_fields(little, 160, SIZES) == [], "a little help is not worth a larger input"
 
 
 def test_objects_beyond_every_field_ask_for_a_smaller_input() -> None:

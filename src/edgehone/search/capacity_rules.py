@@ -3,7 +3,7 @@
 The authors of YOLOv4-tiny keep milder recipes for small networks, in two generations of their code: PyTorch_YOLOv4's
 and YOLOR's ``hyp.scratch.s`` against ``hyp.scratch.640``, YOLOv7's ``hyp.scratch.tiny`` against ``hyp.scratch.p5``.
 Small networks get scale 0.5, translation 0 to 0.1, mixup 0 to 0.05, class gain 0.5 and objectness gain 1.0; large ones
-scale 0.9, translation 0.1 to 0.2, mixup 0.15, class gain 0.3 and objectness gain 0.7. See docs/adr/0018.
+scale 0.9, translation 0.1 to 0.2, mixup 0 to 0.15, class gain 0.3 and objectness gain 0.7. See docs/adr/0018.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ PASSES_COMPARED = 2.0
 
 TOO_SMALL, TOO_LARGE = 0.1, 0.05
 """Shares of objects smaller than every cell, and larger than every receptive field, that an input size should allow."""
+
+WORTH = 0.7
+"""A larger input is worth its cost only if it leaves at most this part of the objects below a cell."""
 
 
 def capacity_of(profile: CapacityProfile) -> float:
@@ -138,7 +141,7 @@ def cells_and_fields(profile: CapacityProfile, size: int, sizes: Sequence[int]) 
     finest = min(head.stride for head in profile.heads)
     widest = max(head.receptive_field_px for head in profile.heads)
     if small[size] > TOO_SMALL:
-        better = [s for s in sizes if s > size and small.get(s, 1.0) < small[size]]
+        better = [s for s in sizes if s > size and small.get(s, 1.0) <= WORTH * small[size]]
         value = next((s for s in better if small[s] <= TOO_SMALL), better[-1] if better else size)
         reason = f"{{:.0f}} % of the objects are smaller than the finest cell ({finest} px) at {{}}"
         shares = small
