@@ -4,7 +4,7 @@ python benchmarks/capacity_probe_study.py DATA [DATA ...] --out OUT [--steps 200
 
 For each data set and seed: one probe of four strengths, and a training of ``--steps`` steps with each of them, judged
 by AP on the validation split. Every finished piece is a file in OUT; the command works for ``--minutes``, ends, and
-goes on when it is given again. Prints the core-hours that are left, and Kendall's tau between what the probe fitted
+goes on when it is given again. Prints the core-hours that are left, and Kendall's tau between the probe's F1
 and the AP, with a 95 % interval over data sets and seeds, as soon as there is more than one pair. Exit 3 while pieces
 are left.
 """
@@ -68,7 +68,7 @@ def main() -> None:
 def one_pair(
     dataset: Dataset, seed: int, given: argparse.Namespace, deadline: float
 ) -> tuple[dict[str, Any] | None, float]:
-    """The fitted shares and the APs of one data set and seed, and the compute that is left."""
+    """The F1 of the probe and the APs of one data set and seed, and the compute that is left."""
     pictures = probe_pictures(dataset.train, seed)
     plan = ProbePlan(
         model=MODEL,
@@ -89,7 +89,7 @@ def one_pair(
     missing += (len(plan.strengths) - len(found.rungs)) * plan.steps * plan.batch_size
     if missing:
         return None, 3 * cost * missing
-    return {"fitted": [rung.fitted.overall for rung in found.rungs], "ap": aps}, 0.0
+    return {"f1": [rung.f1 for rung in found.rungs], "ap": aps}, 0.0
 
 
 def full_job(plan: ProbePlan, classes: int, strength: float, steps: int) -> Job:
@@ -127,9 +127,9 @@ def full_training(job: Job, dataset: Dataset, out: Path, deadline: float) -> flo
 def show(rows: Sequence[dict[str, Any]]) -> None:
     """The table and the rank correlation."""
     for row in rows:
-        shares, aps = (" ".join(f"{value:.3f}" for value in row[key]) for key in ("fitted", "ap"))
-        print(f"{row['data']:<16} seed {row['seed']}  fitted {shares}  AP {aps}")
-    taus = np.array([float(kendalltau(row["fitted"], row["ap"])[0]) for row in rows])
+        shares, aps = (" ".join(f"{value:.3f}" for value in row[key]) for key in ("f1", "ap"))
+        print(f"{row['data']:<16} seed {row['seed']}  probe F1 {shares}  AP {aps}")
+    taus = np.array([float(kendalltau(row["f1"], row["ap"])[0]) for row in rows])
     taus = taus[np.isfinite(taus)]
     if len(taus) > 1:
         rng = np.random.default_rng(0)

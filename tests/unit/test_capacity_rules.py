@@ -27,7 +27,8 @@ def probed(*shares: float, steps: int = 100) -> CapacityProfile:
         precision="fp32", seed=0, seconds=1.0,
     )  # fmt: skip
     recalls = [Recall(overall=share, by_size={}, by_class={}) for share in shares]
-    rungs = tuple(Rung(strength=s, loss=1.0, fitted=r, ceiling=r) for s, r in zip(plan.strengths, recalls, strict=True))
+    pairs = zip(plan.strengths, recalls, strict=True)
+    rungs = tuple(Rung(strength=s, loss=1.0, f1=r.overall, fitted=r, ceiling=r) for s, r in pairs)
     facts = ProbeFacts(plan=plan, objects={}, rungs=rungs, fits_up_to=fits_up_to(rungs), seconds=1.0)
     return TINY.model_copy(update={"probe": facts})
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgehone.analysis.capacity_recall import Objects, Recall, recalls, root_shares
+from edgehone.analysis.capacity_recall import Objects, Recall, remembered, root_shares
 from edgehone.augment import NONE, Affine, Augmentation, Flip, Mixup, Mosaic, UniformHsv
 from edgehone.data import Sample
 from edgehone.errors import UsageError
@@ -44,11 +44,14 @@ TIMED_STEPS = 4
 EVALUATION_STEPS = 3
 """Finding the objects of all pictures costs about as much as this many steps."""
 
+TIMING = 0.2
+"""A second precision is timed only while less than this share of the budget is spent."""
+
 MARGIN = 0.85
 """Share of the budget that is planned."""
 
 HOLDS = 0.8
-"""The network still fits where it remembers at least this share of what it does without augmentation."""
+"""The network still fits where its F1 is at least this share of that without augmentation."""
 
 CELL_PX = 16
 """The input is so large that the median object covers a cell of the second head."""
@@ -97,12 +100,14 @@ class Rung(Settings):
     Attributes:
         strength: of the augmentation that it learned with.
         loss: at its last step.
-        fitted: what is found at the score at which precision and recall balance best (F1).
+        f1: the best balance of precision and recall over all scores.
+        fitted: what is found from the score on at which that balance is reached.
         ceiling: what is found among the 100 best answers of a picture, whatever their score.
     """
 
     strength: float
     loss: float
+    f1: float
     fitted: Recall
     ceiling: Recall
 
@@ -181,8 +186,11 @@ def plan_probe(
         seed=seed,
         seconds=0.0,
     )
-    speeds = {precision: _seconds_per_step(draft, class_names, pictures, precision) for precision in _PRECISIONS}
-    precision = min(_PRECISIONS, key=lambda name: speeds[name])
+    speeds: dict[Precision, float] = {}
+    for precision in _PRECISIONS:
+        if not speeds or time.monotonic() - started < TIMING * budget_s:
+            speeds[precision] = _seconds_per_step(draft, class_names, pictures, precision)
+    precision = min(speeds, key=lambda name: speeds[name])
     left = MARGIN * (budget_s - (time.monotonic() - started))
     for strengths in LADDERS:
         steps = int(left / len(strengths) / speeds[precision]) - EVALUATION_STEPS
@@ -318,7 +326,7 @@ def run_probe(
         except OutOfTime:
             say(f"capacity probe: the budget ended before augmentation strength {strength:.2f}")
             break
-        say(f"capacity probe: at augmentation strength {strength:.2f} it fits {rungs[-1].fitted.overall:.3f}")
+        say(f"capacity probe: at augmentation strength {strength:.2f} it fits with an F1 of {rungs[-1].f1:.3f}")
     return ProbeFacts(
         plan=plan,
         objects=objects.counts(),
@@ -330,12 +338,12 @@ def run_probe(
 
 def fits_up_to(rungs: Sequence[Rung]) -> float | None:
     """The strongest augmentation before the first that is remembered clearly less than none, see :data:`HOLDS`."""
-    if not rungs or rungs[0].fitted.overall == 0:
+    if not rungs or rungs[0].f1 == 0:
         return None
-    least = HOLDS * rungs[0].fitted.overall
+    least = HOLDS * rungs[0].f1
     held = 0.0
     for rung in rungs:
-        if rung.fitted.overall < least:
+        if rung.f1 < least:
             break
         held = rung.strength
     return held
@@ -371,5 +379,6 @@ def _kept_rung(job: Job, strength: float, objects: Objects, ends: _Ends, folder:
 
 def _rung(job: Job, strength: float, objects: Objects, ends: _Ends, state: Path | None) -> Rung:
     trained = train(job, objects.class_names, objects.pictures, checkpoint=state, watch=ends)
-    fitted, ceiling = recalls(trained, objects, job.precision)
-    return Rung(strength=strength, loss=round(trained.curve[-1]["total"], 4), fitted=fitted, ceiling=ceiling)
+    found = remembered(trained, objects, job.precision)
+    loss = round(trained.curve[-1]["total"], 4)
+    return Rung(strength=strength, loss=loss, f1=found.f1, fitted=found.fitted, ceiling=found.ceiling)

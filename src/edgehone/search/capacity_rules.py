@@ -75,10 +75,10 @@ def _as_probed(profile: CapacityProfile, probe: ProbeFacts) -> Iterator[Prefer]:
     if not fits:  # the values for short runs stand
         return
     fitted = ladder_augmentation(fits)
-    shares = {rung.strength: rung.fitted.overall for rung in probe.rungs}
+    f1 = {rung.strength: rung.f1 for rung in probe.rungs}
     because = (
-        f"in {probe.plan.passes:.0f} passes over {probe.plan.pictures} pictures the probe fitted {100 * shares[0]:.0f} "
-        f"% of the objects without augmentation and still {100 * shares[fits]:.0f} % at a strength of {fits:.2f}"
+        f"in {probe.plan.passes:.0f} passes over {probe.plan.pictures} pictures the probe fitted these with an F1 "
+        f"of {f1[0]:.2f} without augmentation and still {f1[fits]:.2f} at a strength of {fits:.2f}"
     )
     values = {
         "affine.scale": fitted.affine.scale,
@@ -93,7 +93,7 @@ def _as_probed(profile: CapacityProfile, probe: ProbeFacts) -> Iterator[Prefer]:
             value=round(min(value, most), 3),
             confidence=0.5,
             because=because,
-            evidence={"fitted": {f"{s:.2f}": share for s, share in shares.items()}, "published": round(most, 3)},
+            evidence={"f1": {f"{strength:.2f}": value for strength, value in f1.items()}, "published": round(most, 3)},
         )
 
 
