@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
-from edgehone.analysis.capacity_probe import LADDERS, ProbePlan, probe_input, probe_pictures, probe_strategy, run_probe
+from edgehone.analysis.capacity_ladder import probe_strategy
+from edgehone.analysis.capacity_probe import LADDERS, ProbePlan, probe_input, probe_pictures, run_probe
 from edgehone.data import Dataset, read_dataset
 from edgehone.evaluation import evaluate_detections
 from edgehone.files import read_json, write_json

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from edgehone.analysis import capacity_probe
+from edgehone.analysis.capacity_ladder import ladder_augmentation
 from edgehone.analysis.capacity_probe import (
     MIN_STEPS,
     ProbePlan,
     Rung,
     fits_up_to,
-    ladder_augmentation,
     plan_probe,
     probe,
     probe_input,

@@ -12,7 +12,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from edgehone.analysis.capacity import CapacityProfile, Coverage
-from edgehone.analysis.capacity_probe import ProbeFacts, ladder_augmentation
+from edgehone.analysis.capacity_ladder import ladder_augmentation
+from edgehone.analysis.capacity_probe import ProbeFacts
 from edgehone.space import Prefer
 from edgehone.types import Json
 
