@@ -94,7 +94,7 @@ def test_a_budget_is_planned_from_timed_steps_and_stated(monkeypatch: pytest.Mon
     assert 60 < plan.seconds <= 0.85 * 120
     costs(1.0)
     short = plan_probe("yolov4-tiny", DATA.class_names, DATA.train, 120.0)
-    assert short.strengths == (0.0, 1.0)
+    assert short.strengths == (0.0, 0.3)
     assert short.steps >= MIN_STEPS
     with pytest.raises(UsageError, match=r"at least 40 steps.*give at least \d+ s"):
         plan_probe("yolov4-tiny", DATA.class_names, DATA.train, 10.0)

@@ -26,8 +26,9 @@ from edgehone.training import Job, Progress, train
 
 PICTURES = 32
 BATCH = 8
-LADDERS = ((0.0, 1 / 3, 2 / 3, 1.0), (0.0, 0.5, 1.0), (0.0, 1.0), (0.0,))
-"""Strengths of augmentation that are tried, the longest ladder that the budget pays for."""
+LADDERS = ((0.0, 0.15, 0.4, 1.0), (0.0, 0.2, 0.6), (0.0, 0.3), (0.0,))
+"""Strengths of augmentation that are tried, the longest ladder that the budget pays for; short trainings differ most
+among the weak ones."""
 
 MIN_STEPS, MAX_STEPS = 40, 600
 TIMED_STEPS = 4
