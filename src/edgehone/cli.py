@@ -114,7 +114,9 @@ def run(
 
 
 def parse_duration(text: str) -> float:
-    """Seconds from ``90s``, ``30m``, ``2h``, ``1h30m``."""
+    """Seconds from ``90s``, ``30m``, ``2h``, ``1h30m``; ``0`` needs no unit."""
+    if text.strip() == "0":
+        return 0.0
     found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip())
     if not text.strip() or found is None:
         raise UsageError(f"a duration is given like 90s, 30m, 2h or 1h30m, got {text!r}")
@@ -131,8 +133,8 @@ def analyse(
     model: Annotated[str, typer.Option(help="a built-in detector, or a Darknet cfg")] = "yolov4-tiny",
     max_input: Annotated[int, typer.Option(help="largest input size considered, pixels")] = 416,
     probe_budget: Annotated[
-        str, typer.Option(help="time for measuring capacity with a little training, like 2m; 0s for none")
-    ] = "0s",
+        str, typer.Option(help="time for measuring capacity with a little training, like 2m; 0 for none")
+    ] = "0",
     data_format: FormatOption = None,
     merge: MergeOption = None,
     drop: DropOption = None,

@@ -211,11 +211,12 @@ def print_probe(console: Console, probe: ProbeFacts) -> None:
         title=f"probe: {plan.pictures} pictures learned in {plan.steps} steps at {plan.input_size} px, found again"
     )
     sizes = list(probe.objects)
-    for column in ("augmentation", "found", "at any score", *(f"{size} ({probe.objects[size]})" for size in sizes)):
+    by_size = [f"{size} ({count})" for size, count in probe.objects.items()]
+    for column in ("augmentation", "F1", "found", "at any score", *by_size):
         table.add_column(column, justify="right")
     for rung in probe.rungs:
         shares = (rung.fitted.overall, rung.ceiling.overall, *(rung.fitted.by_size[size] for size in sizes))
-        table.add_row(f"{rung.strength:.2f}", *(_percent(share) for share in shares))
+        table.add_row(f"{rung.strength:.2f}", f"{rung.f1:.3f}", *(_percent(share) for share in shares))
     console.print(table)
     if probe.fits_up_to is not None:
         console.print(f"it still fits at an augmentation strength of {probe.fits_up_to:.2f}")

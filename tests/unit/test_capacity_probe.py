@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 
 from edgehone.analysis import capacity_probe
+from edgehone.analysis.capacity_ladder import ladder_augmentation
 from edgehone.analysis.capacity_probe import (
     MIN_STEPS,
     ProbePlan,
     Rung,
     fits_up_to,
-    ladder_augmentation,
     plan_probe,
     probe,
     probe_input,
     probe_pictures,
     run_probe,
 )
-from edgehone.analysis.capacity_recall import Objects, Recall, _best_score, _found_at, size_names
+from edgehone.analysis.capacity_recall import Objects, Recall, best_balance, found_at, size_names
 from edgehone.analysis.confidence import answers
 from edgehone.augment import NONE
 from edgehone.data import read_dataset
@@ -45,7 +45,7 @@ PLAN = ProbePlan(
 
 def rung(strength: float, share: float) -> Rung:
     recall = Recall(overall=share, by_size={}, by_class={})
-    return Rung(strength=strength, loss=1.0, fitted=recall, ceiling=recall)
+    return Rung(strength=strength, loss=1.0, f1=share, fitted=recall, ceiling=recall)
 
 
 def test_a_probe_is_a_function_of_its_plan_and_the_data(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_budget_is_planned_from_timed_steps_and_stated(monkeypatch: pytest.Mon
     assert 60 < plan.seconds <= 0.85 * 120
     costs(1.0)
     short = plan_probe("yolov4-tiny", DATA.class_names, DATA.train, 120.0)
-    assert short.strengths == (0.0, 1.0)
+    assert short.strengths == (0.0, 0.3)
     assert short.steps >= MIN_STEPS
     with pytest.raises(UsageError, match=r"at least 40 steps.*give at least \d+ s"):
         plan_probe("yolov4-tiny", DATA.class_names, DATA.train, 10.0)
@@ -151,16 +151,20 @@ def test_recall_counts_each_object_once_with_its_class_and_size() -> None:
     classes = np.concatenate([sample.classes, sample.classes[:1], wrong])
     scores = np.linspace(0.9, 0.1, len(boxes)).astype(np.float32)
     met = answers(sample, Detections(boxes, scores, classes))
-    found = _found_at(met)
+    found = found_at(met)
     assert (found > 0).all()
     assert objects.recall(found > 0).overall == 1.0
     # All labels come first and are right, what follows is not: the balance is best at the last of them.
     count = len(sample.classes)
-    assert _best_score([met]) == pytest.approx(scores[count - 1])
+    assert best_balance([met]) == (1.0, pytest.approx(scores[count - 1]))
     only = np.zeros(count, bool)
     only[0] = True
     recall = objects.recall(only)
     assert recall.overall == pytest.approx(1 / count, abs=1e-4)
     assert set(recall.by_size) == set(objects.counts()) <= set(size_names())
     silent = answers(sample, Detections(boxes[:0], scores[:0], classes[:0]))
-    assert _best_score([silent]) == float("inf")
+    assert best_balance([silent]) == (0.0, float("inf"))
+    twice = answers(sample, Detections(boxes[count:], scores[count:], np.concatenate([sample.classes[:1], wrong])))
+    f1, score = best_balance([met, silent])
+    assert (f1, score) == (pytest.approx(2 * count / (3 * count)), pytest.approx(scores[count - 1])), "half is missed"
+    assert best_balance([twice]) == (pytest.approx(2 / (1 + count)), pytest.approx(scores[count]))

@@ -27,7 +27,8 @@ def probed(*shares: float, steps: int = 100) -> CapacityProfile:
         precision="fp32", seed=0, seconds=1.0,
     )  # fmt: skip
     recalls = [Recall(overall=share, by_size={}, by_class={}) for share in shares]
-    rungs = tuple(Rung(strength=s, loss=1.0, fitted=r, ceiling=r) for s, r in zip(plan.strengths, recalls, strict=True))
+    pairs = zip(plan.strengths, recalls, strict=True)
+    rungs = tuple(Rung(strength=s, loss=1.0, f1=r.overall, fitted=r, ceiling=r) for s, r in pairs)
     facts = ProbeFacts(plan=plan, objects={}, rungs=rungs, fits_up_to=fits_up_to(rungs), seconds=1.0)
     return TINY.model_copy(update={"probe": facts})
 
@@ -98,6 +99,8 @@ def test_objects_below_a_cell_ask_for_a_larger_input() -> None:
     assert limited.value == 224, "the largest that may be had"
     assert cells_and_fields(profile, 160, (160,)) == []
     assert cells_and_fields(covered(dict.fromkeys(SIZES, 0.5), nothing), 160, SIZES) == [], "no size helps"
+    little = covered({160: 0.5, 224: 0.45, 288: 0.42, 416: 0.4}, nothing)
+    assert cells_and_fields(little, 160, SIZES) == [], "a little help is not worth a larger input"
 
 
 def test_objects_beyond_every_field_ask_for_a_smaller_input() -> None:

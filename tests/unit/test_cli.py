@@ -41,6 +41,8 @@ def test_help_has_an_example(command: str) -> None:
         (("train", TINY, "--out", "x", "--set", "lr"), 2, "path=value"),
         (("evaluate", "nowhere.onnx", TINY), 2, "there is no model"),
         (("detect", "nowhere.onnx", "a.jpg"), 2, "there is no model"),
+        (("analyse", TINY, "--probe-budget", "soon"), 2, "a duration is given like"),
+        (("analyse", TINY, "--probe-budget", "1s"), 2, "a capacity probe has at least 40 steps"),
         (("fly",), 2, "fly"),
     ],
 )

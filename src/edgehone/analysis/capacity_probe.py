@@ -14,41 +14,35 @@ from pathlib import Path
 
 import numpy as np
 
-from edgehone.analysis.capacity_recall import Objects, Recall, recalls, root_shares
-from edgehone.augment import NONE, Affine, Augmentation, Flip, Mixup, Mosaic, UniformHsv
+from edgehone.analysis.capacity_ladder import probe_strategy
+from edgehone.analysis.capacity_recall import Objects, Recall, remembered, root_shares
 from edgehone.data import Sample
 from edgehone.errors import UsageError
 from edgehone.files import read_json, write_json
 from edgehone.inference import Precision
-from edgehone.optimisation import AdamW, Cosine, NoAverage, Optimisation
-from edgehone.projection import (
-    Ciou,
-    Classification,
-    KmeansAnchors,
-    Objectness,
-    Projection,
-    SquaredSigmoidCoding,
-    TaskAligned,
-)
 from edgehone.space import Settings, fingerprint, load
-from edgehone.strategy import INPUT_SIZES, Input, Strategy
+from edgehone.strategy import INPUT_SIZES
 from edgehone.training import Job, Progress, train
 
 PICTURES = 32
 BATCH = 8
-LADDERS = ((0.0, 1 / 3, 2 / 3, 1.0), (0.0, 0.5, 1.0), (0.0, 1.0), (0.0,))
-"""Strengths of augmentation that are tried, the longest ladder that the budget pays for."""
+LADDERS = ((0.0, 0.15, 0.4, 1.0), (0.0, 0.2, 0.6), (0.0, 0.3), (0.0,))
+"""Strengths of augmentation that are tried, the longest ladder that the budget pays for; short trainings differ most
+among the weak ones."""
 
 MIN_STEPS, MAX_STEPS = 40, 600
 TIMED_STEPS = 4
 EVALUATION_STEPS = 3
 """Finding the objects of all pictures costs about as much as this many steps."""
 
+TIMING = 0.2
+"""A second precision is timed only while less than this share of the budget is spent."""
+
 MARGIN = 0.85
 """Share of the budget that is planned."""
 
 HOLDS = 0.8
-"""The network still fits where it remembers at least this share of what it does without augmentation."""
+"""The network still fits where its F1 is at least this share of that without augmentation."""
 
 CELL_PX = 16
 """The input is so large that the median object covers a cell of the second head."""
@@ -97,12 +91,14 @@ class Rung(Settings):
     Attributes:
         strength: of the augmentation that it learned with.
         loss: at its last step.
-        fitted: what is found at the score at which precision and recall balance best (F1).
+        f1: the best balance of precision and recall over all scores.
+        fitted: what is found from the score on at which that balance is reached.
         ceiling: what is found among the 100 best answers of a picture, whatever their score.
     """
 
     strength: float
     loss: float
+    f1: float
     fitted: Recall
     ceiling: Recall
 
@@ -181,8 +177,11 @@ def plan_probe(
         seed=seed,
         seconds=0.0,
     )
-    speeds = {precision: _seconds_per_step(draft, class_names, pictures, precision) for precision in _PRECISIONS}
-    precision = min(_PRECISIONS, key=lambda name: speeds[name])
+    speeds: dict[Precision, float] = {}
+    for precision in _PRECISIONS:
+        if not speeds or time.monotonic() - started < TIMING * budget_s:
+            speeds[precision] = _seconds_per_step(draft, class_names, pictures, precision)
+    precision = min(speeds, key=lambda name: speeds[name])
     left = MARGIN * (budget_s - (time.monotonic() - started))
     for strengths in LADDERS:
         steps = int(left / len(strengths) / speeds[precision]) - EVALUATION_STEPS
@@ -224,43 +223,6 @@ def probe_input(pictures: Sequence[Sample]) -> int:
     """The smallest searched input at which the median object covers a cell of :data:`CELL_PX`."""
     share = float(np.median(np.concatenate([root_shares(sample) for sample in pictures])))
     return next((size for size in INPUT_SIZES if share * size >= CELL_PX), INPUT_SIZES[-1])
-
-
-def ladder_augmentation(strength: float) -> Augmentation:
-    """Augmentation between none (0) and that of the authors' recipes for large networks (1).
-
-    At 1: mosaic always, mixup 0.15, scale 0.9, translation 0.2, colours 0.015 / 0.7 / 0.4 (hyp.scratch.p5 of YOLOv7);
-    everything in proportion below. The recipe for tiny networks (scale 0.5, mixup 0.05) lies near the middle.
-    """
-    if strength == 0:
-        return NONE
-    return NONE.model_copy(
-        update={
-            "mosaic": Mosaic(probability=strength),
-            "mixup": Mixup(probability=0.15 * strength),
-            "affine": Affine(scale=0.9 * strength, translate=0.2 * strength),
-            "hsv": UniformHsv(hue=0.015 * strength, saturation=0.7 * strength, value=0.4 * strength),
-            "flip": Flip(horizontal=0.5, vertical=0.0),
-        }
-    )
-
-
-def probe_strategy(input_size: int, classes: int, strength: float) -> Strategy:
-    """How the probe learns: what works in short runs (docs/adr/0009), so that capacity is what limits it."""
-    return Strategy(
-        input=Input.model_validate({"size": input_size}),
-        projection=Projection(
-            anchors=KmeansAnchors(),
-            coding=SquaredSigmoidCoding(),
-            assigner=TaskAligned(),
-            box_loss=Ciou(weight=0.12),
-            objectness=Objectness(target="quality", fine_weight=1.0),
-            classification=Classification(weight=min(4.0, 0.25 * 80 / classes)),
-            vote="object",
-        ),
-        augmentation=ladder_augmentation(strength),
-        optimisation=Optimisation(optimizer=AdamW(lr=1e-3), schedule=Cosine(), average=NoAverage()),
-    )
 
 
 def _job(plan: ProbePlan, classes: int, strength: float) -> Job:
@@ -318,7 +280,7 @@ def run_probe(
         except OutOfTime:
             say(f"capacity probe: the budget ended before augmentation strength {strength:.2f}")
             break
-        say(f"capacity probe: at augmentation strength {strength:.2f} it fits {rungs[-1].fitted.overall:.3f}")
+        say(f"capacity probe: at augmentation strength {strength:.2f} it fits with an F1 of {rungs[-1].f1:.3f}")
     return ProbeFacts(
         plan=plan,
         objects=objects.counts(),
@@ -330,12 +292,12 @@ def run_probe(
 
 def fits_up_to(rungs: Sequence[Rung]) -> float | None:
     """The strongest augmentation before the first that is remembered clearly less than none, see :data:`HOLDS`."""
-    if not rungs or rungs[0].fitted.overall == 0:
+    if not rungs or rungs[0].f1 == 0:
         return None
-    least = HOLDS * rungs[0].fitted.overall
+    least = HOLDS * rungs[0].f1
     held = 0.0
     for rung in rungs:
-        if rung.fitted.overall < least:
+        if rung.f1 < least:
             break
         held = rung.strength
     return held
@@ -371,5 +333,6 @@ def _kept_rung(job: Job, strength: float, objects: Objects, ends: _Ends, folder:
 
 def _rung(job: Job, strength: float, objects: Objects, ends: _Ends, state: Path | None) -> Rung:
     trained = train(job, objects.class_names, objects.pictures, checkpoint=state, watch=ends)
-    fitted, ceiling = recalls(trained, objects, job.precision)
-    return Rung(strength=strength, loss=round(trained.curve[-1]["total"], 4), fitted=fitted, ceiling=ceiling)
+    found = remembered(trained, objects, job.precision)
+    loss = round(trained.curve[-1]["total"], 4)
+    return Rung(strength=strength, loss=loss, f1=found.f1, fitted=found.fitted, ceiling=found.ceiling)

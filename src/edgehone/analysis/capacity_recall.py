@@ -73,19 +73,32 @@ class Objects:
         return digest.hexdigest()[:16]
 
 
-def recalls(trained: Trained, objects: Objects, precision: Precision) -> tuple[Recall, Recall]:
-    """What is found where precision and recall balance best (F1 over all classes), and at any score.
+@dataclass(frozen=True)
+class Remembered:
+    """What a network finds of the pictures that it was asked about.
 
-    The second is a ceiling: no threshold finds more among 100 answers a picture.
+    Attributes:
+        f1: the best balance of precision and recall, over all classes and scores.
+        fitted: what is found from the score on at which that balance is reached.
+        ceiling: what is found among the 100 best answers of a picture, whatever their score.
     """
+
+    f1: float
+    fitted: Recall
+    ceiling: Recall
+
+
+def remembered(trained: Trained, objects: Objects, precision: Precision) -> Remembered:
+    """Ask a trained network about pictures, as they are."""
     detector = Detector(trained.info, TorchRuntime(trained.network, precision))
     images = (sample.source.read() for sample in objects.pictures)
     said = [answers(s, d) for s, d in zip(objects.pictures, detector.detect(images), strict=True)]
-    found = np.concatenate([_found_at(picture) for picture in said])
-    return objects.recall(found >= _best_score(said)), objects.recall(found > 0)
+    found = np.concatenate([found_at(picture) for picture in said])
+    f1, score = best_balance(said)
+    return Remembered(round(f1, 4), objects.recall(found >= score), objects.recall(found > 0))
 
 
-def _found_at(picture: Answers) -> NDArray[np.float64]:
+def found_at(picture: Answers) -> NDArray[np.float64]:
     """``[n]``: the score at which each label is found; 0 where it is not."""
     found = np.zeros(len(picture.labels))
     hits = picture.met >= 0
@@ -93,16 +106,18 @@ def _found_at(picture: Answers) -> NDArray[np.float64]:
     return found
 
 
-def _best_score(said: Sequence[Answers]) -> float:
-    """The least score that counts, for the best F1 over all answers; infinite where none is right."""
+def best_balance(said: Sequence[Answers]) -> tuple[float, float]:
+    """The best F1 over all answers, and the least score that then counts; 0 and infinite where none is right."""
     scores = np.concatenate([picture.scores for picture in said])
     hits = np.concatenate([picture.met >= 0 for picture in said])
     if not hits.any():
-        return float("inf")
+        return 0.0, float("inf")
     order = np.argsort(-scores, kind="stable")
     right, count = np.cumsum(hits[order]), np.arange(1, len(hits) + 1)
     labels = sum(len(picture.labels) for picture in said)
-    return float(scores[order][int((right / (count + labels)).argmax())])
+    balance = 2 * right / (count + labels)
+    best = int(balance.argmax())
+    return float(balance[best]), float(scores[order][best])
 
 
 def size_names() -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgehone.analysis import DataProfile
+from edgehone.analysis import CapacityProfile, DataProfile
 from edgehone.analysis.data_space import SizeFacts
 from edgehone.report import charts
 from edgehone.report.content import Block, Fact, Facts, Figure, Section, Table, Text
@@ -92,19 +92,11 @@ def capacity_section(story: Story) -> Section:
     if flops is not None:
         facts.append(Fact("compute a picture", f"{flops:.2f} BFLOPs", f"at {story.input_px} px"))
     facts.append(Fact("weights", f"{capacity.weight_bytes / 2**20:.1f} MiB", "float32"))
-    heads = tuple(
-        (
-            f"{head.stride} px",
-            f"{story.input_px // head.stride} x {story.input_px // head.stride}",
-            str(head.channels),
-            f"{head.receptive_field_px} px",
-        )
-        for head in capacity.heads
-    )
-    columns = ("stride", "cells", "channels", "receptive field")
+    columns = ("stride", "cells", "channels", "receptive field", "effective", "smaller than a cell", "larger than seen")
     caption = (
-        "The heads. Channels: features from which a cell answers; receptive field: side of the square "
-        "that it can see, in theory."
+        "The heads. Channels: features from which a cell answers; receptive field: side of the square that it can "
+        "see, in theory; effective: of the square that holds 95 % of what moves its answer, before training; then "
+        f"the shares of the objects that are smaller than a cell and larger than the field at {story.input_px} px."
     )
     costs = tuple((f"{size} px", f"{value:.3f}") for size, value in capacity.bflops.items())
     return Section(
@@ -112,10 +104,30 @@ def capacity_section(story: Story) -> Section:
         "The detector, measured",
         (
             Facts(tuple(facts)),
-            Table(columns, heads, caption=caption),
+            Table(columns, _head_rows(capacity, story.input_px), caption=caption),
             Table(("input", "BFLOPs a picture"), costs, caption="Compute by input size", folded=True),
         ),
     )
+
+
+def _head_rows(capacity: CapacityProfile, input_px: int) -> tuple[tuple[str, ...], ...]:
+    measured = capacity.measured
+    covered = {row.stride: row for row in capacity.coverage if row.input_size == input_px}
+    rows: list[tuple[str, ...]] = []
+    for k, head in enumerate(capacity.heads):
+        row = covered.get(head.stride)
+        rows.append(
+            (
+                f"{head.stride} px",
+                f"{input_px // head.stride} x {input_px // head.stride}",
+                str(head.channels),
+                f"{head.receptive_field_px} px" if head.receptive_field_px else "whole picture",
+                "-" if measured is None else f"{measured.effective_fields[k].holds_95_px} px",
+                "-" if row is None else percent(row.smaller_than_cell),
+                "-" if row is None else percent(row.larger_than_field),
+            )
+        )
+    return tuple(rows)
 
 
 def projection_section(story: Story) -> Section:

@@ -3,7 +3,7 @@
 The authors of YOLOv4-tiny keep milder recipes for small networks, in two generations of their code: PyTorch_YOLOv4's
 and YOLOR's ``hyp.scratch.s`` against ``hyp.scratch.640``, YOLOv7's ``hyp.scratch.tiny`` against ``hyp.scratch.p5``.
 Small networks get scale 0.5, translation 0 to 0.1, mixup 0 to 0.05, class gain 0.5 and objectness gain 1.0; large ones
-scale 0.9, translation 0.1 to 0.2, mixup 0.15, class gain 0.3 and objectness gain 0.7. See docs/adr/0018.
+scale 0.9, translation 0.1 to 0.2, mixup 0 to 0.15, class gain 0.3 and objectness gain 0.7. See docs/adr/0018.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from edgehone.analysis.capacity import CapacityProfile, Coverage
-from edgehone.analysis.capacity_probe import ProbeFacts, ladder_augmentation
+from edgehone.analysis.capacity_ladder import ladder_augmentation
+from edgehone.analysis.capacity_probe import ProbeFacts
 from edgehone.space import Prefer
 from edgehone.types import Json
 
@@ -33,6 +34,9 @@ PASSES_COMPARED = 2.0
 
 TOO_SMALL, TOO_LARGE = 0.1, 0.05
 """Shares of objects smaller than every cell, and larger than every receptive field, that an input size should allow."""
+
+WORTH = 0.7
+"""A larger input is worth its cost only if it leaves at most this part of the objects below a cell."""
 
 
 def capacity_of(profile: CapacityProfile) -> float:
@@ -72,10 +76,10 @@ def _as_probed(profile: CapacityProfile, probe: ProbeFacts) -> Iterator[Prefer]:
     if not fits:  # the values for short runs stand
         return
     fitted = ladder_augmentation(fits)
-    shares = {rung.strength: rung.fitted.overall for rung in probe.rungs}
+    f1 = {rung.strength: rung.f1 for rung in probe.rungs}
     because = (
-        f"in {probe.plan.passes:.0f} passes over {probe.plan.pictures} pictures the probe fitted {100 * shares[0]:.0f} "
-        f"% of the objects without augmentation and still {100 * shares[fits]:.0f} % at a strength of {fits:.2f}"
+        f"in {probe.plan.passes:.0f} passes over {probe.plan.pictures} pictures the probe fitted these with an F1 "
+        f"of {f1[0]:.2f} without augmentation and still {f1[fits]:.2f} at a strength of {fits:.2f}"
     )
     values = {
         "affine.scale": fitted.affine.scale,
@@ -90,7 +94,7 @@ def _as_probed(profile: CapacityProfile, probe: ProbeFacts) -> Iterator[Prefer]:
             value=round(min(value, most), 3),
             confidence=0.5,
             because=because,
-            evidence={"fitted": {f"{s:.2f}": share for s, share in shares.items()}, "published": round(most, 3)},
+            evidence={"f1": {f"{strength:.2f}": value for strength, value in f1.items()}, "published": round(most, 3)},
         )
 
 
@@ -138,7 +142,7 @@ def cells_and_fields(profile: CapacityProfile, size: int, sizes: Sequence[int]) 
     finest = min(head.stride for head in profile.heads)
     widest = max(head.receptive_field_px for head in profile.heads)
     if small[size] > TOO_SMALL:
-        better = [s for s in sizes if s > size and small.get(s, 1.0) < small[size]]
+        better = [s for s in sizes if s > size and small.get(s, 1.0) <= WORTH * small[size]]
         value = next((s for s in better if small[s] <= TOO_SMALL), better[-1] if better else size)
         reason = f"{{:.0f}} % of the objects are smaller than the finest cell ({finest} px) at {{}}"
         shares = small
