@@ -245,6 +245,28 @@ def print_diff(console: Console, first: str, second: str, changes: Mapping[str, 
 
 
 def print_boards(console: Console, boards: Mapping[str, Board]) -> None:
-    """A line per board."""
+    """A column per board; then its limits and notes, a line each."""
+    table = Table()
+    table.add_column("")
+    for name in boards:
+        table.add_column(escape(name))
+    rows: dict[str, Callable[[Board], str]] = {
+        "hardware": lambda b: b.hardware,
+        "runtime": lambda b: ", ".join(r.name for r in b.runtimes),
+        "graphs for": lambda b: (
+            f"{b.default_runtime}: opset {b.runtime_version().opsets[0]} to {b.max_opset}, "
+            f"IR up to {b.runtime_version().max_ir}"
+        ),
+        "precisions": lambda b: ", ".join(b.precisions),
+        "model at most": lambda b: f"{b.memory.model_bytes / 1024**2:.0f} MB" if b.memory.model_bytes else "memory",
+        "pictures as": lambda b: ", ".join(f.name for f in b.image_formats if f.exact),
+        "power modes": lambda b: ", ".join(m.name for m in b.power_modes) or "one",
+        "latency": lambda b: "measured here" if b.measured_here else "estimated, as an interval",
+    }
+    for row, cell in rows.items():
+        table.add_row(row, *(escape(cell(board)) for board in boards.values()))
+    console.print(table)
     for name, board in boards.items():
-        console.print(f"{name}: {board.runtime}; {', '.join(board.precisions)}; opset up to {board.max_opset}")
+        console.print(f"[bold]{escape(name)}[/bold]")
+        for fact in (*board.limits, *board.notes):
+            console.print(escape(f"- {fact.text} [{fact.source}]"), soft_wrap=True)
