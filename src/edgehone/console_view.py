@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from edgehone.analysis import CapacityProfile, ProbeFacts, Profile
-from edgehone.boards import Board
+from edgehone.boards import ANY, RULES, Board, rules_for
 from edgehone.evaluation import Evaluation
 from edgehone.results import Entry, Results
 from edgehone.search.progress import Show, Status
@@ -261,6 +261,7 @@ def print_boards(console: Console, boards: Mapping[str, Board]) -> None:
         "model at most": lambda b: f"{b.memory.model_bytes / 1024**2:.0f} MB" if b.memory.model_bytes else "memory",
         "pictures as": lambda b: ", ".join(f.name for f in b.image_formats if f.exact),
         "power modes": lambda b: ", ".join(m.name for m in b.power_modes) or "one",
+        "operators": _operators,
         "latency": lambda b: "measured here" if b.measured_here else "estimated, as an interval",
     }
     for row, cell in rows.items():
@@ -270,3 +271,16 @@ def print_boards(console: Console, boards: Mapping[str, Board]) -> None:
         console.print(f"[bold]{escape(name)}[/bold]")
         for fact in (*board.limits, *board.notes):
             console.print(escape(f"- {fact.text} [{fact.source}]"), soft_wrap=True)
+
+
+def _operators(board: Board) -> str:
+    names = sorted({rule.operator for rule in rules_for(board) if rule.supported})
+    return "all of ONNX" if names == [ANY] else ", ".join(names)
+
+
+def board_json(board: Board) -> Json:
+    """Facts of a board and its rules about operators."""
+    return {
+        **board.model_dump(mode="json"),
+        "rules": [rule.model_dump(mode="json") for rule in RULES if rule.board == board.name],
+    }

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from edgehone.boards.board import Board, Fact, ImageFormat, Memory, PowerMode, Precision, Runtime
 from edgehone.boards.cpu import CPU
+from edgehone.boards.graph import GraphDescription, GraphNode
 from edgehone.boards.jetson_xavier_nx import JETSON_XAVIER_NX
 from edgehone.boards.kneron_kl720 import KNERON_KL720
+from edgehone.boards.operator_rules import RULES, CheckOptions, Violation, check_graph, require_runnable, rules_for
+from edgehone.boards.rule import ANY, OperatorRule
 from edgehone.errors import UsageError
 
 BOARDS: dict[str, Board] = {board.name: board for board in (CPU, JETSON_XAVIER_NX, KNERON_KL720)}
@@ -24,13 +27,23 @@ def board(name: str) -> Board:
 
 
 __all__ = [
+    "ANY",
     "BOARDS",
+    "RULES",
     "Board",
+    "CheckOptions",
     "Fact",
+    "GraphDescription",
+    "GraphNode",
     "ImageFormat",
     "Memory",
+    "OperatorRule",
     "PowerMode",
     "Precision",
     "Runtime",
+    "Violation",
     "board",
+    "check_graph",
+    "require_runnable",
+    "rules_for",
 ]
