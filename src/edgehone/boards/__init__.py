@@ -7,6 +7,8 @@ from edgehone.boards.cpu import CPU
 from edgehone.boards.graph import GraphDescription, GraphNode
 from edgehone.boards.jetson_xavier_nx import JETSON_XAVIER_NX
 from edgehone.boards.kneron_kl720 import KNERON_KL720
+from edgehone.boards.latency import LatencyEstimate, LatencyModel, latency_model
+from edgehone.boards.measured import Measured, Measurement, fingerprint_of, read_measured
 from edgehone.boards.operator_rules import RULES, CheckOptions, Violation, check_graph, require_runnable, rules_for
 from edgehone.boards.rule import ANY, OperatorRule
 from edgehone.errors import UsageError
@@ -36,6 +38,10 @@ __all__ = [
     "GraphDescription",
     "GraphNode",
     "ImageFormat",
+    "LatencyEstimate",
+    "LatencyModel",
+    "Measured",
+    "Measurement",
     "Memory",
     "OperatorRule",
     "PowerMode",
@@ -44,6 +50,9 @@ __all__ = [
     "Violation",
     "board",
     "check_graph",
+    "fingerprint_of",
+    "latency_model",
+    "read_measured",
     "require_runnable",
     "rules_for",
 ]
