@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgehone.boards.board import Board, Fact, ImageFormat, Memory, PowerMode, Precision, Runtime
+from edgehone.boards.constraints import forbidden, too_slow
 from edgehone.boards.cpu import CPU
 from edgehone.boards.graph import GraphDescription, GraphNode
 from edgehone.boards.jetson_xavier_nx import JETSON_XAVIER_NX
@@ -51,8 +52,10 @@ __all__ = [
     "board",
     "check_graph",
     "fingerprint_of",
+    "forbidden",
     "latency_model",
     "read_measured",
     "require_runnable",
     "rules_for",
+    "too_slow",
 ]
