@@ -7,23 +7,27 @@ No board is needed: published timings are predicted by models that have not seen
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+
 from rich.console import Console
 from rich.table import Table
 
 from edgehone.boards import BOARDS
-from edgehone.boards.latency import LatencyModel, LeftOut, latency_model
+from edgehone.boards.latency import LatencyModel, ModelError, latency_model, leave_one_out
 from edgehone.boards.published import published_costs
 
 
-def summary(rows: list[LeftOut]) -> str:
-    errors = np.array([abs(row.error) for row in rows])
-    inside = sum(row.inside for row in rows)
-    widest = max(row.factor for row in rows)
-    return (
-        f"{len(rows)} rows: median {100 * np.expm1(np.median(errors)):.1f} %, worst {np.exp(errors.max()):.2f} x; "
-        f"{inside} ({100 * inside / len(rows):.0f} %) inside intervals of at most {widest:.2f} x either way"
-    )
+def with_other_priors(model: LatencyModel) -> str:
+    """The errors when the centre of each prior, one at a time, is moved by a factor of 1.5 either way."""
+    machine, medians, inside = model.machine, [], []
+    for k, parameter in enumerate(machine.parameters):
+        for factor in (1 / 1.5, 1.5):
+            moved = list(machine.parameters)
+            moved[k] = replace(parameter, value=parameter.value * factor)
+            error = ModelError.of(leave_one_out(replace(machine, parameters=tuple(moved))))
+            medians.append(error.median_error)
+            inside.append(error.inside / error.rows)
+    return f"median error {min(medians):.1%} to {max(medians):.1%}, inside {min(inside):.0%} to {max(inside):.0%}"
 
 
 def table_of(name: str, model: LatencyModel) -> Table:
@@ -47,7 +51,7 @@ def main() -> None:
         model = latency_model(name)
         console.print(table_of(name, model))
         rows = list(model.left_out)
-        console.print("all:         ", summary(rows))
+        console.print("all:         ", str(ModelError.of(rows)))
         for title, chosen in {
             "fitted:      ": [row for row in rows if row.timing.fitted],
             "never fitted:": [row for row in rows if not row.timing.fitted],
@@ -58,8 +62,9 @@ def main() -> None:
             ],
         }.items():
             if chosen and len(chosen) < len(rows):
-                console.print(title, summary(chosen))
+                console.print(title, str(ModelError.of(chosen)))
         console.print("parameters: ", {key: float(f"{value:.3g}") for key, value in model.parameters.items()})
+        console.print("each prior moved by 1.5 either way:", with_other_priors(model))
         for side in (320, 416, 608):
             for precision in ("fp32", "fp16", "int8") if name == "jetson-xavier-nx" else ("int8",):
                 found = model.estimate(published_costs("yolov4-tiny", side), precision)

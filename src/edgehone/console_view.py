@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from edgehone.analysis import CapacityProfile, ProbeFacts, Profile
-from edgehone.boards import ANY, RULES, Board, rules_for
+from edgehone.boards import ANY, RULES, Board, latency_model, rules_for
 from edgehone.evaluation import Evaluation
 from edgehone.results import Entry, Results
 from edgehone.search.progress import Show, Status
@@ -262,7 +262,7 @@ def print_boards(console: Console, boards: Mapping[str, Board]) -> None:
         "pictures as": lambda b: ", ".join(f.name for f in b.image_formats if f.exact),
         "power modes": lambda b: ", ".join(m.name for m in b.power_modes) or "one",
         "operators": _operators,
-        "latency": lambda b: "measured here" if b.measured_here else "estimated, as an interval",
+        "latency": _latency,
     }
     for row, cell in rows.items():
         table.add_row(row, *(escape(cell(board)) for board in boards.values()))
@@ -278,9 +278,20 @@ def _operators(board: Board) -> str:
     return "all of ONNX" if names == [ANY] else ", ".join(names)
 
 
+def _latency(board: Board) -> str:
+    if board.measured_here:
+        return "measured here"
+    error = latency_model(board.name).error
+    return (
+        f"an interval, {error.factor:.2f} times either way; median error {100 * error.median_error:.0f} % "
+        f"over {error.rows} published timings, each network left out"
+    )
+
+
 def board_json(board: Board) -> Json:
     """Facts of a board and its rules about operators."""
     return {
         **board.model_dump(mode="json"),
+        "latency_error": None if board.measured_here else latency_model(board.name).error.model_dump(mode="json"),
         "rules": [rule.model_dump(mode="json") for rule in RULES if rule.board == board.name],
     }

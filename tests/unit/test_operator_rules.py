@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,10 @@ from edgehone.deploy.graph_nodes import describe_graph
 from edgehone.deploy.onnx_graph import build_model
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.models import Network, YoloV4Tiny, fold
+from edgehone.models.darknet import read_cfg
 
+ROOT = Path(__file__).parents[2]
+DARKNET = Path(os.environ.get("EDGEHONE_DARKNET", ROOT / "../shared/darknet"))
 SIZE = (64, 96)
 KL720, NX, CPU = "kneron-kl720", "jetson-xavier-nx", "cpu"
 USUAL = CheckOptions()
@@ -194,6 +199,18 @@ def test_too_many_inputs_and_too_large_models(exported: GraphDescription) -> Non
 def test_our_graph_is_accepted(exported: GraphDescription, name: str, options: CheckOptions) -> None:
     assert check_graph(exported, board(name), options) == []
     require_runnable(exported, board(name), options)
+
+
+@pytest.mark.parametrize("name", ["yolov3-tiny", "yolov4-tiny-3l", "yolov7-tiny", "yolo-fastest-1.1"])
+def test_graphs_of_the_official_files_are_accepted(name: str) -> None:
+    """The vendor's tables show YOLOv3-tiny without a node on the KL720's CPU."""
+    path = DARKNET / f"{name}.cfg"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there: set EDGEHONE_DARKNET to the folder of Darknet's files")
+    graph = describe_graph(build_model(fold(Network(read_cfg(path).graph)), (96, 96), {}))
+    assert check_graph(graph, board(NX)) == []
+    assert check_graph(graph, board(KL720), ONE_RESIZE) == []
+    assert {violation.operator for violation in check_graph(graph, board(KL720))} == {"Resize"}
 
 
 def test_older_runtimes_take_the_older_export(exported: GraphDescription) -> None:

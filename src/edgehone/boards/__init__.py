@@ -8,7 +8,7 @@ from edgehone.boards.cpu import CPU
 from edgehone.boards.graph import GraphDescription, GraphNode
 from edgehone.boards.jetson_xavier_nx import JETSON_XAVIER_NX
 from edgehone.boards.kneron_kl720 import KNERON_KL720
-from edgehone.boards.latency import LatencyEstimate, LatencyModel, latency_model
+from edgehone.boards.latency import LatencyEstimate, LatencyModel, ModelError, latency_model
 from edgehone.boards.measured import Measured, Measurement, fingerprint_of, read_measured
 from edgehone.boards.operator_rules import RULES, CheckOptions, Violation, check_graph, require_runnable, rules_for
 from edgehone.boards.rule import ANY, OperatorRule
@@ -44,6 +44,7 @@ __all__ = [
     "Measured",
     "Measurement",
     "Memory",
+    "ModelError",
     "OperatorRule",
     "PowerMode",
     "Precision",

@@ -84,6 +84,45 @@ class LeftOut:
         return abs(self.error) <= np.log(self.factor)
 
 
+class ModelError(Settings):
+    """What leaving each network out in turn says about a model.
+
+    Attributes:
+        rows: published timings that were predicted, of ``networks`` networks.
+        median_error: of predicted over published, 0.1 is 10 %.
+        worst_factor: of the widest miss, either way.
+        inside: rows whose interval holds the published time.
+        factor: of the intervals, either way.
+    """
+
+    rows: int
+    networks: int
+    median_error: float
+    worst_factor: float
+    inside: int
+    factor: float
+
+    @staticmethod
+    def of(left_out: Sequence[LeftOut]) -> ModelError:
+        """From predictions."""
+        errors = [abs(row.error) for row in left_out]
+        return ModelError(
+            rows=len(errors),
+            networks=len({row.timing.network for row in left_out}),
+            median_error=round(float(np.expm1(np.median(errors))), 4),
+            worst_factor=round(float(np.exp(max(errors))), 3),
+            inside=sum(row.inside for row in left_out),
+            factor=round(max(row.factor for row in left_out), 3),
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"leaving each of {self.networks} networks out, the median error over {self.rows} published timings was "
+            f"{100 * self.median_error:.0f} %, {self.inside} lay within their interval of at most {self.factor:.2f} "
+            f"times either way, and the widest miss was {self.worst_factor:.2f} times"
+        )
+
+
 @dataclass(frozen=True)
 class _Row:
     network: str
@@ -114,6 +153,11 @@ class LatencyModel:
         return interval_factor(self.left_out)
 
     @property
+    def error(self) -> ModelError:
+        """How far off it was where the truth is published."""
+        return ModelError.of(self.left_out)
+
+    @property
     def parameters(self) -> dict[str, float]:
         """By name."""
         return {p.name: float(np.exp(v)) for p, v in zip(self.machine.parameters, self.logs, strict=True)}
@@ -138,16 +182,12 @@ class LatencyModel:
         clocks = self.machine.clocks(self.machine.board.name, power_mode)
         features = self.machine.features(costs, precision, clocks)
         mid = self.machine.milliseconds(np.array(self.logs), features) * self.machine.device_factor
-        errors = [abs(row.error) for row in self.left_out]
-        inside = sum(row.inside for row in self.left_out)
         return LatencyEstimate(
             low_ms=mid / self.factor,
             mid_ms=mid,
             high_ms=mid * self.factor,
             measured=False,
-            because=f"estimated, {self._basis}: leaving each network out, the median error over {len(errors)} "
-            f"published timings was {100 * np.expm1(np.median(errors)):.0f} % and {inside} of them lay within their "
-            f"interval; the widest miss was a factor of {np.exp(max(errors)):.2f}",
+            because=f"estimated, {self._basis}: {self.error}",
         )
 
     @property
@@ -211,8 +251,7 @@ def latency_model(board_name: str) -> LatencyModel:
         why = "is measured, not estimated" if board_name == CPU.name else "is not one of them"
         raise UsageError(f"latencies are estimated for {', '.join(machines)}; {board_name} {why}")
     machine = machines[board_name]
-    rows = _rows(machine)
-    return LatencyModel(machine, fit(machine, rows), _leave_one_out(machine, rows))
+    return LatencyModel(machine, fit(machine, _rows(machine)), leave_one_out(machine))
 
 
 def timings_of(board: Board) -> tuple[Timing, ...]:
@@ -263,8 +302,9 @@ def _measured_rows(machine: Machine, files: Sequence[Measured]) -> list[_Row]:
     return found
 
 
-def _leave_one_out(machine: Machine, rows: Sequence[_Row]) -> tuple[LeftOut, ...]:
-    timings = timings_of(machine.board)
+def leave_one_out(machine: Machine) -> tuple[LeftOut, ...]:
+    """Every published timing, predicted by a fit without any row of its network."""
+    rows, timings = _rows(machine), timings_of(machine.board)
     fits = {
         network: np.array(fit(machine, [row for row in rows if row.network != network]))
         for network in {timing.network for timing in timings}
