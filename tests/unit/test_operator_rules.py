@@ -268,6 +268,24 @@ def test_a_computed_weight_is_refused() -> None:
         assert [v.node for v in check_graph(graph, board(name))] == ["out"]
 
 
+def test_a_shape_that_is_computed_is_refused() -> None:
+    nodes = [
+        helper.make_node("Sigmoid", ["images"], ["before"], name="innocent"),
+        helper.make_node("Reshape", ["before", "shape"], ["out"], name="culprit"),
+    ]
+    values = [
+        helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 4, 8, 8]),
+        helper.make_tensor_value_info("shape", TensorProto.INT64, [2]),
+    ]
+    inner = helper.make_graph(nodes, "computed", values, [helper.make_empty_tensor_value_info("out")])
+    model = helper.make_model(inner, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 7
+    graph = describe_graph(model)
+    found = [v for v in check_graph(graph, board(NX)) if v.node]
+    assert [v.node for v in found] == ["culprit"]
+    assert "shapes are static" in found[0].rule
+
+
 def test_a_runtime_that_does_not_exist_is_refused(exported: GraphDescription) -> None:
     with pytest.raises(UsageError, match=r"got '6\.0'"):
         check_graph(exported, board(NX), CheckOptions(runtime="6.0"))

@@ -1,7 +1,7 @@
 """The vocabulary of the rule table: conditions on one node, as data.
 
 ``broken(node)`` says in words what a node does against the condition, None where it holds. A shape that is not known
-breaks nothing: shape inference runs first, and what it cannot know is refused as a dynamic shape.
+breaks no condition: a result whose shape is open or not known is refused for that alone.
 """
 
 from __future__ import annotations

@@ -17,6 +17,9 @@ from edgehone.space import Settings
 RULES: tuple[OperatorRule, ...] = (*CPU_RULES, *JETSON_RULES, *KL720_RULES)
 """The table, all boards."""
 
+PLUG_INS = {"EfficientNMS_TRT"}
+"""Operators that are not ONNX's: shape inference knows nothing of them."""
+
 BYTES_PER_WEIGHT = {"fp32": 4, "fp16": 2, "int16": 2, "int8": 1}
 
 
@@ -74,9 +77,11 @@ def check_graph(graph: GraphDescription, board: Board, options: CheckOptions | N
     chosen = options or CheckOptions()
     runtime = board.runtime_version(chosen.runtime)
     found = [*_format(graph, board, runtime), *_shapes(graph, board), *_memory(graph, board, chosen)]
+    rules = rules_for(board, chosen)
     static = all(_static(shape) for shape in graph.inputs.values())
     for node in graph.nodes:
-        violation = _check_node(node, board, runtime, chosen) or (_loose_shape(node, board) if static else None)
+        rows = [rule for rule in rules if rule.operator == node.op] or [r for r in rules if r.operator == ANY]
+        violation = _check_node(node, rows, board, chosen) or (_loose_shape(node, board) if static else None)
         if violation is not None:
             found.append(violation)
     return found
@@ -109,32 +114,28 @@ def rules_for(board: Board, options: CheckOptions | None = None) -> tuple[Operat
     )
 
 
-def _check_node(node: GraphNode, board: Board, runtime: Runtime, options: CheckOptions) -> Violation | None:
-    rows = [rule for rule in rules_for(board, options) if rule.operator in (node.op, ANY)]
-    rows = [rule for rule in rows if rule.operator == node.op] or rows
-
+def _check_node(node: GraphNode, rows: Sequence[OperatorRule], board: Board, options: CheckOptions) -> Violation | None:
     def violation(rule: str, way_round: str, source: str) -> Violation:
         return Violation(
             board=board.name, node=node.name, operator=node.op, rule=rule, way_round=way_round, source=source
         )
 
     if not rows or (rows[0].operator == ANY and node.domain not in ("", "ai.onnx")):
-        place = "DLA" if options.dla else runtime.name
+        place = "DLA" if options.dla else board.runtime_version(options.runtime).name
         return violation(
             f"{place} has no rule for {node.op}" + (f" of {node.domain}" if node.domain else ""),
             "write it with operators of the table, or leave it to the host",
             "edgehone's rule table",
         )
-    broken: list[str] = []
-    for row in rows:
-        if row.supported:
-            against = list(faults(_relaxed(row.conditions, options), node))
-            if not against:
-                return None
-            broken.append(" and ".join(against))
-        else:
-            broken.append(f"{node.op} does not run" + (f": {row.because}" if row.because else ""))
-    return violation("; or ".join(dict.fromkeys(broken)), rows[0].way_round, rows[0].source)
+    nearest = min(rows, key=lambda row: len(_against(row, node, options)))  # the alternative that is missed by least
+    broken = _against(nearest, node, options)
+    return violation(" and ".join(broken), nearest.way_round, nearest.source) if broken else None
+
+
+def _against(row: OperatorRule, node: GraphNode, options: CheckOptions) -> list[str]:
+    if not row.supported:
+        return [f"{node.op} does not run" + (f": {row.because}" if row.because else "")]
+    return list(faults(_relaxed(row.conditions, options), node))
 
 
 def _relaxed(conditions: Sequence[Condition], options: CheckOptions) -> tuple[Condition, ...]:
@@ -185,14 +186,16 @@ def _shapes(graph: GraphDescription, board: Board) -> Iterator[Violation]:
 
 
 def _loose_shape(node: GraphNode, board: Board) -> Violation | None:
-    loose = [shape for shape in node.output_shapes if shape is not None and not _static(shape)]
-    if not loose:
+    """A result whose shape is open, or not known at all; a plug-in's is its own affair."""
+    shapes = [shape for shape, name in zip(node.output_shapes, node.outputs, strict=False) if name]
+    loose = [shape for shape in shapes if shape is None or not _static(shape)]
+    if not loose or node.op in PLUG_INS:
         return None
     return Violation(
         board=board.name,
         node=node.name,
         operator=node.op,
-        rule=f"shapes are static, its result is {_text(loose[0])}",
+        rule=f"shapes are static, that of its result is {_text(loose[0])}",
         way_round="make what its shape depends on a constant",
         source=board.runtimes[0].source,
     )
@@ -215,5 +218,7 @@ def _static(shape: Shape) -> bool:
     return all(isinstance(side, int) and side > 0 for side in shape)
 
 
-def _text(shape: Shape) -> str:
+def _text(shape: Shape | None) -> str:
+    if shape is None:
+        return "not known"
     return " x ".join("?" if side is None else str(side) for side in shape)

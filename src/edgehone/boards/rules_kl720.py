@@ -168,7 +168,7 @@ _NEVER = (
         _never("", "calibrate with the vendor's own analysis", because="explicit quantisation is not read"),
         ("QuantizeLinear", "DequantizeLinear", "QLinearConv"),
     ),
-    *rows(_never("", _FOLD), ("Dropout", "Identity", "Cast", "Squeeze", "Unsqueeze", "Shape")),
+    *rows(_never("", _FOLD), ("Constant", "Dropout", "Identity", "Cast", "Squeeze", "Unsqueeze", "Shape")),
 )
 
 KL720_RULES = (*_CONVOLUTIONS, *_ACTIVATIONS, *_POOLS, *_JOINS, *_ENLARGES, *_NEVER)
