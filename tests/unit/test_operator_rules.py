@@ -39,14 +39,12 @@ TRT7 = CheckOptions(runtime="7.1")
 DLA = CheckOptions(dla=True)
 
 
-@pytest.fixture(scope="module")
-def network() -> Network:
-    return fold(Network(YoloV4Tiny().graph(3)))
-
-
-@pytest.fixture(scope="module", params=[11, 13])
-def exported(request: pytest.FixtureRequest, network: Network) -> GraphDescription:
-    return describe_graph(build_model(network, SIZE, {}, request.param))
+@pytest.fixture(scope="module", params=[(11, 2, "leaky"), (13, 2, "leaky"), (13, 2, "relu6"), (11, 3, "relu6")])
+def exported(request: pytest.FixtureRequest) -> GraphDescription:
+    """Our graph at an opset, with two or three heads and either activation; at half width, to save time."""
+    opset, heads, activation = request.param
+    network = Network(YoloV4Tiny(heads=heads, activation=activation, width=0.5).graph(3))
+    return describe_graph(build_model(fold(network), SIZE, {}, opset))
 
 
 def planted(
@@ -222,7 +220,8 @@ def test_older_runtimes_take_the_older_export(exported: GraphDescription) -> Non
 
 def test_our_graph_on_kl720_needs_one_resize_per_axis(exported: GraphDescription) -> None:
     found = check_graph(exported, board(KL720))
-    assert [(v.node, v.operator) for v in found] == [("33_upsample", "Resize")]
+    enlarging = [("33_upsample", "Resize"), ("40_upsample", "Resize")]
+    assert [(v.node, v.operator) for v in found] in (enlarging[:1], enlarging)
     with pytest.raises(
         EdgehoneError, match=r"33_upsample \(Resize\): one axis is enlarged at a time.*two nearest Resize"
     ):
@@ -231,7 +230,8 @@ def test_our_graph_on_kl720_needs_one_resize_per_axis(exported: GraphDescription
 
 def test_our_graph_on_dla_names_what_stays_on_the_gpu(exported: GraphDescription) -> None:
     found = check_graph(exported, board(NX), DLA)
-    assert {v.operator for v in found} == {"LeakyRelu", "Slice"}
+    leaky = any(node.op == "LeakyRelu" for node in exported.nodes)
+    assert {v.operator for v in found} == ({"LeakyRelu", "Slice"} if leaky else {"Slice"})
 
 
 def test_relu6_and_two_resizes_run_everywhere() -> None:

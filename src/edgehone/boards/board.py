@@ -11,6 +11,9 @@ from edgehone.space import Settings
 
 Precision = Literal["fp32", "fp16", "int8", "int16"]
 
+BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int16": 2, "int8": 1}
+"""Of one number."""
+
 Sure = Literal["read", "derived", "known", "open"]
 """Read in the source; computed from what was read; common knowledge that was not looked up; sources disagree."""
 

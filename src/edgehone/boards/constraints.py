@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from edgehone.boards.board import Board, Precision
+from edgehone.boards.board import BYTES, Board, Precision
 from edgehone.boards.latency import LatencyModel
-from edgehone.boards.operator_rules import BYTES_PER_WEIGHT, CheckOptions, rules_for
+from edgehone.boards.operator_rules import CheckOptions, rules_for
 from edgehone.boards.rule import ANY
 from edgehone.space import Forbid
 from edgehone.types import LayerCost
@@ -146,4 +146,4 @@ def bytes_needed(costs: Sequence[LayerCost], precision: Precision, *, maps: bool
     floats = sum(cost.weight_bytes for cost in costs)
     if maps:
         floats += 2 * max((cost.activation_bytes for cost in costs), default=0)
-    return floats * BYTES_PER_WEIGHT[precision] // BYTES_PER_WEIGHT["fp32"]
+    return floats * BYTES[precision] // BYTES["fp32"]

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehone.boards.board import Board, Precision
+from edgehone.boards.board import BYTES, Board, Precision
+from edgehone.boards.kneron_kl720 import PEAK_GMAC_PER_S
 from edgehone.errors import UsageError
 from edgehone.types import LayerCost
 
 Numbers = NDArray[np.float64]
 
-BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
-FLOAT_BYTES = 4
+JETSON_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+FLOAT_BYTES = BYTES["fp32"]
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,12 @@ class JetsonGpu:
 
     def features(self, costs: Sequence[LayerCost], precision: Precision, clocks: Clocks) -> Numbers:
         """Columns: ms of arithmetic for each precision and of traffic at their peaks, us of start-up."""
-        if precision not in BYTES:
-            raise UsageError(f"latencies of {self.board.name} are known for {', '.join(BYTES)}; got {precision}")
+        if precision not in JETSON_PRECISIONS:
+            raise UsageError(
+                f"latencies of {self.board.name} are known for {', '.join(JETSON_PRECISIONS)}; got {precision}"
+            )
         table = np.zeros((len(costs), 5))
-        column = list(BYTES).index(precision)
+        column = JETSON_PRECISIONS.index(precision)
         for row, layer in zip(table, costs, strict=True):
             if layer.kind == "head":
                 continue
@@ -152,7 +155,7 @@ class Kl720Npu:
         "the device's input size taken to be 416); operators on the CPU and transfer over USB come on top"
     )
     block: int = 16
-    gmac_per_s: float = 716.8
+    gmac_per_s: float = PEAK_GMAC_PER_S
 
     def clocks(self, hardware: str, power_mode: str | None) -> Clocks:
         """The NPU has one clock."""

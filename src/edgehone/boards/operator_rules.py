@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edgehone.boards.board import Board, Precision, Runtime
+from edgehone.boards.board import BYTES, Board, Precision, Runtime
 from edgehone.boards.conditions import Condition, Scaling, faults
 from edgehone.boards.graph import GraphDescription, GraphNode, Shape
 from edgehone.boards.rule import ANY, OperatorRule
@@ -19,8 +19,6 @@ RULES: tuple[OperatorRule, ...] = (*CPU_RULES, *JETSON_RULES, *KL720_RULES)
 
 PLUG_INS = {"EfficientNMS_TRT"}
 """Operators that are not ONNX's: shape inference knows nothing of them."""
-
-BYTES_PER_WEIGHT = {"fp32": 4, "fp16": 2, "int16": 2, "int8": 1}
 
 
 class CheckOptions(Settings):
@@ -204,7 +202,7 @@ def _loose_shape(node: GraphNode, board: Board) -> Violation | None:
 def _memory(graph: GraphDescription, board: Board, options: CheckOptions) -> Iterator[Violation]:
     limit = board.memory.model_bytes
     precision = options.precision or board.precisions[0]
-    size = graph.parameter_bytes * BYTES_PER_WEIGHT[precision] // BYTES_PER_WEIGHT["fp32"]
+    size = graph.parameter_bytes * BYTES[precision] // BYTES["fp32"]
     if limit is not None and size > limit:
         yield _whole_graph(
             board,

@@ -12,12 +12,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib import resources
 
-from edgehone.boards.board import Precision, Sure
+from edgehone.boards.board import BYTES, Precision, Sure
 from edgehone.errors import UsageError
 from edgehone.space import Settings
 from edgehone.types import LayerCost
-
-FLOAT_BYTES = 4
 
 
 class Timing(Settings):
@@ -68,8 +66,8 @@ def _layer(index: int, row: list[str | int]) -> LayerCost:
         stride=stride,
         macs=macs,
         parameters=weights,
-        weight_bytes=weights * FLOAT_BYTES,
-        activation_bytes=channels * height * width * FLOAT_BYTES,
+        weight_bytes=weights * BYTES["fp32"],
+        activation_bytes=channels * height * width * BYTES["fp32"],
     )
 
 
