@@ -274,7 +274,7 @@ def boards(as_json: JsonOption = False) -> None:
     from edgehone.boards import BOARDS
 
     if as_json:
-        emit({name: board.model_dump(mode="json") for name, board in BOARDS.items()})
+        emit({name: console_view.board_json(board) for name, board in BOARDS.items()})
     else:
         console_view.print_boards(screen(), BOARDS)
 

@@ -12,9 +12,8 @@ from pydantic import Field
 
 import edgehone
 from edgehone.analysis import Profile, Say, analyse, quiet
-from edgehone.boards import board
 from edgehone.data import Dataset, Selection, read_dataset
-from edgehone.deploy.bundle import Deployment, deploy, latency_by_size
+from edgehone.deploy.bundle import Deployment, deploy, deployable, latency_by_size
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import read_json, write_json
 from edgehone.inference import EXPORT
@@ -160,7 +159,7 @@ def check(request: Request) -> None:
     """Refuse early what could only fail late."""
     architecture(request.model)
     for name in request.boards:
-        board(name)
+        deployable(name)
     if request.max_input < INPUT_SIZES[0]:
         raise UsageError(f"inputs are at least {INPUT_SIZES[0]} px, got --max-input {request.max_input}")
     if request.latency is not None and LatencyLimit.parse(request.latency).board not in request.boards:

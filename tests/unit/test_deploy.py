@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from edgehone.boards import BOARDS, board
+from edgehone.boards import BOARDS, board, check_graph
 from edgehone.data import Dataset, read_dataset
 from edgehone.deploy import bundle
 from edgehone.deploy import latency as latency_module
-from edgehone.deploy.bundle import Deployment, deploy, latency_by_size
+from edgehone.deploy.bundle import Deployment, deploy, deployable, latency_by_size
+from edgehone.deploy.graph_nodes import describe_graph
 from edgehone.deploy.latency import core_count, cpu_name, measure_latency
 from edgehone.deploy.onnx_graph import export_onnx
 from edgehone.deploy.parity import Parity, logit_parity
@@ -73,8 +74,7 @@ def test_parity_sees_a_changed_weight(exported: Path) -> None:
 def test_the_graph_is_what_boards_can_run(exported: Path) -> None:
     model = onnx.load(str(exported))
     onnx.checker.check_model(model, full_check=True)
-    assert {node.op_type for node in model.graph.node} <= set(BOARDS["cpu"].operators)
-    assert model.opset_import[0].version <= BOARDS["cpu"].max_opset
+    assert check_graph(describe_graph(model), BOARDS["cpu"]) == []
     assert model.ir_version == 7
     assert [item.name for item in model.graph.input] == ["images"]
     assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [1, 3, *SIZE]
@@ -153,8 +153,14 @@ def test_a_larger_input_takes_longer() -> None:
 
 def test_an_unknown_board_is_refused_with_the_known_ones() -> None:
     assert board("cpu") is BOARDS["cpu"]
-    with pytest.raises(UsageError, match=r"the boards are cpu; 'jetson-xavier-nx' is not one"):
-        board("jetson-xavier-nx")
+    with pytest.raises(UsageError, match=r"the boards are cpu, jetson-xavier-nx, kneron-kl720; got 'toaster'"):
+        board("toaster")
+
+
+def test_a_board_without_a_bundle_is_refused_by_its_name() -> None:
+    assert deployable("cpu") is BOARDS["cpu"]
+    with pytest.raises(UsageError, match=r"bundles are written for cpu; kneron-kl720 is described"):
+        deployable("kneron-kl720")
 
 
 @pytest.fixture(scope="module")

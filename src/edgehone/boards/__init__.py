@@ -1,41 +1,20 @@
-"""What each board can run: limits are data."""
+"""What each board can run, and how fast: limits, rules and published timings as data."""
 
 from __future__ import annotations
 
+from edgehone.boards.board import Board, Fact, ImageFormat, Memory, PowerMode, Precision, Runtime
+from edgehone.boards.constraints import forbidden, too_slow
+from edgehone.boards.cpu import CPU
+from edgehone.boards.graph import GraphDescription, GraphNode
+from edgehone.boards.jetson_xavier_nx import JETSON_XAVIER_NX
+from edgehone.boards.kneron_kl720 import KNERON_KL720
+from edgehone.boards.latency import LatencyEstimate, LatencyModel, ModelError, latency_model
+from edgehone.boards.measured import Measured, Measurement, fingerprint_of, read_measured
+from edgehone.boards.operator_rules import RULES, CheckOptions, Violation, check_graph, require_runnable, rules_for
+from edgehone.boards.rule import ANY, OperatorRule
 from edgehone.errors import UsageError
-from edgehone.space import Settings
 
-
-class Board(Settings):
-    """Hardware and its runtime.
-
-    Attributes:
-        name: as on the command line.
-        runtime: that runs the graph.
-        precisions: of arithmetic that edgehone can deploy.
-        operators: of ONNX that the exported graphs may use.
-        max_opset: newest ONNX opset that is exported for it.
-        notes: for people.
-    """
-
-    name: str
-    runtime: str
-    precisions: tuple[str, ...]
-    operators: tuple[str, ...]
-    max_opset: int
-    notes: str
-
-
-BOARDS: dict[str, Board] = {
-    "cpu": Board(
-        name="cpu",
-        runtime="ONNX Runtime",
-        precisions=("fp32",),
-        operators=("Conv", "LeakyRelu", "Slice", "Concat", "MaxPool", "Resize"),
-        max_opset=13,
-        notes="this machine; latency is really measured",
-    )
-}
+BOARDS: dict[str, Board] = {board.name: board for board in (CPU, JETSON_XAVIER_NX, KNERON_KL720)}
 """Boards by name."""
 
 
@@ -46,5 +25,38 @@ def board(name: str) -> Board:
         UsageError: there is none.
     """
     if name not in BOARDS:
-        raise UsageError(f"the boards are {', '.join(BOARDS)}; {name!r} is not one that edgehone can deploy on yet")
+        raise UsageError(f"the boards are {', '.join(BOARDS)}; got {name!r}")
     return BOARDS[name]
+
+
+__all__ = [
+    "ANY",
+    "BOARDS",
+    "RULES",
+    "Board",
+    "CheckOptions",
+    "Fact",
+    "GraphDescription",
+    "GraphNode",
+    "ImageFormat",
+    "LatencyEstimate",
+    "LatencyModel",
+    "Measured",
+    "Measurement",
+    "Memory",
+    "ModelError",
+    "OperatorRule",
+    "PowerMode",
+    "Precision",
+    "Runtime",
+    "Violation",
+    "board",
+    "check_graph",
+    "fingerprint_of",
+    "forbidden",
+    "latency_model",
+    "read_measured",
+    "require_runnable",
+    "rules_for",
+    "too_slow",
+]

@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from edgehone.boards import board
+from edgehone.boards import BOARDS, Board, board
 from edgehone.data import Dataset
 from edgehone.deploy.latency import Latency, core_count, measure_latency
 from edgehone.deploy.onnx_graph import OPSET, export_onnx
 from edgehone.deploy.parity import Parity, logit_parity
-from edgehone.errors import EdgehoneError
+from edgehone.errors import EdgehoneError, UsageError
 from edgehone.inference import CHECKPOINT, Detector, TorchRuntime, open_network
 from edgehone.models import Graph, Network
 from edgehone.space import Settings
@@ -53,10 +53,10 @@ def deploy(checkpoint_folder: Path, board_name: str, dataset: Dataset, path: Pat
     """Export a trained detector for a board, prove it equal on validation pictures, time it.
 
     Raises:
-        UsageError: no such board.
+        UsageError: no such board, or one without a bundle.
         EdgehoneError: the export does not say what the network says.
     """
-    target = board(board_name)
+    target = deployable(board_name)
     network, info = open_network(checkpoint_folder / CHECKPOINT)
     size = info.input_size
     metadata = {"detector": info.model_dump(mode="json"), "normalisation": "RGB / 255", "board": target.name}
@@ -75,6 +75,22 @@ def deploy(checkpoint_folder: Path, board_name: str, dataset: Dataset, path: Pat
         parity=parity,
         latency=measure_latency(path, threads=core_count(), seconds=TIMING_SECONDS),
     )
+
+
+def deployable(name: str) -> Board:
+    """A board that a bundle is written for.
+
+    Raises:
+        UsageError: no such board, or one without a bundle.
+    """
+    wanted = board(name)
+    if not wanted.measured_here:
+        able = ", ".join(b.name for b in BOARDS.values() if b.measured_here)
+        raise UsageError(
+            f"bundles are written for {able}; {name} is described (edgehone boards) and has no bundle: export for "
+            f"{able} and compile the graph with the board's own tools"
+        )
+    return wanted
 
 
 def prove(network: Network, path: Path, pixels: Tensor) -> Parity:
