@@ -33,6 +33,9 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="change a setting: path=value", metavar="PATH=VALUE")
 ]
 StrategyOption = Annotated[str, typer.Option(help="a preset (darknet, authors) or a strategy file")]
+TeacherOption = Annotated[
+    str | None, typer.Option(help="a trained model that may be learned from; it must know the data's classes by name")
+]
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="coco, voc, darknet, yolo or csv, where the detected format is wrong")
 ]

@@ -17,7 +17,7 @@ from edgehone.data import Dataset, Selection, read_dataset
 from edgehone.deploy.bundle import Deployment, deploy, latency_by_size
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import read_json, write_json
-from edgehone.inference import EXPORT
+from edgehone.inference import EXPORT, open_detector
 from edgehone.models import MODELS
 from edgehone.report.run_page import Story, write_run_report
 from edgehone.results import Results
@@ -35,7 +35,7 @@ from edgehone.search.searcher import PriorSearcher
 from edgehone.search.trial import Outcome, Task
 from edgehone.search.verdict import Tested, all_on_test_split, gain
 from edgehone.search.workers import Workers, start_workers
-from edgehone.space import Prior, SearchSpace, Settings, load
+from edgehone.space import Forbid, Prior, SearchSpace, Settings, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
 from edgehone.training import image_flops
 
@@ -66,6 +66,7 @@ class Request(Settings):
     compare: Literal["evolution"] | None = None
     workers: int = Field(default=WORKERS, ge=1, le=64)
     seed: int = 0
+    teacher: str | None = None
 
 
 class Priors(Settings):
@@ -120,7 +121,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
             priors = folder.stage("rules", Priors, lambda: Priors(rules=tuple(apply_rules(facts))))
             for prior in priors.rules:
                 monitor.say(describe_prior(prior))
-            space = SearchSpace(Strategy(), priors.rules, trust=TRUST)
+            space = SearchSpace(Strategy(), (*priors.rules, *without_teacher(request)), trust=TRUST)
             explored = explore(request, space, plan, dataset, monitor, workers)
         tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, dataset, folder.trials)
         monitor.say("evaluated on the test split")
@@ -134,6 +135,12 @@ def run(request: Request, out: Path, show: Show) -> Results:
         write_json(out / RESULTS, results.to_json())
         monitor.say(f"done: {folder.path / 'report.html'}")
         return results
+
+
+def without_teacher(request: Request) -> tuple[Forbid, ...]:
+    """What cannot be searched where no teacher is given."""
+    path = "projection.distillation.kind"
+    return () if request.teacher else (Forbid(path=path, values=("teacher",), because="no teacher was given"),)
 
 
 def analyse_only(dataset: Dataset, model: str, max_input: int) -> tuple[Profile, tuple[Prior, ...]]:
@@ -151,6 +158,8 @@ def check(request: Request) -> None:
         raise UsageError(f"the models are {', '.join(MODELS)}; got {request.model!r}")
     for name in request.boards:
         board(name)
+    if request.teacher is not None:
+        open_detector(request.teacher)
     if request.max_input < INPUT_SIZES[0]:
         raise UsageError(f"inputs are at least {INPUT_SIZES[0]} px, got --max-input {request.max_input}")
     if request.latency is not None and LatencyLimit.parse(request.latency).board not in request.boards:
@@ -189,7 +198,11 @@ def explore(
 ) -> Explored:
     """Search, then train the proof."""
     classes = len(dataset.class_names)
-    make = TaskMaker(plan, request.model, lambda size: image_flops(request.model, classes, size) / 1e9, request.seed)
+
+    def cost(size: int) -> float:
+        return image_flops(request.model, classes, size) / 1e9
+
+    make = TaskMaker(plan, request.model, cost, request.seed, request.teacher)
     monitor.follow(plan, plan.total_gflops())
 
     def run_tasks(tasks: Sequence[Task]) -> list[Outcome]:

@@ -26,15 +26,16 @@ from edgehone.batches import Batch, BatchSource, Painter
 from edgehone.data import Sample
 from edgehone.data.decoded_cache import LIMIT_BYTES, DecodedCache
 from edgehone.data.loader import PictureCache
-from edgehone.errors import EdgehoneError
+from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import write_bytes
 from edgehone.inference import DetectorInfo, Precision
 from edgehone.models import MODELS, Network
-from edgehone.optimisation import WeightAverage
-from edgehone.projection import LossTerms
+from edgehone.optimisation import Ema, WeightAverage
+from edgehone.projection import Knowledge, LossTerms
 from edgehone.space import Settings
 from edgehone.strategy import Strategy
-from edgehone.types import Lattice, LayerCost, Size
+from edgehone.teachers import answers_of, open_teacher
+from edgehone.types import Detections, Lattice, LayerCost, Size
 
 CACHE_BYTES = 2 << 30
 CHECKPOINT_SECONDS = 15.0
@@ -55,6 +56,7 @@ class Job(Settings):
         loader_workers: threads that make batches ahead; 0 makes them between the steps. No number of them
             changes the result.
         painter: what paints augmented pictures.
+        teacher: a detector that the strategy may learn from, as :func:`~edgehone.inference.open_detector` takes it.
     """
 
     model: str
@@ -66,6 +68,7 @@ class Job(Settings):
     threads: int = Field(default=1, ge=1)
     loader_workers: int = Field(default=0, ge=0)
     painter: Painter = "auto"
+    teacher: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,15 +154,18 @@ def train(
 
     Raises:
         Diverged: the loss is not finite.
+        UsageError: the strategy asks for a teacher, and there is none.
+        EdgehoneError: the teacher's classes are others.
     """
     torch.set_num_threads(job.threads)
     torch.manual_seed(job.seed)
     info = detector_info(job.model, job.strategy, class_names, samples)
+    said = teacher_answers(job, class_names, samples)
     state = _State.fresh(job, info)
     if checkpoint is not None and checkpoint.is_file():
         state.restore(checkpoint)
     cache = picture_cache(samples, job.strategy)
-    source = BatchSource(job.strategy, cache, job.seed, job.steps, job.batch_size, job.painter)
+    source = BatchSource(job.strategy, cache, job.seed, job.steps, job.batch_size, job.painter, said=said)
     lattice_at = _lattices(info)
     started = saved = time.monotonic()
     before = state.seconds
@@ -174,8 +180,20 @@ def train(
                 saved = time.monotonic()
             if watch is not None:
                 watch(Progress(state.step, job.steps, terms.values(), time.monotonic() - started))
-    network = state.network if state.average is None else cast(Network, state.average.network)
-    return Trained(network.eval(), info, state.curve, state.seconds)
+    return Trained(state.result(job).eval(), info, state.curve, state.seconds)
+
+
+def teacher_answers(job: Job, class_names: Sequence[str], samples: Sequence[Sample]) -> list[Detections] | None:
+    """What the teacher finds in every training picture; None where the strategy learns from no teacher."""
+    projection = job.strategy.projection
+    if projection.distillation.kind == "teacher" and job.teacher is None:
+        raise UsageError(
+            "projection.distillation.kind=teacher learns from a teacher, and none is given; name one with --teacher, "
+            "or choose average or off"
+        )
+    if job.teacher is None or not projection.asks_teacher():
+        return None
+    return open_teacher(job.teacher, class_names, job.threads).answers(samples)
 
 
 def rate_at(job: Job, step: int) -> float:
@@ -215,11 +233,14 @@ class _State:
         if prior > 0:
             _start_at_prior(network, info, prior)
         optimisation = job.strategy.optimisation
+        average = optimisation.average.build(network, job.steps)
+        if average is None and job.strategy.projection.asks_average(job.teacher is not None):
+            average = Ema().build(network, job.steps)  # to be asked, not to be kept
         return _State(
             network,
             info.class_counts,
             optimisation.optimizer.build(network),
-            optimisation.average.build(network, job.steps),
+            average,
             0,
             0.0,
             [],
@@ -233,7 +254,8 @@ class _State:
         self.network.train()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=job.precision == "bf16"):
             heads = self.network(batch.pixels)
-        terms = job.strategy.projection.loss(heads, batch.targets, lattice, self.class_counts)
+        knowledge = self.knowledge(job, batch, lattice)
+        terms = job.strategy.projection.loss(heads, batch.targets, lattice, self.class_counts, knowledge)
         if not math.isfinite(float(terms.total.detach())):
             raise Diverged(
                 f"the loss must stay finite, but at step {self.step} of {job.steps} it is {terms.values()}; "
@@ -247,6 +269,25 @@ class _State:
             self.average.update(self.network)
         self.step += 1
         return terms
+
+    @torch.no_grad()
+    def knowledge(self, job: Job, batch: Batch, lattice: Lattice) -> Knowledge | None:
+        """What the teacher said of the originals, and what the average says of this very batch, where it is asked."""
+        projection, progress = job.strategy.projection, self.step / job.steps
+        to_distil = projection.distillation.asks_average(progress)
+        to_mend = batch.answers is None and projection.missing.asks_average(progress)
+        if self.average is None or not (to_distil or to_mend):
+            return None if batch.answers is None else Knowledge(answers=batch.answers)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=job.precision == "bf16"):
+            heads = self.average.network(batch.pixels)
+        said = projection.predictions(heads, lattice)
+        return Knowledge(said if to_distil else None, answers_of(said) if to_mend else batch.answers)
+
+    def result(self, job: Job) -> Network:
+        """The weights that count in the end."""
+        if self.average is None or job.strategy.optimisation.average.kind == "none":
+            return self.network
+        return cast(Network, self.average.network)
 
     def note(self, job: Job, terms: LossTerms) -> None:
         """Add a point to the curve, now and then."""

@@ -23,6 +23,9 @@ from edgehone.training import Job
 
 FINAL = "final"
 
+FORWARD_SHARE = 1 / 3
+"""What asking the moving average adds to a step: a forward pass beside a forward and a backward of twice that."""
+
 RunTasks = Callable[[Sequence[Task]], list[Outcome]]
 """Runs what is not finished yet and returns the outcomes in the order of the tasks."""
 
@@ -36,17 +39,21 @@ class TaskMaker:
         model: name of the architecture.
         gflops_per_image: of one picture at a square input of this side.
         seed: of the run.
+        teacher: a detector that trials may learn from.
     """
 
     plan: Plan
     model: str
     gflops_per_image: Callable[[int], float]
     seed: int
+    teacher: str | None = None
 
     def task(self, name: str, rung: str, share: float, suggestion: Suggestion, *, seed_step: int = 0) -> Task:
         """A training of ``share`` of the full compute."""
         strategy = suggestion.strategy
         cost = self.gflops_per_image(strategy.input.size)
+        if strategy.projection.asks_average(self.teacher is not None):
+            cost *= 1 + FORWARD_SHARE
         steps, batch = self.plan.steps(cost, strategy.optimisation.batch_size, share)
         job = Job(
             model=self.model,
@@ -55,6 +62,7 @@ class TaskMaker:
             batch_size=batch,
             seed=self.seed + seed_step,
             precision=self.plan.calibration.precision,
+            teacher=self.teacher,
         )
         keep = rung == FINAL
         return Task(name=name, rung=rung, job=job, gflops=steps * batch * cost, keep=keep, origin=suggestion.origin)
