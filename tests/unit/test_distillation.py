@@ -190,6 +190,21 @@ def test_weights_scale_their_terms() -> None:
     assert term(1, 1) == pytest.approx(term(1, 0) + term(0, 1), rel=1e-5)
 
 
+def test_the_temperature_leaves_small_differences_as_they_are() -> None:
+    def term(temperature: float) -> float:
+        parts = projection(distillation__kind="average", distillation__temperature=temperature, distillation__boxes=0.0)
+        grid = lattice_of(parts)
+        boxes, sure = torch.ones(IMAGES, grid.slots, 4), torch.full((IMAGES, grid.slots), 60.0)
+        said = (Predictions(boxes, sure, torch.full((IMAGES, grid.slots, CLASSES), z)) for z in (0.1, 0.0))
+        student, average = said
+        lesson = parts.distillation.lesson(Knowledge(average=average), grid, student, parts.assigner)
+        assert lesson is not None
+        return float(parts.distillation.loss(lesson, parts.loss_parts(), student, grid))  # pyright: ignore
+
+    assert term(1.0) > 0
+    assert term(3.0) == pytest.approx(term(1.0), rel=0.01)
+
+
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.integers(0, 1000), st.floats(0.05, 0.9))
 def test_only_answers_above_the_threshold_are_heard(seed: int, threshold: float) -> None:
