@@ -17,7 +17,7 @@ from edgehone.data import Dataset, Selection, read_dataset
 from edgehone.deploy.bundle import Deployment, deploy, latency_by_size
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import read_json, write_json
-from edgehone.inference import EXPORT, open_detector
+from edgehone.inference import EXPORT
 from edgehone.models import MODELS
 from edgehone.report.run_page import Story, write_run_report
 from edgehone.results import Results
@@ -37,6 +37,7 @@ from edgehone.search.verdict import Tested, all_on_test_split, gain
 from edgehone.search.workers import Workers, start_workers
 from edgehone.space import Forbid, Prior, SearchSpace, Settings, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
+from edgehone.teachers import open_teacher
 from edgehone.training import image_flops
 
 RESULTS = "results.json"
@@ -109,6 +110,8 @@ def run(request: Request, out: Path, show: Show) -> Results:
             return load(Results, read_json(out / RESULTS))
         dataset = read_dataset(request.data, format=request.format, selection=request.selection)
         monitor.say(f"read {dataset.name} ({dataset.format}): " + describe_splits(dataset))
+        if request.teacher is not None:
+            open_teacher(request.teacher, dataset.class_names)  # refused now rather than in the first trial
         sizes = [size for size in INPUT_SIZES if size <= request.max_input]
         profile = folder.stage("profile", Profile, lambda: analyse(dataset, request.model, sizes))
         monitor.say("analysed data space, capacity and projection")
@@ -158,8 +161,6 @@ def check(request: Request) -> None:
         raise UsageError(f"the models are {', '.join(MODELS)}; got {request.model!r}")
     for name in request.boards:
         board(name)
-    if request.teacher is not None:
-        open_detector(request.teacher)
     if request.max_input < INPUT_SIZES[0]:
         raise UsageError(f"inputs are at least {INPUT_SIZES[0]} px, got --max-input {request.max_input}")
     if request.latency is not None and LatencyLimit.parse(request.latency).board not in request.boards:

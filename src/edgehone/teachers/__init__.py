@@ -7,12 +7,11 @@ date: a picture or a teacher that changes is another one.
 from __future__ import annotations
 
 import hashlib
-import struct
-import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,9 +22,10 @@ from edgehone.data.decoded_cache import default_folder
 from edgehone.data.picture import FileImage, Image, ImageSource, decode, read_content
 from edgehone.data.picture_header import opened
 from edgehone.errors import EdgehoneError
-from edgehone.files import write_bytes
-from edgehone.inference import CHECKPOINT, EXPORT, Detector, PostProcess, open_detector, select
+from edgehone.inference import CHECKPOINT, EXPORT, PostProcess, open_detector, select
 from edgehone.projection.distillation import joint_logits
+from edgehone.teachers.answer_cache import AnswerCache
+from edgehone.teachers.foreign_onnx import is_foreign, open_foreign
 from edgehone.types import Answers, Detections, Predictions
 
 FORMAT = 1
@@ -34,40 +34,13 @@ FORMAT = 1
 ASKED = PostProcess(score_threshold=0.05, iou_threshold=0.5)
 """What counts as an answer; strategies choose among them by thresholds of their own."""
 
-_HEAD = struct.Struct("<8s2I")
-_MAGIC = b"edgehone"
 
+class Answering(Protocol):
+    """Something that finds objects in pictures: a :class:`~edgehone.inference.Detector`, or what stands for one."""
 
-class AnswerCache:
-    """Detections by the content of a picture, one small file each; processes may share a folder.
-
-    Entries are written beside and renamed, and checked by a checksum: one that is damaged is not found, and written
-    anew. Where nothing can be written a teacher is asked every time; :attr:`write_error` then says why.
-
-    Args:
-        folder: of one teacher's entries.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.write_error = ""
-
-    def load(self, digest: str) -> Detections | None:
-        """The entry of a picture, if there is a sound one."""
-        try:
-            return _unpacked(self._place(digest).read_bytes())
-        except OSError:
-            return None
-
-    def store(self, digest: str, said: Detections) -> None:
-        """Keep what was said of a picture."""
-        try:
-            write_bytes(self._place(digest), _packed(said))
-        except OSError as error:
-            self.write_error = f"{self.folder}: {error.strerror}"
-
-    def _place(self, digest: str) -> Path:
-        return self.folder / digest[:2] / f"{digest}.answers"
+    def detect(self, images: Iterable[Image], post: PostProcess) -> Iterator[Detections]:
+        """Detections of each picture in turn, in its own pixels, best first; pictures are read lazily."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -80,7 +53,7 @@ class Teacher:
         cache: of its answers.
     """
 
-    detector: Detector
+    detector: Answering
     numbers: tuple[int, ...]
     cache: AnswerCache
 
@@ -112,7 +85,7 @@ class Teacher:
 
 
 def open_teacher(source: str, class_names: Sequence[str], threads: int = 0) -> Teacher:
-    """A teacher from whatever :func:`~edgehone.inference.open_detector` opens.
+    """A teacher from whatever :func:`~edgehone.inference.open_detector` opens, or from an ONNX detector made elsewhere.
 
     Its classes are found by name. It may know fewer than the data, or more.
 
@@ -120,8 +93,13 @@ def open_teacher(source: str, class_names: Sequence[str], threads: int = 0) -> T
         UsageError: there is no such detector.
         EdgehoneError: it cannot be read, or neither its classes nor the data's hold all of the other's.
     """
-    detector = open_detector(source, threads)
-    theirs, ours = detector.info.class_names, tuple(class_names)
+    if is_foreign(Path(source)):
+        detector = open_foreign(Path(source), threads)
+        theirs = detector.class_names
+    else:
+        detector = open_detector(source, threads)
+        theirs = detector.info.class_names
+    ours = tuple(class_names)
     lacking, foreign = (", ".join(n for n in a if n not in b) for a, b in ((ours, theirs), (theirs, ours)))
     if lacking and foreign:
         raise EdgehoneError(
@@ -169,23 +147,3 @@ def _content(source: ImageSource) -> tuple[str, Callable[[], Image]]:
 
 def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def _packed(said: Detections) -> bytes:
-    arrays = (said.boxes_xyxy.astype("<f4"), said.scores.astype("<f4"), said.classes.astype("<i8"))
-    content = b"".join(array.tobytes() for array in arrays)
-    return _HEAD.pack(_MAGIC, len(said), zlib.crc32(content)) + content
-
-
-def _unpacked(entry: bytes) -> Detections | None:
-    """Detections of an entry's bytes; nothing if they are not whole."""
-    if len(entry) < _HEAD.size:
-        return None
-    magic, count, checksum = _HEAD.unpack_from(entry)
-    content = entry[_HEAD.size :]
-    if magic != _MAGIC or len(content) != 28 * count or zlib.crc32(content) != checksum:
-        return None
-    boxes = np.frombuffer(content, "<f4", 4 * count).reshape(count, 4)
-    scores = np.frombuffer(content, "<f4", count, 16 * count)
-    classes = np.frombuffer(content, "<i8", count, 20 * count)
-    return Detections(boxes.astype(np.float32), scores.astype(np.float32), classes.astype(np.int64))
