@@ -1,13 +1,15 @@
 """How much of the accuracy that missing labels cost do excuses and pseudo-labels win back?
 
 python benchmarks/missing_labels.py DATA --out runs/missing [--steps 1500] [--size 224] [--batch 16] [--seeds 0 1 2]
-    [--missing 0.3] [--arms clean plain excuse pseudo_label] [--set PATH=VALUE] [--teacher RUN] [--minutes 60] [--plan]
+    [--missing 0.3] [--arms clean plain excuse pseudo_label] [--excuse-from 0.3] [--teach-from 0.5] [--set PATH=VALUE]
+    [--teacher RUN] [--minutes 60] [--plan]
 
 Removes a share of the training boxes at random, the same for each seed's arms, and trains: `clean` with all boxes;
 `plain` without them, unmarked; `excuse` and `pseudo_label` likewise, where the strategy leaves alone or teaches what
 the run's own average (or the teacher) surely sees. Evaluates on validation, whose labels are whole. Prints the planned
 core-hours first, trains on one thread, and stops after so many minutes; the same command goes on. Writes
-OUT/missing_labels.json: AP and AP50 of every training, the mean of every arm, and the share of the lost AP won back.
+OUT/missing_labels.json: AP, AP50 and unlabelled objects seen of every training, the mean of every arm, and the share
+of the lost AP that is won back.
 """
 
 from __future__ import annotations
@@ -31,12 +33,7 @@ from edgehone.space import Settings, parse_assignments, replace
 from edgehone.strategy import load_strategy
 from edgehone.training import Job, Progress
 
-ARMS: dict[str, dict[str, Any]] = {
-    "clean": {},
-    "plain": {},
-    "excuse": {"projection.missing.kind": "excuse"},
-    "pseudo_label": {"projection.missing.kind": "pseudo_label"},
-}
+ARMS = ("clean", "plain", "excuse", "pseudo_label")
 TIMED_STEPS = 6
 
 
@@ -45,7 +42,18 @@ class Request(Settings):
 
     data: str
     missing: float
+    excuse_from: float
+    teach_from: float
     job: Job
+
+    def task(self, arm: str, seed: int) -> Task:
+        """An arm's training by its number."""
+        threshold = {"excuse": self.excuse_from, "pseudo_label": self.teach_from}.get(arm)
+        path = "projection.missing"
+        changes = {} if threshold is None else {f"{path}.kind": arm, f"{path}.threshold": threshold}
+        strategy = replace(self.job.strategy, changes)
+        job = self.job.model_copy(update={"strategy": strategy, "seed": seed})
+        return Task(name=f"{arm}-{seed}", rung="missing", job=job, gflops=0.0, origin=arm)
 
 
 class SliceOver(Exception):
@@ -66,20 +74,20 @@ def main() -> None:
     )
     cv2.setNumThreads(1)
     dataset = read_dataset(options.data)
-    with open_run(options.out, Request(data=options.data, missing=options.missing, job=job)):
-        tasks = [task_of(arm, seed, job) for seed in options.seeds for arm in options.arms]
+    thresholds = {"excuse_from": options.excuse_from, "teach_from": options.teach_from}
+    request = Request(data=options.data, missing=options.missing, job=job, **thresholds)
+    with open_run(options.out, request):
         done = finished(options.out)
-        left = [(arm_and_seed, task) for arm_and_seed, task in tasks if task.name not in done]
-        plan(options, dataset, [task.job for _, task in left])
+        tasks = [request.task(arm, seed) for seed in options.seeds for arm in options.arms]
+        left = [task for task in tasks if task.name not in done]
+        plan(options, dataset, [task.job for task in left])
         if options.plan:
             return
         until = time.monotonic() + 60 * options.minutes
         try:
-            for (arm, seed), task in left:
-                if arm == "clean":
-                    data = dataset
-                else:
-                    data = dataclasses.replace(dataset, train=thinned(dataset.train, options.missing, seed))
+            for task in left:
+                share = 0.0 if task.origin == "clean" else options.missing
+                data = dataclasses.replace(dataset, train=thinned(dataset.train, share, task.job.seed))
                 outcome = run_task(task, data, options.out, watch=lambda progress: stop_after(until, progress))
                 print(f"{task.name}: {outcome.status}, AP {outcome.ap:.4f}, {outcome.seconds:.0f} s", flush=True)
         except SliceOver:
@@ -99,18 +107,14 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--missing", type=float, default=0.3, help="share of the training boxes")
+    parser.add_argument("--excuse-from", type=float, default=0.3, help="least score of what is excused")
+    parser.add_argument("--teach-from", type=float, default=0.5, help="least score of what is taught")
     parser.add_argument("--teacher", help="a trained model that is asked instead of the run's own average")
     parser.add_argument("--minutes", type=float, default=60.0, help="of this slice")
     parser.add_argument("--plan", action="store_true", help="print the planned core-hours only")
     return parser.parse_args()
-
-
-def task_of(arm: str, seed: int, job: Job) -> tuple[tuple[str, int], Task]:
-    """An arm's training by its number."""
-    changed = job.model_copy(update={"strategy": replace(job.strategy, ARMS[arm]), "seed": seed})
-    return (arm, seed), Task(name=f"{arm}-{seed}", rung="missing", job=changed, gflops=0.0, origin=arm)
 
 
 def thinned(samples: Any, share: float, seed: int) -> list[Sample]:
@@ -149,6 +153,13 @@ def stop_after(until: float, progress: Progress) -> None:
         raise SliceOver
 
 
+def unlabelled_per_image(outcome: Outcome) -> float | None:
+    """Objects without a label that were seen in a picture, in the mean over the last tenth of a training."""
+    tail = outcome.curve[-max(1, len(outcome.curve) // 10) :]
+    found = [point["unlabelled"] for point in tail if "unlabelled" in point]
+    return round(statistics.mean(found), 3) if found else None
+
+
 def conclude(options: argparse.Namespace, outcomes: dict[str, Outcome]) -> None:
     """Print and write the table of what is finished."""
     rows = [
@@ -157,6 +168,7 @@ def conclude(options: argparse.Namespace, outcomes: dict[str, Outcome]) -> None:
             "seed": outcome.task.job.seed,
             "ap": round(outcome.ap, 5),
             "ap50": None if outcome.validation is None else round(outcome.validation.ap50, 5),
+            "unlabelled_per_image": unlabelled_per_image(outcome),
             "seconds": round(outcome.seconds, 1),
         }
         for outcome in outcomes.values()
@@ -176,6 +188,8 @@ def conclude(options: argparse.Namespace, outcomes: dict[str, Outcome]) -> None:
     table = {
         "data": options.data,
         "missing": options.missing,
+        "excuse_from": options.excuse_from,
+        "teach_from": options.teach_from,
         "steps": options.steps,
         "batch": options.batch,
         "input": options.size,

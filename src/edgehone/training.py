@@ -88,7 +88,8 @@ class Trained:
     Attributes:
         network: in evaluation mode; the average where the strategy keeps one.
         info: how to read its heads.
-        curve: at most about 200 points: step, learning rate, loss terms, positives per image.
+        curve: at most about 200 points: step, learning rate, loss terms, positives per image, and unlabelled objects
+            per image where they are not punished.
         seconds: of training, added up over restarts.
     """
 
@@ -299,6 +300,8 @@ class _State:
             **terms.values(),
             "positives": terms.positives / job.batch_size,
         }
+        if job.strategy.projection.missing.kind != "punish":
+            point["unlabelled"] = terms.unlabelled / job.batch_size
         self.curve.append({key: float(f"{value:.5g}") for key, value in point.items()})
 
     def save(self, path: Path) -> None:

@@ -64,7 +64,9 @@ def mended(kind: Any, seed: int, assigner: str) -> tuple[Any, ...]:
     parts, grid, said, targets, found = scene(seed, assigner)
     assign = partial(parts.assigner.assign, lattice=grid, predictions=said)
     before = assign(objects_only(targets))
-    return (grid, said, targets, found, assign, before, *mend(kind, found, targets, before, grid, said, assign))
+    done = mend(kind, found, targets, before, grid, said, assign)
+    assert done.unlabelled == len(unlabelled(found.at_least(kind.threshold), targets).scores)
+    return (grid, said, targets, found, assign, before, done.objects, done.assignment)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -151,8 +153,8 @@ def test_what_is_excused_has_no_gradient_and_what_is_taught_pulls_up() -> None:
 def test_punishing_leaves_everything_as_it_is() -> None:
     parts, grid, said, targets, found = scene(0, "ratio_match")
     before = parts.assigner.assign(objects_only(targets), grid, said)
-    objects, after = mend(
-        Punish(), found, targets, before, grid, said, partial(parts.assigner.assign, lattice=grid, predictions=said)
-    )
-    assert after is before
-    assert torch.equal(objects.classes, objects_only(targets).classes)
+    assign = partial(parts.assigner.assign, lattice=grid, predictions=said)
+    done = mend(Punish(), found, targets, before, grid, said, assign)
+    assert done.assignment is before
+    assert torch.equal(done.objects.classes, objects_only(targets).classes)
+    assert done.unlabelled == 0

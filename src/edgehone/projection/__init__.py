@@ -103,14 +103,14 @@ class Projection(Settings):
         parts = self.loss_parts(class_counts)
         if knowledge is None:
             return detection_loss(parts, predictions, objects, assignment, lattice)
+        unlabelled = 0
         if knowledge.answers is not None:
             assign = partial(self.assigner.assign, lattice=lattice, predictions=predictions)
-            objects, assignment = mend(
-                self.missing, knowledge.answers, targets, assignment, lattice, predictions, assign
-            )
+            mended = mend(self.missing, knowledge.answers, targets, assignment, lattice, predictions, assign)
+            objects, assignment, unlabelled = mended.objects, mended.assignment, mended.unlabelled
         terms = detection_loss(parts, predictions, objects, assignment, lattice)
         more = distillation_loss(self.distillation, knowledge, parts, predictions, lattice, self.assigner)
-        return terms.with_distillation(more)
+        return terms.with_knowledge(more, unlabelled)
 
     def asks_teacher(self) -> bool:
         """Whether a teacher would be heard, if there is one."""

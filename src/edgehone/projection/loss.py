@@ -34,6 +34,7 @@ class LossTerms:
         box: weighed term, detached; likewise ``objectness`` and ``classification``.
         positives: number of positives.
         distillation: what a teacher adds, detached; None where nothing is distilled.
+        unlabelled: objects without a label that were not punished.
     """
 
     total: Tensor
@@ -42,12 +43,14 @@ class LossTerms:
     classification: Tensor
     positives: int
     distillation: Tensor | None = None
+    unlabelled: int = 0
 
-    def with_distillation(self, term: Tensor | None) -> LossTerms:
-        """With one more term (a scalar with gradient), if there is one."""
+    def with_knowledge(self, term: Tensor | None, unlabelled: int) -> LossTerms:
+        """With one more term (a scalar with gradient), if there is one, and what had no label."""
         if term is None:
-            return self
-        return dataclasses.replace(self, total=self.total + term, distillation=term.detach())
+            return dataclasses.replace(self, unlabelled=unlabelled)
+        total = self.total + term
+        return dataclasses.replace(self, total=total, distillation=term.detach(), unlabelled=unlabelled)
 
     def values(self) -> dict[str, float]:
         """The terms as numbers, by name."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -45,7 +46,7 @@ class Excuse(Settings):
     """
 
     kind: Literal["excuse"] = "excuse"
-    threshold: Annotated[float, Span(0.2, 0.9), Field(ge=0, lt=1)] = 0.5
+    threshold: Annotated[float, Span(0.1, 0.8), Field(ge=0, lt=1)] = 0.3
     start: Annotated[float, Span(0.1, 0.8), Field(ge=0, le=1)] = 0.3
 
     def asks_average(self, progress: float) -> bool:
@@ -60,12 +61,27 @@ class PseudoLabel(Settings):
     """
 
     kind: Literal["pseudo_label"] = "pseudo_label"
-    threshold: Annotated[float, Span(0.3, 0.95), Field(ge=0, lt=1)] = 0.7
+    threshold: Annotated[float, Span(0.2, 0.9), Field(ge=0, lt=1)] = 0.5
     start: Annotated[float, Span(0.1, 0.8), Field(ge=0, le=1)] = 0.3
 
     def asks_average(self, progress: float) -> bool:
         """Whether the average must run at this share of the run, unless there is a teacher."""
         return progress >= self.start
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A batch with its unlabelled objects taken into account.
+
+    Attributes:
+        objects: to be learned.
+        assignment: of them.
+        unlabelled: objects that were seen and had no label.
+    """
+
+    objects: Targets
+    assignment: Assignment
+    unlabelled: int
 
 
 Missing = Annotated[Punish | Excuse | PseudoLabel, Field(discriminator="kind")]
@@ -80,7 +96,7 @@ def mend(
     lattice: Lattice,
     predictions: Predictions,
     assign: Assign,
-) -> tuple[Targets, Assignment]:
+) -> Mended:
     """The objects of a batch and their assignment, with unlabelled objects taken into account.
 
     Args:
@@ -94,11 +110,11 @@ def mend(
     """
     objects = objects_only(targets)
     if isinstance(missing, Punish):
-        return objects, assignment
+        return Mended(objects, assignment, 0)
     seen = unlabelled(answers.at_least(missing.threshold), targets)
     found = assign(seen.targets)
     if isinstance(missing, Excuse):
-        return objects, _excused(assignment, seen, found, lattice, predictions)
+        return Mended(objects, _excused(assignment, seen, found, lattice, predictions), len(seen.scores))
     return _taught(objects, assignment, seen, found)
 
 
@@ -132,7 +148,7 @@ def _excused(
     return dataclasses.replace(assignment, ignored=ignored)
 
 
-def _taught(objects: Targets, assignment: Assignment, seen: Answers, found: Assignment) -> tuple[Targets, Assignment]:
+def _taught(objects: Targets, assignment: Assignment, seen: Answers, found: Assignment) -> Mended:
     """Labels first, then what was seen: in the slots that no label has, as good positives as the score is high."""
     taken = torch.zeros_like(assignment.ignored)
     taken[assignment.images, assignment.slots] = True
@@ -154,4 +170,4 @@ def _taught(objects: Targets, assignment: Assignment, seen: Answers, found: Assi
         images=torch.cat([objects.images, more.images]),
         batch_size=objects.batch_size,
     )
-    return joined, both
+    return Mended(joined, both, len(seen.scores))
