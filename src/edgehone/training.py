@@ -159,9 +159,9 @@ def train(
         EdgehoneError: the teacher's classes are others.
     """
     torch.set_num_threads(job.threads)
-    torch.manual_seed(job.seed)
-    info = detector_info(job.model, job.strategy, class_names, samples)
     said = teacher_answers(job, class_names, samples)
+    torch.manual_seed(job.seed)  # after the teacher, so that a run starts from the same weights with any and with none
+    info = detector_info(job.model, job.strategy, class_names, samples)
     state = _State.fresh(job, info)
     if checkpoint is not None and checkpoint.is_file():
         state.restore(checkpoint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_answers_travel_like_labels(fit: str) -> None:
 def test_scores_stay_with_their_boxes(dataset: Dataset) -> None:
     strategy = replace(AUTHORS, {"input.size": 128, **BUSY})
     starts = np.cumsum([0, *(len(s.classes) for s in dataset.train)])
-    numbers = [np.arange(a, b) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    numbers = [np.arange(a, b) for a, b in pairwise(starts)]
     said = [
         Detections(s.boxes_xyxy, (n / 1000).astype(np.float32), n) for s, n in zip(dataset.train, numbers, strict=True)
     ]
@@ -147,6 +148,15 @@ def test_an_interrupted_run_ends_the_same(
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, resumed.network.state_dict()[name]), name
     assert resumed.curve == whole.curve
+
+
+def test_a_teacher_without_weight_changes_nothing(dataset: Dataset, taught: str) -> None:
+    silent = {"projection.distillation.kind": "teacher"}
+    silent |= {"projection.distillation.scores": 0.0, "projection.distillation.boxes": 0.0}
+    first = train(job(2), dataset.class_names, dataset.train)
+    second = train(job(2, taught, **silent), dataset.class_names, dataset.train)
+    for name, value in first.network.state_dict().items():
+        assert torch.equal(value, second.network.state_dict()[name]), name
 
 
 def test_an_average_that_is_only_asked_is_not_what_is_kept(dataset: Dataset) -> None:
