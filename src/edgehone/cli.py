@@ -21,6 +21,7 @@ from edgehone.cli_options import (
     ModelArgument,
     SetOption,
     StrategyOption,
+    TeacherOption,
     WeightsOption,
     app,
     console,
@@ -89,6 +90,7 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option(help="trainings side by side, one thread each")] = 2,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
+    teacher: TeacherOption = None,
     data_format: FormatOption = None,
     merge: MergeOption = None,
     drop: DropOption = None,
@@ -104,7 +106,10 @@ def run(
     wanted = {"data": data, "format": data_format, "model": model, "boards": board or ["cpu"], "proof": proof}
     limits = {"budget_s": parse_duration(budget), "max_input": max_input, "latency": latency, "weights": weights}
     classes = {"selection": selection(merge, drop, ignore).model_dump()}
-    request = load(Request, {**wanted, **limits, **classes, "compare": compare, "workers": workers, "seed": seed})
+    request = load(
+        Request,
+        {**wanted, **limits, **classes, "compare": compare, "workers": workers, "seed": seed, "teacher": teacher},
+    )
     with console_view.live(console, request.budget_s) as show:
         results = run_pipeline(request, out, show)
     if as_json:
@@ -167,6 +172,7 @@ def train(
     seed: Annotated[int, typer.Option(help="of weights, batches and augmentation")] = 0,
     threads: Annotated[int, typer.Option(help="of torch", min=1)] = 2,
     precision: Annotated[str, typer.Option(help="bf16 or fp32")] = "bf16",
+    teacher: TeacherOption = None,
     data_format: FormatOption = None,
     merge: MergeOption = None,
     drop: DropOption = None,
@@ -175,12 +181,12 @@ def train(
 ) -> None:
     """Train one strategy; an interrupted training goes on when the command is given again."""
     from edgehone import console_view
-    from edgehone.single import TrainRequest, train_one
+    from edgehone.single import TrainRequest, train_one, with_teacher
     from edgehone.space import load, parse_assignments
     from edgehone.strategy import load_strategy
     from edgehone.training import Job, StartWeights
 
-    chosen = parse_assignments(load_strategy(strategy), set_ or [])
+    chosen = with_teacher(parse_assignments(load_strategy(strategy), set_ or []), teacher)
     job = load(
         Job,
         {
@@ -192,6 +198,7 @@ def train(
             "precision": precision,
             "threads": threads,
             "weights": None if weights is None else StartWeights.of(weights).model_dump(),
+            "teacher": teacher,
         },
     )
     with console_view.training_bar(console) as watch:

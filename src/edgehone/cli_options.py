@@ -38,6 +38,9 @@ StrategyOption = Annotated[str, typer.Option(help="a preset (darknet, authors) o
 WeightsOption = Annotated[
     str | None, typer.Option(help="start from a checkpoint, a whole or partial .weights file, or a run's folder")
 ]
+TeacherOption = Annotated[
+    str | None, typer.Option(help="a trained model that may be learned from; it must know the data's classes by name")
+]
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="coco, voc, darknet, yolo or csv, where the detected format is wrong")
 ]

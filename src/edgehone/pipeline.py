@@ -34,8 +34,9 @@ from edgehone.search.searcher import PriorSearcher
 from edgehone.search.trial import Outcome, Task
 from edgehone.search.verdict import Tested, all_on_test_split, gain
 from edgehone.search.workers import Workers, start_workers
-from edgehone.space import Prior, SearchSpace, Settings, load
+from edgehone.space import Forbid, Prior, SearchSpace, Settings, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
+from edgehone.teachers import open_teacher
 from edgehone.training import StartWeights, image_flops
 
 RESULTS = "results.json"
@@ -69,6 +70,7 @@ class Request(Settings):
     compare: Literal["evolution"] | None = None
     workers: int = Field(default=WORKERS, ge=1, le=64)
     seed: int = 0
+    teacher: str | None = None
 
 
 class Priors(Settings):
@@ -112,6 +114,8 @@ def run(request: Request, out: Path, show: Show) -> Results:
             return load(Results, read_json(out / RESULTS))
         dataset = read_dataset(request.data, format=request.format, selection=request.selection)
         monitor.say(f"read {dataset.name} ({dataset.format}): " + describe_splits(dataset))
+        if request.teacher is not None:
+            open_teacher(request.teacher, dataset.class_names)  # refused now rather than in the first trial
         sizes = [size for size in INPUT_SIZES if size <= request.max_input]
         profile = folder.stage("profile", Profile, lambda: analyse(dataset, request.model, sizes))
         monitor.say("analysed data space, capacity and projection")
@@ -126,7 +130,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
                 monitor.say(describe_prior(prior))
             weights = start_weights(request, dataset, monitor)
             fixed = frozenset[str]() if weights else WARM_START
-            space = SearchSpace(Strategy(), priors.rules, fixed, TRUST)
+            space = SearchSpace(Strategy(), (*priors.rules, *without_teacher(request)), fixed, TRUST)
             maker = task_maker(request, plan, dataset, weights)
             explored = explore(request, space, maker, monitor, workers)
         tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, dataset, folder.trials)
@@ -141,6 +145,12 @@ def run(request: Request, out: Path, show: Show) -> Results:
         write_json(out / RESULTS, results.to_json())
         monitor.say(f"done: {folder.path / 'report.html'}")
         return results
+
+
+def without_teacher(request: Request) -> tuple[Forbid, ...]:
+    """What cannot be searched where no teacher is given."""
+    path = "projection.distillation.kind"
+    return () if request.teacher else (Forbid(path=path, values=("teacher",), because="no teacher was given"),)
 
 
 def analyse_only(
@@ -213,7 +223,7 @@ def task_maker(request: Request, plan: Plan, dataset: Dataset, weights: StartWei
     def cost(size: int) -> float:
         return image_flops(request.model, classes, size) / 1e9
 
-    return TaskMaker(plan, request.model, cost, request.seed, weights)
+    return TaskMaker(plan, request.model, cost, request.seed, weights, request.teacher)
 
 
 def explore(request: Request, space: SearchSpace, make: TaskMaker, monitor: Monitor, workers: Workers) -> Explored:

@@ -26,8 +26,8 @@ from edgehone.inference import (
 )
 from edgehone.report.examples import draw_example
 from edgehone.run_folder import open_run
-from edgehone.space import Settings
-from edgehone.strategy import save_strategy
+from edgehone.space import Settings, replace
+from edgehone.strategy import Strategy, save_strategy
 from edgehone.training import Job, Progress, train
 from edgehone.types import Json, Picture
 
@@ -39,6 +39,13 @@ class TrainRequest(Settings):
     format: str | None = None
     selection: Selection = Selection()
     job: Job
+
+
+def with_teacher(strategy: Strategy, teacher: str | None) -> Strategy:
+    """The strategy that a teacher is given for: if nothing in it asks for a teacher, it distils."""
+    if teacher is None or strategy.projection.asks_teacher():
+        return strategy
+    return replace(strategy, {"projection.distillation.kind": "teacher"})
 
 
 def train_one(request: TrainRequest, out: Path, watch: Callable[[Progress], None]) -> Evaluation:

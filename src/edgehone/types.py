@@ -97,6 +97,31 @@ class Targets:
     images: Tensor
     batch_size: int
 
+    def where(self, keep: Tensor) -> Targets:
+        """The boxes that ``keep`` ``[m]`` marks."""
+        return Targets(self.boxes_xyxy[keep], self.classes[keep], self.images[keep], self.batch_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a detector found in a batch, as it is seen in the network input.
+
+    Attributes:
+        targets: boxes, classes and images.
+        scores: ``[m]`` float32 in 0..1.
+    """
+
+    targets: Targets
+    scores: Tensor
+
+    def where(self, keep: Tensor) -> Answers:
+        """The answers that ``keep`` ``[m]`` marks."""
+        return Answers(self.targets.where(keep), self.scores[keep])
+
+    def at_least(self, threshold: float) -> Answers:
+        """The answers with at least this score."""
+        return self.where(self.scores >= threshold)
+
 
 @dataclass(frozen=True, slots=True)
 class Lattice:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import cast
 
+import numpy as np
 import pytest
 
 from edgehone.evaluation import Evaluation
+from edgehone.pipeline import Request, without_teacher
 from edgehone.search.evolution import EvolutionSearcher, evolve
 from edgehone.search.ladder import FINAL, Ladder, TaskMaker, climb, preset_suggestion
 from edgehone.search.plan import LEARNING_RATE_FACTORS, SHORT, Calibration, Plan, Proof, Rung
 from edgehone.search.proof import train_presets
-from edgehone.search.searcher import PriorSearcher, Result
+from edgehone.search.searcher import PriorSearcher, Result, Suggestion
 from edgehone.search.trial import Outcome, Task
-from edgehone.space import Choice, Forbid, Prefer, SearchSpace, Settings, dimensions, fingerprint, flatten
+from edgehone.space import Choice, Forbid, Prefer, SearchSpace, Settings, dimensions, fingerprint, flatten, replace
 from edgehone.strategy import AUTHORS, DARKNET, Strategy
 
 CALIBRATION = Calibration(
@@ -188,3 +191,27 @@ def test_nothing_in_a_strategy_is_searched_twice() -> None:
     keys = [(d.path, d.when) for d in dimensions(Strategy)]
     assert len(set(keys)) == len(keys)
     assert all(isinstance(part, type) and issubclass(part, Settings) for part in (Strategy, Plan))
+
+
+def test_a_teacher_is_searched_only_where_there_is_one() -> None:
+    for teacher in (None, "runs/large"):
+        request = Request(data="builtin:digits", budget_s=1, teacher=teacher)
+        space = SearchSpace(Strategy(), without_teacher(request))
+        rng = np.random.default_rng(0)
+        drawn = {cast(Strategy, space.sample(rng)).projection.distillation.kind for _ in range(40)}
+        assert drawn == {"off", "average", *(("teacher",) if teacher else ())}
+
+
+def test_trials_know_the_teacher_and_pay_for_the_average() -> None:
+    maker = dataclasses.replace(make(), teacher="runs/large")
+    excuse = replace(AUTHORS, {"projection.missing.kind": "excuse"})
+    average = replace(AUTHORS, {"projection.distillation.kind": "average"})
+    plain, taught, asked = (
+        maker.task("t", "short", 1.0, Suggestion(strategy, "test")) for strategy in (AUTHORS, excuse, average)
+    )
+    assert plain.job.teacher == "runs/large"
+    assert taught.job.steps == plain.job.steps, "the teacher has answered before"
+    assert asked.job.steps * asked.job.batch_size == pytest.approx(
+        0.75 * plain.job.steps * plain.job.batch_size, rel=0.05
+    )
+    assert asked.gflops == pytest.approx(plain.gflops, rel=0.05)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgehone.augment.geometry import Matrix
 from edgehone.augment.visibility import visible_boxes
-from edgehone.types import Picture, Size
+from edgehone.types import Detections, Picture, Size, no_boxes
 
 Read = Callable[[int], Picture]
 """Gives the picture of an index."""
@@ -86,22 +86,37 @@ class Recipe:
     erased: NDArray[np.int32] = field(default_factory=no_rectangles)
 
     def truth(self, read: Read, min_visible: float) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Boxes ``[n, 4]`` in canvas pixels around what is seen of each object, and classes ``[n]``.
+        """Boxes ``[n, 4]`` in canvas pixels around what is seen of each object, and classes ``[n]``."""
 
-        An object that is cut by its window or covered by later layers or erased rectangles counts by
+        def labels(source: int) -> Detections:
+            picture = read(source)
+            return Detections(picture.boxes_xyxy, np.ones(len(picture.classes), np.float32), picture.classes)
+
+        found = self.carried(labels, min_visible)
+        return found.boxes_xyxy, found.classes
+
+    def carried(self, said: Callable[[int], Detections], min_visible: float) -> Detections:
+        """What was said of the sources, where it is seen on the canvas: in the order of the layers, in canvas pixels.
+
+        A box that is cut by its window or covered by later layers or erased rectangles counts by
         :func:`edgehone.augment.visibility.visible_boxes`; a pixel of a layer is seen where the layer
         contributes at least ``min_visible`` of it.
+
+        Args:
+            said: boxes in the source's pixels, by the source's index.
+            min_visible: fraction of the area, 0..1.
         """
-        boxes, classes = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int64)]
+        boxes, scores, classes = [no_boxes()], [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
         for k, layer in enumerate(self.layers):
-            source = read(layer.source)
-            if len(source.classes) == 0:
+            source = said(layer.source)
+            if len(source) == 0:
                 continue
             seen = self._seen(k, min_visible)
             kept, keep = visible_boxes(source.boxes_xyxy, source.classes, layer.matrix, layer.window, min_visible, seen)
             boxes.append(kept)
+            scores.append(source.scores[keep])
             classes.append(source.classes[keep])
-        return np.concatenate(boxes), np.concatenate(classes)
+        return Detections(np.concatenate(boxes), np.concatenate(scores), np.concatenate(classes))
 
     def _seen(self, index: int, min_visible: float) -> NDArray[np.bool_] | None:
         """``[height, width]``, where a layer is seen if it has a pixel there; None for everywhere."""

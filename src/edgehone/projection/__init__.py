@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -23,9 +24,18 @@ from edgehone.projection.binary import Bce, Focal, QualityFocal, Varifocal
 from edgehone.projection.box_loss import AlphaIou, BoxLoss, Ciou, Diou, Eiou, Giou, Iou, Mse, Siou, Wasserstein
 from edgehone.projection.classification import Classification, ClassLoss, Softmax
 from edgehone.projection.coding import Coding, DistanceCoding, ExpCoding, SquaredSigmoidCoding
+from edgehone.projection.distillation import (
+    AverageDistillation,
+    Distillation,
+    Knowledge,
+    NoDistillation,
+    TeacherDistillation,
+    distillation_loss,
+)
 from edgehone.projection.ignored import excuse_regions, objects_only
 from edgehone.projection.lattice import build_lattice, flatten_heads
 from edgehone.projection.loss import LossParts, LossTerms, Normalisation, Vote, detection_loss
+from edgehone.projection.missing import Excuse, Missing, PseudoLabel, Punish, mend
 from edgehone.projection.objectness import Objectness, ObjectnessLoss
 from edgehone.space import Choice, Settings
 from edgehone.types import Lattice, Predictions, Size, Targets
@@ -43,6 +53,8 @@ class Projection(Settings):
     classification: Classification = Classification()
     normalisation: Annotated[Normalisation, Choice("image", "mean", "batch")] = "mean"
     vote: Annotated[Vote, Choice("positive", "object")] = "positive"
+    distillation: Distillation = NoDistillation()
+    missing: Missing = Punish()
 
     def anchor_masks(self, heads: int) -> tuple[tuple[int, ...], ...]:
         """Per level, coarse head first, the anchors of the whole list that it owns: ``len`` is its anchors a cell."""
@@ -65,9 +77,21 @@ class Projection(Settings):
         return LossParts(self.box_loss, self.objectness, self.classification, self.normalisation, self.vote, counts)
 
     def loss(
-        self, heads: Sequence[Tensor], targets: Targets, lattice: Lattice, class_counts: Sequence[int] = ()
+        self,
+        heads: Sequence[Tensor],
+        targets: Targets,
+        lattice: Lattice,
+        class_counts: Sequence[int] = (),
+        knowledge: Knowledge | None = None,
     ) -> LossTerms:
         """Project the truth onto the lattice and compare: the loss of a batch.
+
+        Args:
+            heads: raw, of the network.
+            targets: the labels.
+            lattice: of the input.
+            class_counts: objects of each class in training.
+            knowledge: what is known beside the labels.
 
         Raises:
             ValueError: a class balance without ``class_counts``.
@@ -76,7 +100,25 @@ class Projection(Settings):
         objects = objects_only(targets)
         assignment = self.assigner.assign(objects, lattice, predictions)
         assignment = excuse_regions(assignment, targets, lattice, predictions)
-        return detection_loss(self.loss_parts(class_counts), predictions, objects, assignment, lattice)
+        parts = self.loss_parts(class_counts)
+        if knowledge is None:
+            return detection_loss(parts, predictions, objects, assignment, lattice)
+        unlabelled = 0
+        if knowledge.answers is not None:
+            assign = partial(self.assigner.assign, lattice=lattice, predictions=predictions)
+            mended = mend(self.missing, knowledge.answers, targets, assignment, lattice, predictions, assign)
+            objects, assignment, unlabelled = mended.objects, mended.assignment, mended.unlabelled
+        terms = detection_loss(parts, predictions, objects, assignment, lattice)
+        more = distillation_loss(self.distillation, knowledge, parts, predictions, lattice, self.assigner)
+        return terms.with_knowledge(more, unlabelled)
+
+    def asks_teacher(self) -> bool:
+        """Whether a teacher would be heard, if there is one."""
+        return self.distillation.kind == "teacher" or self.missing.kind != "punish"
+
+    def asks_average(self, has_teacher: bool) -> bool:
+        """Whether the moving average is asked at some time of the run; a teacher takes its place for missing labels."""
+        return self.distillation.asks_average(1.0) or (not has_teacher and self.missing.asks_average(1.0))
 
 
 __all__ = [
@@ -84,36 +126,45 @@ __all__ = [
     "Anchors",
     "Assigner",
     "Atss",
+    "AverageDistillation",
     "Bce",
     "BestAnchor",
     "BoxLoss",
     "Ciou",
-    "ClassLoss",
     "Classification",
+    "ClassLoss",
     "Coding",
     "Diou",
     "DistanceCoding",
+    "Distillation",
     "Eiou",
     "EvolvedAnchors",
+    "Excuse",
     "ExpCoding",
     "Focal",
     "Giou",
     "Iou",
     "KmeansAnchors",
+    "Knowledge",
     "LevelAnchors",
     "LossTerms",
+    "Missing",
     "Mse",
+    "NoDistillation",
     "Objectness",
     "ObjectnessLoss",
     "OfficialAnchors",
     "Projection",
+    "PseudoLabel",
+    "Punish",
     "QualityFocal",
     "RatioMatch",
-    "Siou",
     "SimOta",
+    "Siou",
     "Softmax",
     "SquaredSigmoidCoding",
     "TaskAligned",
+    "TeacherDistillation",
     "Varifocal",
     "Wasserstein",
 ]

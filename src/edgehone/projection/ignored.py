@@ -17,7 +17,7 @@ def objects_only(targets: Targets) -> Targets:
     keep = targets.classes != IGNORED
     if bool(keep.all()):
         return targets
-    return Targets(targets.boxes_xyxy[keep], targets.classes[keep], targets.images[keep], targets.batch_size)
+    return targets.where(keep)
 
 
 @torch.no_grad()

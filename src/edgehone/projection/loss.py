@@ -5,6 +5,7 @@ A term is a sum of contributions, one for each positive or slot, so that the ana
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +33,8 @@ class LossTerms:
         total: scalar with gradient.
         box: weighed term, detached; likewise ``objectness`` and ``classification``.
         positives: number of positives.
+        distillation: what a teacher adds, detached; None where nothing is distilled.
+        unlabelled: objects without a label that were not punished.
     """
 
     total: Tensor
@@ -39,6 +42,15 @@ class LossTerms:
     objectness: Tensor
     classification: Tensor
     positives: int
+    distillation: Tensor | None = None
+    unlabelled: int = 0
+
+    def with_knowledge(self, term: Tensor | None, unlabelled: int) -> LossTerms:
+        """With one more term (a scalar with gradient), if there is one, and what had no label."""
+        if term is None:
+            return dataclasses.replace(self, unlabelled=unlabelled)
+        total = self.total + term
+        return dataclasses.replace(self, total=total, distillation=term.detach(), unlabelled=unlabelled)
 
     def values(self) -> dict[str, float]:
         """The terms as numbers, by name."""
@@ -47,6 +59,7 @@ class LossTerms:
             "box": float(self.box),
             "objectness": float(self.objectness),
             "classification": float(self.classification),
+            **({} if self.distillation is None else {"distillation": float(self.distillation)}),
         }
 
 
@@ -122,7 +135,7 @@ def _votes(parts: LossParts, assignment: Assignment) -> Tensor:
     return quality / total[assignment.truths]
 
 
-def _divisor(parts: LossParts, images: int, positives: int) -> int:
+def divisor(parts: LossParts, images: int, positives: int) -> int:
     """What sums are divided by."""
     return max(images if parts.normalisation == "image" else positives, 1)
 
@@ -133,7 +146,7 @@ def _shared(losses: Tensor, parts: LossParts, votes: Tensor, images: int) -> Ten
         return losses * votes / votes.sum().clamp(min=1e-3) * images
     # A sum counts every positive once; votes redistribute it between objects.
     heard = losses * votes / votes.mean() if parts.vote == "object" and len(votes) else losses
-    return heard / _divisor(parts, images, len(losses))
+    return heard / divisor(parts, images, len(losses))
 
 
 def _objectness(
@@ -154,10 +167,15 @@ def _objectness(
     losses = settings.loss.each(logits, target).masked_fill(assignment.ignored, 0.0)
     if parts.vote == "object" and assignment.positives:
         losses = losses * _loudness(votes, flat, losses)
-    losses = losses * settings.level_weights(lattice)
+    return per_slot(parts, losses, lattice, assignment.positives)
+
+
+def per_slot(parts: LossParts, losses: Tensor, lattice: Lattice, positives: int) -> Tensor:
+    """``[b, n]`` losses of slots to what they add to their term, before its weight."""
+    losses = losses * parts.objectness.level_weights(lattice)
     if parts.normalisation == "mean":
         return losses / torch.bincount(lattice.levels)[lattice.levels]
-    return losses / _divisor(parts, len(logits), assignment.positives)
+    return losses / divisor(parts, len(losses), positives)
 
 
 def _loudness(votes: Tensor, flat: Tensor, losses: Tensor) -> Tensor:

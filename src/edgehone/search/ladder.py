@@ -23,6 +23,9 @@ from edgehone.training import Job, StartWeights
 
 FINAL = "final"
 
+FORWARD_SHARE = 1 / 3
+"""What asking the moving average adds to a step: a forward pass beside a forward and a backward of twice that."""
+
 RunTasks = Callable[[Sequence[Task]], list[Outcome]]
 """Runs what is not finished yet and returns the outcomes in the order of the tasks."""
 
@@ -37,6 +40,7 @@ class TaskMaker:
         gflops_per_image: of one picture at a square input of this side.
         seed: of the run.
         weights: what every training starts from.
+        teacher: a detector that trials may learn from.
     """
 
     plan: Plan
@@ -44,11 +48,14 @@ class TaskMaker:
     gflops_per_image: Callable[[int], float]
     seed: int
     weights: StartWeights | None = None
+    teacher: str | None = None
 
     def task(self, name: str, rung: str, share: float, suggestion: Suggestion, *, seed_step: int = 0) -> Task:
         """A training of ``share`` of the full compute."""
         strategy = suggestion.strategy
         cost = self.gflops_per_image(strategy.input.size)
+        if strategy.projection.asks_average(self.teacher is not None):
+            cost *= 1 + FORWARD_SHARE
         steps, batch = self.plan.steps(cost, strategy.optimisation.batch_size, share)
         job = Job(
             model=self.model,
@@ -58,6 +65,7 @@ class TaskMaker:
             seed=self.seed + seed_step,
             precision=self.plan.calibration.precision,
             weights=self.weights,
+            teacher=self.teacher,
         )
         keep = rung == FINAL
         return Task(name=name, rung=rung, job=job, gflops=steps * batch * cost, keep=keep, origin=suggestion.origin)
