@@ -1,12 +1,12 @@
-"""Does the capacity probe rank strengths of augmentation as full training does?
+"""Does the capacity probe rank strengths of augmentation and widths of the network as full training does?
 
-python benchmarks/capacity_probe_study.py DATA [DATA ...] --out OUT [--steps 2000] [--minutes 60] [--seeds 0 1 2]
+python benchmarks/capacity_probe_study.py DATA [DATA ...] [--seeds 0 1] [--steps 1000] [--minutes 60] [--plot FILE.svg]
 
-For each data set and seed: one probe of four strengths, and a training of ``--steps`` steps with each of them, judged
-by AP on the validation split. Every finished piece is a file in OUT; the command works for ``--minutes``, ends, and
-goes on when it is given again. Prints the core-hours that are left, and Kendall's tau between the probe's F1
-and the AP, with a 95 % interval over data sets and seeds, as soon as there is more than one pair. Exit 3 while pieces
-are left.
+For each data set, seed and width: one probe of four strengths, and a training of ``--steps`` steps with each of them,
+judged by AP on the validation split. Trainings go into the shared table (``recorded/DATA.jsonl``), rungs of the probe
+into ``recorded/probes``; the command prints the core-hours that are left, works for ``--minutes``, ends, and goes on
+when it is given again (exit 3 while something is left). Prints Kendall's tau between the probe's F1 and the AP, with a
+95 % interval over the groups that are ranked. One thread.
 """
 
 from __future__ import annotations
@@ -15,128 +15,162 @@ import argparse
 import itertools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import kendalltau
+from trainings import RECORDED, SECONDS_PER_GFLOP, SliceOver, Table
 
 from edgehone.analysis.capacity_ladder import probe_strategy
-from edgehone.analysis.capacity_probe import LADDERS, ProbePlan, probe_input, probe_pictures, run_probe
-from edgehone.data import Dataset, read_dataset
-from edgehone.evaluation import evaluate_detections
-from edgehone.files import read_json, write_json
-from edgehone.inference import Detector, TorchRuntime
-from edgehone.space import fingerprint
-from edgehone.training import Job, Progress, image_flops, train
+from edgehone.analysis.capacity_probe import LADDERS, ProbePlan, probe_pictures, run_probe
+from edgehone.data import read_dataset
+from edgehone.training import Job, image_flops
 
-MODEL = "yolov4-tiny"
-BATCH = 16
-PROBE_STEPS, PROBE_BATCH, PROBE_PICTURES = 200, 8, 32
+WIDTHS = (0.25, 0.5, 1.0)
+STRENGTHS = LADDERS[0]
+INPUT, BATCH = 160, 8
+PROBE_STEPS, PROBE_BATCH = 200, 8
 DRAWS = 2000
 UNFINISHED = 3
 
-
-class OutOfTime(Exception):
-    """The slice is over; the checkpoint stays."""
+Row = dict[str, Any]
 
 
 def main() -> None:
     """Do what is left within the slice, then print what is known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=RECORDED)
+    parser.add_argument("--plot", type=Path)
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + 60 * given.minutes
-    rows: list[dict[str, Any]] = []
-    left = 0.0
-    for source, seed in itertools.product(given.data, given.seeds):
-        row, gflops = one_pair(read_dataset(source), seed, given, deadline)
-        left += gflops
-        if row is not None:
-            rows.append(row | {"data": Path(source).name, "seed": seed})
+    tables = [Table(read_dataset(source), given.out, deadline) for source in given.data]
+    groups = list(itertools.product(given.seeds, WIDTHS, tables))
+    print(f"planned: {sum(hours(t, s, w, given.steps) for s, w, t in groups):.1f} core-hours", flush=True)
+    rows: list[Row] = []
+    try:
+        for seed, width, table in groups:
+            rows += one_group(table, seed, width, given.steps, deadline)
+    except SliceOver:
+        print(f"left: {sum(hours(t, s, w, given.steps) for s, w, t in groups):.1f} core-hours")
     show(rows)
-    if left:
-        print(f"left: {left:.0f} image-GFLOPs of training, about {left * 0.03 / 3600:.1f} core-hours at 0.03 s each")
+    if given.plot:
+        plot(rows, given.plot)
+    if len(rows) < len(groups) * len(STRENGTHS):
         sys.exit(UNFINISHED)
 
 
-def one_pair(
-    dataset: Dataset, seed: int, given: argparse.Namespace, deadline: float
-) -> tuple[dict[str, Any] | None, float]:
-    """The F1 of the probe and the APs of one data set and seed, and the compute that is left."""
-    pictures = probe_pictures(dataset.train, seed)
-    plan = ProbePlan(
-        model=MODEL,
-        strengths=LADDERS[0],
+def model_of(width: float) -> str:
+    """Name of the architecture."""
+    return "yolov4-tiny" if width == 1 else f"yolov4-tiny@width={width}"
+
+
+def probe_plan(table: Table, seed: int, width: float) -> ProbePlan:
+    """The probe of a group."""
+    pictures = len(probe_pictures(table.dataset.train, seed))
+    return ProbePlan(
+        model=model_of(width),
+        strengths=STRENGTHS,
         steps=PROBE_STEPS,
-        batch_size=min(PROBE_BATCH, len(pictures)),
-        pictures=len(pictures),
-        input_size=probe_input(pictures),
+        batch_size=min(PROBE_BATCH, pictures),
+        pictures=pictures,
+        input_size=INPUT,
         precision="bf16",
         seed=seed,
         seconds=0.0,
     )
-    found = run_probe(plan, dataset.class_names, dataset.train, deadline=deadline, folder=given.out)
-    jobs = [full_job(plan, len(dataset.class_names), strength, given.steps) for strength in plan.strengths]
-    aps = [full_training(job, dataset, given.out, deadline) for job in jobs]
-    cost = image_flops(MODEL, len(dataset.class_names), plan.input_size) / 1e9
-    missing = sum(ap is None for ap in aps) * given.steps * BATCH
-    missing += (len(plan.strengths) - len(found.rungs)) * plan.steps * plan.batch_size
-    if missing:
-        return None, 3 * cost * missing
-    return {"f1": [rung.f1 for rung in found.rungs], "ap": aps}, 0.0
 
 
-def full_job(plan: ProbePlan, classes: int, strength: float, steps: int) -> Job:
-    """The same strategy, trained long on all pictures."""
-    strategy = probe_strategy(plan.input_size, classes, strength)
-    return Job(model=MODEL, strategy=strategy, steps=steps, batch_size=BATCH, seed=plan.seed, precision="bf16")
+def full_jobs(table: Table, seed: int, width: float, steps: int) -> list[Job]:
+    """The same strategies as the probe's, trained long on all pictures."""
+    classes = len(table.dataset.class_names)
+    strategies = [probe_strategy(INPUT, classes, strength) for strength in STRENGTHS]
+    return [
+        Job(model=model_of(width), strategy=s, steps=steps, batch_size=BATCH, seed=seed, precision="bf16")
+        for s in strategies
+    ]
 
 
-def full_training(job: Job, dataset: Dataset, out: Path, deadline: float) -> float | None:
-    """AP on the validation split; None where the slice ended before."""
-    name = f"full-{fingerprint(job)}-{dataset.fingerprint()}"
-    done, state = out / f"{name}.json", out / f"{name}.state"
-    if done.is_file():
-        return float(read_json(done)["ap"])
-
-    def watch(progress: Progress) -> None:
-        if time.monotonic() > deadline and progress.step < progress.steps:
-            raise OutOfTime
-
-    if time.monotonic() > deadline:
-        return None
-    try:
-        trained = train(job, dataset.class_names, dataset.train, checkpoint=state, watch=watch)
-    except OutOfTime:
-        return None
-    detector = Detector(trained.info, TorchRuntime(trained.network, job.precision))
-    detections = list(detector.detect(sample.source.read() for sample in dataset.val))
-    truths = [sample.truth() for sample in dataset.val]
-    ap = evaluate_detections(truths, detections, dataset.class_names).ap
-    write_json(done, {"ap": ap, "job": job.model_dump(mode="json"), "curve": trained.curve})
-    state.unlink(missing_ok=True)
-    return ap
+def hours(table: Table, seed: int, width: float, steps: int) -> float:
+    """Core-hours that a group still needs; its probe counts until its trainings are done."""
+    left = table.hours(full_jobs(table, seed, width, steps))
+    cost = image_flops(model_of(width), len(table.dataset.class_names), INPUT) / 1e9
+    probe = len(STRENGTHS) * PROBE_STEPS * PROBE_BATCH * cost * SECONDS_PER_GFLOP / 3600
+    return left + (probe if left else 0.0)
 
 
-def show(rows: Sequence[dict[str, Any]]) -> None:
-    """The table and the rank correlation."""
+def one_group(table: Table, seed: int, width: float, steps: int, deadline: float) -> list[Row]:
+    """Probe and train one width with every strength."""
+    dataset = table.dataset
+    plan = probe_plan(table, seed, width)
+    folder = table.path.parent / "probes"
+    found = run_probe(plan, dataset.class_names, dataset.train, deadline=deadline, folder=folder)
+    if len(found.rungs) < len(STRENGTHS):
+        raise SliceOver
+    rows: list[Row] = []
+    for rung, job in zip(found.rungs, full_jobs(table, seed, width, steps), strict=True):
+        full = table.trained(job, study="probe", width=width, strength=rung.strength)
+        rows.append(
+            {"data": dataset.name, "seed": seed, "width": width, "strength": rung.strength, "f1": rung.f1}
+            | {"ap": full["ap"]}
+        )
+        print(f"{dataset.name} seed {seed} width {width} strength {rung.strength}: {rung.f1:.3f} {full['ap']:.3f}")
+    return rows
+
+
+def ranked(rows: Sequence[Row], along: str) -> Iterator[float]:
+    """Kendall's tau of every group of rows that differ in ``along`` alone; of a whole data set and seed for ''."""
+    fixed = [key for key in ("data", "seed", "width", "strength") if along and key != along] or ["data", "seed"]
+    groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        shares, aps = (" ".join(f"{value:.3f}" for value in row[key]) for key in ("f1", "ap"))
-        print(f"{row['data']:<16} seed {row['seed']}  probe F1 {shares}  AP {aps}")
-    taus = np.array([float(kendalltau(row["f1"], row["ap"])[0]) for row in rows])
-    taus = taus[np.isfinite(taus)]
-    if len(taus) > 1:
-        rng = np.random.default_rng(0)
-        means = taus[rng.integers(len(taus), size=(DRAWS, len(taus)))].mean(axis=1)
-        low, high = np.quantile(means, [0.025, 0.975])
-        print(f"Kendall's tau {taus.mean():.2f} [{low:.2f}, {high:.2f}] over {len(taus)} pairs of data set and seed")
+        groups.setdefault(tuple(row[key] for key in fixed), []).append(row)
+    for group in groups.values():
+        tau = float(kendalltau([row["f1"] for row in group], [row["ap"] for row in group])[0])
+        if np.isfinite(tau):
+            yield tau
+
+
+def show(rows: Sequence[Row]) -> None:
+    """The table and the rank correlations."""
+    for seed, data in sorted({(row["seed"], row["data"]) for row in rows}):
+        for width in WIDTHS:
+            mine = [r for r in rows if (r["seed"], r["data"], r["width"]) == (seed, data, width)]
+            shares, aps = (" ".join(f"{row[key]:.3f}" for row in mine) for key in ("f1", "ap"))
+            print(f"| {data} | {seed} | {width} | {shares} | {aps} |")
+    for along in ("strength", "width", ""):
+        taus = np.array(list(ranked(rows, along)))
+        if len(taus) > 1:
+            rng = np.random.default_rng(0)
+            means = taus[rng.integers(len(taus), size=(DRAWS, len(taus)))].mean(axis=1)
+            low, high = np.quantile(means, [0.025, 0.975])
+            name = along or "both"
+            print(f"{name}: Kendall's tau {taus.mean():.2f} [{low:.2f}, {high:.2f}] over {len(taus)} rankings")
+
+
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """F1 of the probe against AP of the full training."""
+    import altair as alt
+    import vl_convert
+
+    values = [{**row, "group": f"{row['data']}, seed {row['seed']}", "width": str(row["width"])} for row in rows]
+    chart = (
+        alt.Chart(alt.Data(values=values))
+        .mark_point(filled=True, size=60)
+        .encode(
+            x=alt.X("f1:Q", title="F1 of the probe"),
+            y=alt.Y("ap:Q", title="AP of the full training, validation"),
+            color=alt.Color("strength:O", title="augmentation"),
+            shape=alt.Shape("width:N", title="width"),
+            column=alt.Column("group:N", title=None),
+        )
+        .properties(width=180, height=180)
+    )
+    path.write_text(vl_convert.vegalite_to_svg(chart.to_dict()), encoding="utf-8")
 
 
 if __name__ == "__main__":
