@@ -19,7 +19,7 @@ from edgehone.types import Json
 
 SMALL_PARAMETERS = 6.2e6
 LARGE_PARAMETERS = 36.9e6
-"""Of YOLOv7-tiny and YOLOv7, whose recipes are the ends of the scale."""
+"""Of YOLOv7-tiny and YOLOv7 (Wang et al., 2022, Table 2), whose recipes are the ends of the scale."""
 
 LEAST_CAPACITY = -0.5
 """Below the small end the line is drawn on, but not far: no recipe was published there."""
