@@ -1,0 +1,106 @@
+"""A stand-in for trainings, fitted to recorded ones: what a strategy would score, and how surely.
+
+One forest of extremely randomised trees (Geurts et al., 2006) for each length of training over the dimensions of
+``recorded_trainings.py``. A query is answered with the forest's mean plus the residuals of a trial drawn at random,
+the same trial at every length, so that noise is as correlated over lengths as it really is. How well it predicts is
+measured by cross-validation: a replay says no more than that allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from recorded_trainings import PATHS, RUNGS, drawn
+from scipy.stats import spearmanr
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.model_selection import KFold, cross_val_predict
+from trainings import Table
+
+from edgehone.space import Choice, Dimension, dimensions, flatten
+from edgehone.strategy import Strategy
+
+FOLDS, TREES = 10, 300
+
+
+def domains() -> dict[str, list[Dimension]]:
+    """Path to its dimensions: a path may mean another span under another kind."""
+    found: dict[str, list[Dimension]] = {}
+    for dimension in dimensions(Strategy):
+        if dimension.path in PATHS:
+            found.setdefault(dimension.path, []).append(dimension)
+    return found
+
+
+def encoded(strategy: Strategy) -> NDArray[np.float64]:
+    """``[features]``: choices one-hot, spans as their place between their ends."""
+    flat = flatten(strategy)
+    features: list[float] = []
+    for path, candidates in domains().items():
+        value = flat[path]
+        first = candidates[0].domain
+        if isinstance(first, Choice):
+            features += [float(value == option) for option in first.values]
+        else:
+            own = next((d for d in candidates if all(flat.get(p) == kind for p, kind in d.when)), candidates[0])
+            features.append(float(own.domain.unit(float(value))))  # pyright: ignore
+    return np.array(features)
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """Fitted to the trials of one data set.
+
+    Attributes:
+        x: ``[trials, features]``.
+        y: share of the full length to ``[trials]`` AP.
+        seconds: share to the mean seconds of a training.
+    """
+
+    x: NDArray[np.float64]
+    y: Mapping[float, NDArray[np.float64]]
+    seconds: Mapping[float, float]
+
+    @staticmethod
+    def of(table: Table) -> Surrogate:
+        """From the trials that were trained at every length."""
+        rows = [row for row in table.rows.values() if row["study"] == "random"]
+        known = {(row["trial"], row["share"]): row for row in rows}
+        trials = [t for t in sorted({row["trial"] for row in rows}) if all((t, share) in known for share in RUNGS)]
+        x = np.stack([encoded(drawn(trial)) for trial in trials])
+        y = {share: np.array([known[t, share]["ap"] for t in trials]) for share in RUNGS}
+        return Surrogate(x, y, {s: float(np.mean([known[t, s]["seconds"] for t in trials])) for s in RUNGS})
+
+    @cached_property
+    def forests(self) -> dict[float, Any]:
+        """Share to its forest."""
+        return {share: forest().fit(self.x, y) for share, y in self.y.items()}
+
+    @cached_property
+    def unseen(self) -> dict[float, NDArray[np.float64]]:
+        """Share to the predictions of trials by forests that have not seen them."""
+        folds = KFold(min(FOLDS, len(self.x)), shuffle=True, random_state=0)
+        return {share: cross_val_predict(forest(), self.x, y, cv=folds) for share, y in self.y.items()}
+
+    def trustworthiness(self) -> dict[float, float]:
+        """Share to Spearman's rank correlation of unseen predictions with what was recorded."""
+        return {share: float(spearmanr(self.unseen[share], y).statistic) for share, y in self.y.items()}
+
+    def mean(self, strategies: Sequence[Strategy], share: float) -> NDArray[np.float64]:
+        """What strategies would score, without noise."""
+        return self.forests[share].predict(np.stack([encoded(s) for s in strategies]))
+
+    def answer(self, strategy: Strategy, share: float, trial: int, seed: int) -> float:
+        """One noisy score; a trial's noise is that of one recorded trial, at every length."""
+        drawn_trial = np.random.default_rng([seed, trial]).integers(len(self.x))
+        residual = (self.y[share] - self.unseen[share])[drawn_trial]
+        return max(0.0, float(self.mean([strategy], share)[0] + residual))
+
+
+def forest() -> ExtraTreesRegressor:
+    """Unfitted."""
+    return ExtraTreesRegressor(TREES, min_samples_leaf=1, max_features=0.5, random_state=0, n_jobs=1)
