@@ -24,7 +24,7 @@ from trainings import Table
 from edgehone.space import Choice, Dimension, dimensions, flatten
 from edgehone.strategy import Strategy
 
-FOLDS, TREES = 10, 300
+FOLDS, TREES = 10, 100
 
 
 def domains() -> dict[str, list[Dimension]]:
@@ -94,11 +94,18 @@ class Surrogate:
         """What strategies would score, without noise."""
         return self.forests[share].predict(np.stack([encoded(s) for s in strategies]))
 
-    def answer(self, strategy: Strategy, share: float, trial: int, seed: int) -> float:
-        """One noisy score; a trial's noise is that of one recorded trial, at every length."""
-        drawn_trial = np.random.default_rng([seed, trial]).integers(len(self.x))
-        residual = (self.y[share] - self.unseen[share])[drawn_trial]
-        return max(0.0, float(self.mean([strategy], share)[0] + residual))
+    def answers(self, strategies: Sequence[Strategy], share: float, trials: Sequence[int], seed: int) -> list[float]:
+        """Noisy scores; a trial's noise is that of one recorded trial, the same one at every length.
+
+        Args:
+            strategies: what is trained.
+            share: of the full length.
+            trials: number of each in its search.
+            seed: of the search.
+        """
+        residuals = self.y[share] - self.unseen[share]
+        noise = [residuals[np.random.default_rng([seed, trial]).integers(len(self.x))] for trial in trials]
+        return [max(0.0, float(score)) for score in self.mean(strategies, share) + np.array(noise)]
 
 
 def forest() -> ExtraTreesRegressor:

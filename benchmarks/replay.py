@@ -1,0 +1,188 @@
+"""How much training does each searcher need to find a good strategy? Replayed on a stand-in for real trainings.
+
+python benchmarks/replay.py DATA [DATA ...] [--replays 200] [--populations 4 8 16 32 64 128] [--out benchmarks/recorded]
+
+Searchers choose over the dimensions of ``recorded_trainings.py``; what they ask is answered by a surrogate fitted to
+the recorded trainings of the data set, with resampled noise (``surrogate.py``). Each search is successive halving as in
+a run: so many trials at the shortest length in two waves, the better half longer, the best few in full; evolution goes
+generation by generation at the short length, then trains its best in full. What counts is the noiseless score of what
+is chosen in the end, held against the best of the space. Prints, for each searcher and population, the compute in full
+trainings and the median distance to the best in AP points with its quartiles; and the least compute at which the median
+is within one point. ``informed`` uses the rules' preferences; ``wrong`` uses them turned to the opposite.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from recorded_trainings import BASE, INPUT, PATHS, RUNGS
+from surrogate import Surrogate
+from trainings import RECORDED, Table
+
+from edgehone.data import Dataset, read_dataset
+from edgehone.files import write_json
+from edgehone.pipeline import TRUST, analyse_only
+from edgehone.search.evolution import EvolutionSearcher
+from edgehone.search.searcher import PriorSearcher, Result, Searcher, Suggestion
+from edgehone.space import Choice, Prefer, SearchSpace, Span, dimensions, flatten, replace
+from edgehone.strategy import Strategy
+
+SHORT, MIDDLE, FULL = RUNGS
+FINALISTS = 3
+GENERATION = 2
+PROBED = 20_000
+WITHIN = 0.01
+
+
+class RandomSearcher:
+    """Uniform over the space."""
+
+    def __init__(self, space: SearchSpace, seed: int) -> None:
+        self.space = space
+        self.rng = np.random.default_rng(seed)
+
+    def suggest(self, count: int) -> list[Suggestion]:
+        """Independent draws."""
+        return [Suggestion(cast(Strategy, self.space.sample(self.rng)), "drawn") for _ in range(count)]
+
+    def update(self, results: Sequence[Result]) -> None:
+        """Nothing is learned."""
+        del results
+
+
+def published() -> Strategy:
+    """The searched dimensions at their published defaults, all else as recorded."""
+    flat = flatten(Strategy())
+    return replace(BASE, {path: flat[path] for path in PATHS if path.endswith(".kind")})
+
+
+def space_of(priors: Sequence[Prefer], trust: float) -> SearchSpace:
+    """The recorded dimensions, with priors."""
+    fixed = frozenset(d.path for d in dimensions(Strategy)) - frozenset(PATHS)
+    return SearchSpace(published(), tuple(priors), fixed, trust)
+
+
+def preferences(dataset: Dataset) -> list[Prefer]:
+    """What the rules prefer for a data set, of the recorded dimensions; the last word on each counts."""
+    _, priors = analyse_only(dataset, "yolov4-tiny", INPUT)
+    found = {p.path: p for p in priors if isinstance(p, Prefer) and p.path in PATHS}
+    return list(found.values())
+
+
+def opposite(prior: Prefer) -> Prefer:
+    """A preference for another choice, or for the other end of the span."""
+    domain = next(d.domain for d in dimensions(Strategy) if d.path == prior.path)
+    if isinstance(domain, Span):
+        return prior.model_copy(update={"value": domain.low if domain.unit(float(prior.value)) > 0.5 else domain.high})
+    assert isinstance(domain, Choice)
+    return prior.model_copy(update={"value": next(v for v in reversed(domain.values) if v != prior.value)})
+
+
+def halving(searcher: Searcher, population: int, surrogate: Surrogate, seed: int) -> tuple[float, Strategy]:
+    """Compute in full trainings, and the strategy that is chosen."""
+    trials: list[tuple[int, Strategy, float]] = []
+    for count in ((population + 1) // 2, population // 2):
+        strategies = [s.strategy for s in searcher.suggest(count)]
+        numbers = range(len(trials), len(trials) + len(strategies))
+        scores = surrogate.answers(strategies, SHORT, list(numbers), seed) if strategies else []
+        searcher.update([Result(s, score) for s, score in zip(strategies, scores, strict=True)])
+        trials += zip(numbers, strategies, scores, strict=True)
+    cost = SHORT * len(trials)
+    for share, count in ((MIDDLE, max(FINALISTS, population // 2)), (FULL, FINALISTS)):
+        kept = sorted(trials, key=lambda trial: -trial[2])[:count]
+        scores = surrogate.answers([s for _, s, _ in kept], share, [n for n, _, _ in kept], seed)
+        trials = [(number, strategy, score) for (number, strategy, _), score in zip(kept, scores, strict=True)]
+        cost += share * len(trials)
+    return cost, max(trials, key=lambda trial: trial[2])[1]
+
+
+def evolving(start: Strategy, population: int, surrogate: Surrogate, seed: int) -> tuple[float, Strategy]:
+    """The authors' evolution: numbers only, from their recipe, generation by generation; the best few in full."""
+    searcher = EvolutionSearcher(start, seed)
+    trials: list[tuple[int, Strategy, float]] = []
+    while len(trials) < population:
+        strategies = [s.strategy for s in searcher.suggest(GENERATION)]
+        numbers = list(range(len(trials), len(trials) + len(strategies)))
+        scores = surrogate.answers(strategies, MIDDLE, numbers, seed)
+        searcher.update([Result(s, score) for s, score in zip(strategies, scores, strict=True)])
+        trials += zip(numbers, strategies, scores, strict=True)
+    kept = sorted(trials, key=lambda trial: -trial[2])[:FINALISTS]
+    finals = surrogate.answers([s for _, s, _ in kept], FULL, [n for n, _, _ in kept], seed)
+    return MIDDLE * len(trials) + FULL * len(kept), kept[int(np.argmax(finals))][1]
+
+
+Search = Callable[[int, int], tuple[float, Strategy]]
+
+
+def searches(dataset: Dataset, surrogate: Surrogate) -> dict[str, Search]:
+    """Name to a search of a population with a seed."""
+    rules = preferences(dataset)
+    print(f"{dataset.name}: rules prefer " + ", ".join(f"{p.path}={p.value} ({p.confidence})" for p in rules))
+    spaces = {
+        "informed": space_of(rules, TRUST),
+        "blind": space_of([], 0.0),
+        "wrong": space_of([opposite(p) for p in rules], 0.0),
+    }
+
+    def by_priors(space: SearchSpace) -> Search:
+        return lambda population, seed: halving(PriorSearcher(space, seed), population, surrogate, seed)
+
+    return {
+        **{name: by_priors(space) for name, space in spaces.items()},
+        "random": lambda n, seed: halving(RandomSearcher(spaces["blind"], seed), n, surrogate, seed),
+        "evolution (authors)": lambda n, seed: evolving(published(), n, surrogate, seed),
+    }
+
+
+def best_of_space(surrogate: Surrogate) -> float:
+    """The best noiseless score among many draws."""
+    rng = np.random.default_rng(0)
+    space = space_of([], 0.0)
+    drawn = [cast(Strategy, space.sample(rng)) for _ in range(PROBED)]
+    return float(surrogate.mean(drawn, FULL).max())
+
+
+def replayed(search: Search, population: int, replays: int, surrogate: Surrogate, best: float) -> dict[str, Any]:
+    """Compute and distances to the best over seeds."""
+    ends = [search(population, seed) for seed in range(replays)]
+    distance = best - surrogate.mean([strategy for _, strategy in ends], FULL)
+    low, median, high = np.quantile(distance, [0.25, 0.5, 0.75])
+    cost = float(np.mean([cost for cost, _ in ends]))
+    return {"population": population, "cost": round(cost, 2), "median": float(median), "quartiles": [low, high]}
+
+
+def main() -> None:
+    """Replay every search on every data set."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+")
+    parser.add_argument("--replays", type=int, default=200)
+    parser.add_argument("--populations", type=int, nargs="+", default=[4, 8, 16, 32, 64, 128])
+    parser.add_argument("--out", type=Path, default=RECORDED)
+    given = parser.parse_args()
+    for source in given.data:
+        table = Table(read_dataset(source), given.out)
+        surrogate = Surrogate.of(table)
+        best = best_of_space(surrogate)
+        trust = ", ".join(f"{share:.3f}: {rho:.2f}" for share, rho in surrogate.trustworthiness().items())
+        print(
+            f"{table.dataset.name}: {len(surrogate.x)} trials; Spearman of unseen predictions {trust}; best {best:.3f}"
+        )
+        found: dict[str, Any] = {}
+        for name, search in searches(table.dataset, surrogate).items():
+            found[name] = [replayed(search, n, given.replays, surrogate, best) for n in given.populations]
+            for row in found[name]:
+                low, high = (100 * end for end in row["quartiles"])
+                print(
+                    f"| {name} | {row['population']} | {row['cost']} | {100 * row['median']:.1f} [{low:.1f}, {high:.1f}] |"
+                )
+            reached = next((row["cost"] for row in found[name] if row["median"] <= WITHIN), None)
+            print(f"{name}: within one AP point of the best at {reached} full trainings", flush=True)
+        write_json(given.out / f"replay-{table.dataset.name}.json", found)
+
+
+if __name__ == "__main__":
+    main()
