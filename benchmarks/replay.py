@@ -172,15 +172,14 @@ def main() -> None:
             f"{table.dataset.name}: {len(surrogate.x)} trials; Spearman of unseen predictions {trust}; best {best:.3f}"
         )
         found: dict[str, Any] = {}
-        for name, search in searches(table.dataset, surrogate).items():
-            found[name] = [replayed(search, n, given.replays, surrogate, best) for n in given.populations]
-            for row in found[name]:
+        for searcher, search in searches(table.dataset, surrogate).items():
+            found[searcher] = [replayed(search, n, given.replays, surrogate, best) for n in given.populations]
+            for row in found[searcher]:
                 low, high = (100 * end for end in row["quartiles"])
-                print(
-                    f"| {name} | {row['population']} | {row['cost']} | {100 * row['median']:.1f} [{low:.1f}, {high:.1f}] |"
-                )
-            reached = next((row["cost"] for row in found[name] if row["median"] <= WITHIN), None)
-            print(f"{name}: within one AP point of the best at {reached} full trainings", flush=True)
+                points = f"{100 * row['median']:.1f} [{low:.1f}, {high:.1f}]"
+                print(f"| {searcher} | {row['population']} | {row['cost']} | {points} |")
+            reached = next((row["cost"] for row in found[searcher] if row["median"] <= WITHIN), None)
+            print(f"{searcher}: within one AP point of the best at {reached} full trainings", flush=True)
         write_json(given.out / f"replay-{table.dataset.name}.json", found)
 
 
