@@ -41,7 +41,7 @@ THRESHOLD, SUPPRESS, NEAR = 0.25, 0.45, 0.01
 TOLERANCE = 1e-3
 CALIBRATED_ON = 8
 OPENCV_EPSILON = 1e-6
-CANDIDATES = 2000
+CANDIDATES = 100_000
 LEAST_VARIANCE = 0.05
 """Of made weights, so that the epsilons, which differ, say little."""
 ANSWERS = 30
