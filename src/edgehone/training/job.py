@@ -11,7 +11,7 @@ from pydantic import Field
 from edgehone.batches import Painter
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.inference import CHECKPOINT, DetectorInfo, Precision
-from edgehone.models import Network, Transferred, architecture, transfer
+from edgehone.models import CapacityPlan, Network, Transferred, architecture, transfer
 from edgehone.space import Settings
 from edgehone.strategy import Strategy
 from edgehone.types import LayerCost
@@ -102,17 +102,19 @@ class Trained:
     """What a run leaves.
 
     Attributes:
-        network: in evaluation mode; the average where the strategy keeps one.
+        network: in evaluation mode and of the plain graph; the average where the strategy keeps one.
         info: how to read its heads.
         curve: at most about 200 points: step, learning rate, loss terms, positives per image, and unlabelled objects
             per image where they are not punished.
         seconds: of training, added up over restarts.
+        plan: where the network had more capacity in training than its graph has.
     """
 
     network: Network
     info: DetectorInfo
     curve: list[dict[str, float]]
     seconds: float
+    plan: CapacityPlan = CapacityPlan()
 
 
 class Diverged(EdgehoneError):
