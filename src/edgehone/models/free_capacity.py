@@ -200,10 +200,10 @@ def _earlier_map(graph: Graph, head: int, end: int) -> int:
 
     Where there is none, what the head reads itself.
     """
-    nodes = graph.nodes()
-    own = head - 1
-    for index in reversed(range(min(own, end))):
-        if nodes[index].strides == nodes[head].strides and index not in graph.outputs:
-            if not isinstance(graph.layers[index], Head):
-                return index
-    return own
+    nodes, own = graph.nodes(), head - 1
+    earlier = [
+        index
+        for index, layer in enumerate(graph.layers[: max(0, min(own, end))])
+        if nodes[index].strides == nodes[head].strides and index not in graph.outputs and not isinstance(layer, Head)
+    ]
+    return earlier[-1] if earlier else own

@@ -37,9 +37,7 @@ class Branched(nn.Module):
         """
         super().__init__()
         self.square, self.square_norm = square, norm
-        self.point = nn.Conv2d(
-            square.in_channels, square.out_channels, 1, cast(int, square.stride), groups=square.groups, bias=False
-        )
+        self.point = nn.Conv2d(square.in_channels, square.out_channels, 1, groups=square.groups, bias=False)
         nn.init.kaiming_normal_(self.point.weight, a=LEAKY_SLOPE, nonlinearity="leaky_relu")
         self.point_norm = _norm(square.out_channels, quiet)
         same = square.in_channels == square.out_channels and square.stride == (1, 1)
@@ -49,7 +47,10 @@ class Branched(nn.Module):
 
     def forward(self, current: Tensor) -> Tensor:
         """``[b, c, h, w]`` to the sum of the branches."""
-        total = self.square_norm(self.square(current)) + self.point_norm(self.point(current))
+        down, right = self.square.stride
+        # Backward, a strided 1x1 convolution of few channels writes past its memory (oneDNN issue 6035): stride first.
+        centres = current[..., ::down, ::right]
+        total = self.square_norm(self.square(current)) + self.point_norm(self.point(centres))
         if self.same_norm is not None:
             total = total + self.same_norm(current)
         if self.outcome.training:
@@ -111,7 +112,8 @@ class ImplicitConvolution(nn.Module):
         kernel = self.convolution.weight.detach().double()
         bias = copy.deepcopy(self.convolution).double()(self.added.detach().double()[None, :, None, None])[0, :, 0, 0]
         plain_one.weight.copy_(kernel * factor[:, None, None, None])
-        plain_one.bias = nn.Parameter((bias * factor).float(), requires_grad=plain_one.weight.requires_grad)
+        assert plain_one.bias is not None
+        plain_one.bias.copy_(bias * factor)
         return [plain_one]
 
 

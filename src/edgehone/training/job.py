@@ -11,7 +11,7 @@ from pydantic import Field
 from edgehone.batches import Painter
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.inference import CHECKPOINT, DetectorInfo, Precision
-from edgehone.models import CapacityPlan, Network, Transferred, architecture, transfer
+from edgehone.models import CapacityPlan, FreeCapacity, Network, Transferred, architecture, transfer
 from edgehone.space import Settings
 from edgehone.strategy import Strategy
 from edgehone.types import LayerCost
@@ -114,14 +114,19 @@ class Trained:
     info: DetectorInfo
     curve: list[dict[str, float]]
     seconds: float
-    plan: CapacityPlan = CapacityPlan()
+    plan: CapacityPlan
 
 
 class Diverged(EdgehoneError):
     """The loss stopped being finite."""
 
 
-def image_flops(model: str, classes: int, size: int) -> float:
-    """FLOPs (2 x MAC) of one picture through the untrained graph at a square input of ``size``."""
-    costs: list[LayerCost] = architecture(model).graph(classes).layer_costs((size, size))
-    return 2.0 * sum(cost.macs for cost in costs)
+def image_flops(model: str, classes: int, size: int, capacity: FreeCapacity | None = None) -> float:
+    """FLOPs (2 x MAC) of one picture through the untrained graph at a square input of ``size``.
+
+    With ``capacity``, through what is trained in its place.
+    """
+    graph = architecture(model).graph(classes)
+    costs: list[LayerCost] = graph.layer_costs((size, size))
+    ratio = 1.0 if capacity is None else capacity.plan(graph).flops_ratio(graph)
+    return 2.0 * sum(cost.macs for cost in costs) * ratio
