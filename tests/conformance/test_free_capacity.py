@@ -70,7 +70,7 @@ def stir(network: Network) -> None:
             nn.init.normal_(module.multiplied, mean=1.0, std=0.3)
     for index in network.outputs:
         head = next(m for m in network.convolutions[str(index)].modules() if isinstance(m, nn.Conv2d))
-        nn.init.normal_(head.weight, std=0.1)
+        nn.init.normal_(head.weight, std=0.05)
     network.train()(torch.rand(4, 3, 96, 96))
     for norm in norms:
         assert norm.running_mean is not None

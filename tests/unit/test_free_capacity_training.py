@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from edgehone.batches import BatchSource
 from edgehone.data import Dataset, read_dataset
 from edgehone.inference import TorchRuntime, open_network, save_detector
-from edgehone.models import Network, architecture
+from edgehone.models import architecture
 from edgehone.models.training_forms import Branched
 from edgehone.optimisation import RATE
 from edgehone.search.ladder import TaskMaker
@@ -84,10 +84,12 @@ def test_an_interrupted_run_ends_the_same_in_a_plain_detector(
     with pytest.raises(Stop):
         run(dataset, work, checkpoint=state, watch=interrupt)
     resumed = run(dataset, work, checkpoint=state)
-    assert resumed.curve == whole.curve
+    repeated = run(dataset, work, checkpoint=state)  # stopped after the last step, and before the end
+    assert repeated.curve == resumed.curve == whole.curve
     assert all(("auxiliary" in point) == (work.strategy.capacity.auxiliary.kind == "heads") for point in whole.curve)
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, resumed.network.state_dict()[name]), name
+        assert torch.equal(value, repeated.network.state_dict()[name]), name
     save_detector(whole.network, whole.info, tmp_path / "detector.pt")
     network, info = open_network(tmp_path / "detector.pt")
     assert set(network.state_dict()) == set(info.network().state_dict())
@@ -129,7 +131,13 @@ def test_each_option_changes_the_training(dataset: Dataset) -> None:
     for name in ("branched", "implicit", "auxiliary"):
         other = run(dataset, job(2, **OPTIONS[name]))
         assert other.curve[-1]["total"] != base.curve[-1]["total"], name
-        assert other.plan != base.plan
+        assert other.plan != base.plan, name
+
+
+def test_it_trains_in_half_precision(dataset: Dataset) -> None:
+    trained = run(dataset, job(3, **OPTIONS["all"]).model_copy(update={"precision": "bf16"}))
+    assert all(torch.isfinite(value).all() for value in trained.network.state_dict().values())
+    assert all(value.dtype in (torch.float32, torch.int64) for value in trained.network.state_dict().values())
 
 
 def test_auxiliary_heads_weigh_what_they_should(dataset: Dataset) -> None:
@@ -231,8 +239,6 @@ def test_compute_is_counted_where_trials_are_compared() -> None:
 
 
 def test_a_search_draws_it_now_and_then() -> None:
-    import numpy as np
-
     space = SearchSpace(Strategy(), trust=0.7)
     drawn = [space.sample(np.random.default_rng(seed)) for seed in range(60)]
     capacities = [s.capacity for s in drawn if isinstance(s, Strategy)]
@@ -240,5 +246,5 @@ def test_a_search_draws_it_now_and_then() -> None:
     assert 0.03 < share < 0.35
     assert {c.auxiliary.kind for c in capacities} == {"off", "heads"}
     assert {c.implicit for c in capacities} == {False, True}
-    network = copy.deepcopy(Network(architecture(MODEL).graph(3)))
-    assert all(c.plan(network.graph).left == () for c in capacities)
+    graph = architecture(MODEL).graph(3)
+    assert all(c.plan(graph).left == () for c in capacities)
