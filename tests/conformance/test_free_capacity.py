@@ -17,16 +17,18 @@ from edgehone.deploy.onnx_graph import build_model
 from edgehone.models import Graph, Network, architecture, fold, plain, widen
 from edgehone.models.darknet import read_cfg, read_weights, write_weights
 from edgehone.models.free_capacity import (
+    Auxiliary,
     AuxiliaryLoss,
     BranchedConvolutions,
     CapacityPlan,
+    Convolutions,
     FreeCapacity,
     NoAuxiliary,
     PlainConvolutions,
     backbone_end,
 )
 from edgehone.models.training_forms import AuxiliaryHeads, Branched, ImplicitConvolution
-from edgehone.space import dimensions
+from edgehone.space import dimensions, union_types
 from edgehone.strategy import Strategy
 
 DARKNET = Path(os.environ.get("EDGEHONE_DARKNET", Path(__file__).parents[2] / "../shared/darknet"))
@@ -212,3 +214,5 @@ def test_it_is_searched_and_off_by_default() -> None:
     assert found["capacity.convolutions.layers"].when == (("capacity.convolutions.kind", "branched"),)
     graph = fresh("yolov4-tiny").graph
     assert FreeCapacity().plan(graph) == CapacityPlan()
+    for alias, part in ((Convolutions, "convolutions"), (Auxiliary, "auxiliary")):
+        assert {type(getattr(c, part)) for c in COMBINATIONS} == set(union_types(alias)), "each member is tried above"

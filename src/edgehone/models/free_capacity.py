@@ -122,16 +122,14 @@ class FreeCapacity(Settings):
         branched: list[int] = []
         implicit: list[int] = []
         for index, layer in enumerate(graph.layers):
-            if not isinstance(layer, Convolutional):
+            if not isinstance(layer, Convolutional) or not self._asks(graph, index, layer):
                 continue
-            chosen, reason = (implicit, _unfit_head(layer)) if index in graph.outputs else (branched, _unfit(layer))
-            if not self._asks(graph, index, layer):
-                continue
-            reason = "it is frozen" if index in frozen else reason
+            head = index in graph.outputs
+            reason = "it is frozen" if index in frozen else _unfit_head(layer) if head else _unfit(layer)
             if reason:
                 left.append((index, reason))
             else:
-                chosen.append(index)
+                (implicit if head else branched).append(index)
         return CapacityPlan(tuple(branched), tuple(implicit), self._taps(graph), tuple(left))
 
     def _asks(self, graph: Graph, index: int, layer: Convolutional) -> bool:
