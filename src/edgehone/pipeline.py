@@ -220,8 +220,8 @@ def task_maker(request: Request, plan: Plan, dataset: Dataset, weights: StartWei
     """Makes every training of the run."""
     classes = len(dataset.class_names)
 
-    def cost(size: int) -> float:
-        return image_flops(request.model, classes, size) / 1e9
+    def cost(strategy: Strategy) -> float:
+        return image_flops(request.model, classes, strategy.input.size, strategy.capacity) / 1e9
 
     return TaskMaker(plan, request.model, cost, request.seed, weights, request.teacher)
 

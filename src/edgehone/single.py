@@ -24,6 +24,7 @@ from edgehone.inference import (
     open_network,
     save_detector,
 )
+from edgehone.models import FreeCapacity
 from edgehone.report.examples import draw_example
 from edgehone.run_folder import open_run
 from edgehone.space import Settings, replace
@@ -70,6 +71,8 @@ def _train_into(job: Job, dataset: Dataset, out: Path, watch: Callable[[Progress
     save_strategy(job.strategy, out / "strategy.json")
     if job.weights is not None:
         write_json(out / "transferred.json", asdict(job.weights.carry_into(trained.info.network())))
+    if job.strategy.capacity != FreeCapacity():
+        write_json(out / "capacity.json", trained.plan.describe(trained.info.graph()))
     write_json(out / "curve.json", trained.curve)
     save_detector(trained.network, trained.info, out / CHECKPOINT)
     state.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from edgehone.augment import Affine, Augmentation, DarknetHsv, Flip, Mixup, Mosaic, UniformHsv
 from edgehone.errors import UsageError
 from edgehone.files import read_json, write_json
+from edgehone.models import FreeCapacity
 from edgehone.optimisation import Cosine, Ema, NoAverage, Optimisation, Sgd, Steps, WarmUp
 from edgehone.projection import (
     BestAnchor,
@@ -52,6 +53,7 @@ class Strategy(Settings):
     projection: Projection = Projection()
     augmentation: Augmentation = Augmentation()
     optimisation: Optimisation = Optimisation()
+    capacity: FreeCapacity = FreeCapacity()
 
 
 DARKNET = Strategy(

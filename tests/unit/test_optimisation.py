@@ -10,6 +10,7 @@ from torch import nn
 
 from edgehone.optimisation import (
     AdamW,
+    Average,
     Cosine,
     Ema,
     NoAverage,
@@ -18,6 +19,7 @@ from edgehone.optimisation import (
     Schedule,
     Sgd,
     Steps,
+    TailAverage,
     WarmUp,
     WeightAverage,
 )
@@ -78,6 +80,61 @@ def test_the_average_keeps_statistics_and_a_life_of_its_own() -> None:
     assert int(kept["1.num_batches_tracked"]) == 1
     assert not average.network.training
     assert not any(p.requires_grad for p in average.network.parameters())
+
+
+def test_the_tail_is_a_plain_mean() -> None:
+    layer = nn.Linear(1, 1, bias=False)
+    layer.weight.data.fill_(5.0)
+    average = TailAverage(start=0.6).build(layer, 10)
+    before = Ema().build(layer, 10)
+    for step in range(1, 11):
+        layer.weight.data.fill_(float(step))
+        average.update(layer)
+        before.update(layer)
+        value = float(average.network.state_dict()["weight"])
+        if step <= 6:
+            assert value == float(before.network.state_dict()["weight"]), "before the tail there is one to be asked"
+        else:
+            assert value == pytest.approx(sum(range(7, step + 1)) / (step - 6), rel=1e-6)
+
+
+def test_a_tail_has_at_least_the_last_step() -> None:
+    layer = nn.Linear(1, 1, bias=False)
+    average = TailAverage(start=0.9).build(layer, 1)
+    layer.weight.data.fill_(3.0)
+    average.update(layer)
+    assert float(average.network.state_dict()["weight"]) == 3.0
+
+
+def test_statistics_counted_anew_are_those_of_the_average() -> None:
+    source = network().train()
+    average = TailAverage().build(source, 4)
+    batches = [torch.rand(2, 3, 8, 8) + k for k in range(3)]
+    average.recount(source, iter(batches))
+    kept = average.network
+    maps = [kept[0](batch) for batch in batches]
+    mean = torch.stack([m.mean((0, 2, 3)) for m in maps]).mean(0)
+    variance = torch.stack([m.var((0, 2, 3)) for m in maps]).mean(0)
+    assert torch.allclose(kept[1].running_mean, mean, atol=1e-6)
+    assert torch.allclose(kept[1].running_var, variance, atol=1e-6)
+    assert (kept[1].momentum, kept[1].training) == (0.1, False)
+    assert int(source[1].num_batches_tracked) == 0, "the network that learns is left alone"
+
+
+def test_frozen_statistics_are_not_counted_anew() -> None:
+    source = network().train()
+    source[1].eval()
+    average = TailAverage().build(source, 4)
+    average.recount(source, [torch.rand(2, 3, 8, 8)])
+    assert torch.equal(average.network[1].running_mean, torch.zeros(4))
+
+
+@pytest.mark.parametrize("member", union_types(Average))
+def test_every_average_but_none_follows_and_only_the_tail_recounts(member: type) -> None:
+    settings = member()
+    built = settings.build(network(), 10)
+    assert (built is None) == (settings.kind == "none")
+    assert settings.recounts == (settings.kind == "tail")
 
 
 def test_the_horizon_is_a_share_of_the_run() -> None:

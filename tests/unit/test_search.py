@@ -42,7 +42,10 @@ SPACE = SearchSpace(
 
 
 def make(proof: Proof = "full") -> TaskMaker:
-    return TaskMaker(PLAN.model_copy(update={"proof": proof}), "yolov4-tiny", lambda size: (size / 256) ** 2 * 2.6, 0)
+    def cost(strategy: Strategy) -> float:
+        return (strategy.input.size / 256) ** 2 * 2.6
+
+    return TaskMaker(PLAN.model_copy(update={"proof": proof}), "yolov4-tiny", cost, 0)
 
 
 def evaluation(ap: float) -> Evaluation:

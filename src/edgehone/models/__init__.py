@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgehone.models.architecture import MODELS, Architecture, DarknetArchitecture, architecture
+from edgehone.models.free_capacity import AuxiliaryLoss, CapacityPlan, FreeCapacity, widen
 from edgehone.models.graph import Graph
 from edgehone.models.layers import (
     Avgpool,
@@ -19,6 +20,7 @@ from edgehone.models.layers import (
     Upsample,
 )
 from edgehone.models.network import LEAKY_SLOPE, Network, fold
+from edgehone.models.training_forms import AuxiliaryHeads, plain
 from edgehone.models.transfer import Transferred, transfer
 from edgehone.models.yolov4_tiny import YoloV4Tiny
 
@@ -26,10 +28,14 @@ __all__ = [
     "LEAKY_SLOPE",
     "MODELS",
     "Architecture",
+    "AuxiliaryHeads",
+    "AuxiliaryLoss",
     "Avgpool",
+    "CapacityPlan",
     "Convolutional",
     "DarknetArchitecture",
     "Dropout",
+    "FreeCapacity",
     "Graph",
     "Head",
     "Layer",
@@ -45,5 +51,7 @@ __all__ = [
     "YoloV4Tiny",
     "architecture",
     "fold",
+    "plain",
     "transfer",
+    "widen",
 ]

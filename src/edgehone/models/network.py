@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import torch
@@ -108,16 +108,23 @@ class Network(nn.Module):
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """See the class."""
+        return self.heads_and_maps(pixels)[0]
+
+    def heads_and_maps(self, pixels: Tensor, wanted: Collection[int] = ()) -> tuple[list[Tensor], dict[int, Tensor]]:
+        """The raw heads, and by its index what each ``wanted`` layer (-1: the picture) gives."""
         kept: dict[int, Tensor] = {-1: pixels}
+        maps = {-1: pixels}
         heads: dict[int, Tensor] = {}
         for index, layer in enumerate(self.graph.layers):
             sources = [kept[i] for i in self.nodes[index].inputs]
             if isinstance(layer, Head):
                 heads[index - 1] = sources[0]
             kept[index] = self._run(index, layer, sources)
+            if index in wanted:
+                maps[index] = kept[index]
             for i in [i for i in kept if self.last_use.get(i, -2) <= index]:
                 del kept[i]
-        return [heads[i] for i in self.outputs]
+        return [heads[i] for i in self.outputs], maps
 
     def _run(self, index: int, layer: Layer, sources: list[Tensor]) -> Tensor:
         if isinstance(layer, Convolutional):

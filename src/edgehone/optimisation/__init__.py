@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edgehone.optimisation.averaging import Average, Ema, NoAverage, WeightAverage
+from edgehone.optimisation.averaging import Average, Ema, NoAverage, TailAverage, WeightAverage
 from edgehone.optimisation.optimizers import RATE, AdamW, Optimizer, Sgd, SlowParameters
 from edgehone.optimisation.schedules import Cosine, Schedule, Steps, WarmUp
 from edgehone.optimisation.warm_start import WarmStart, freeze
@@ -42,6 +42,7 @@ __all__ = [
     "Sgd",
     "SlowParameters",
     "Steps",
+    "TailAverage",
     "WarmStart",
     "WarmUp",
     "WeightAverage",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import Field
 from torch import nn
 
 from edgehone.space import Choice, Settings, Span
+
+Layer = TypeVar("Layer")
 
 
 class WarmStart(Settings):
@@ -22,7 +24,7 @@ class WarmStart(Settings):
     frozen: Annotated[float, Choice(0.0, 0.25, 0.5, 0.75)] = Field(default=0.0, ge=0.0, le=1.0)
     rate: Annotated[float, Span(0.05, 1.0, log=True)] = Field(default=1.0, gt=0.0, le=1.0)
 
-    def divide(self, carried: Sequence[nn.Module]) -> tuple[Sequence[nn.Module], Sequence[nn.Module]]:
+    def divide(self, carried: Sequence[Layer]) -> tuple[Sequence[Layer], Sequence[Layer]]:
         """The carried layers that are frozen, and those that learn at the lower rate; in the order of the graph."""
         count = round(self.frozen * len(carried))
         return carried[:count], carried[count:]

@@ -35,6 +35,7 @@ class LossTerms:
         positives: number of positives.
         distillation: what a teacher adds, detached; None where nothing is distilled.
         unlabelled: objects without a label that were not punished.
+        auxiliary: what heads for training only add, weighed, detached; None without any.
     """
 
     total: Tensor
@@ -44,6 +45,11 @@ class LossTerms:
     positives: int
     distillation: Tensor | None = None
     unlabelled: int = 0
+    auxiliary: Tensor | None = None
+
+    def with_auxiliary(self, term: Tensor) -> LossTerms:
+        """With the loss of heads for training only (a scalar with gradient) added."""
+        return dataclasses.replace(self, total=self.total + term, auxiliary=term.detach())
 
     def with_knowledge(self, term: Tensor | None, unlabelled: int) -> LossTerms:
         """With one more term (a scalar with gradient), if there is one, and what had no label."""
@@ -60,6 +66,7 @@ class LossTerms:
             "objectness": float(self.objectness),
             "classification": float(self.classification),
             **({} if self.distillation is None else {"distillation": float(self.distillation)}),
+            **({} if self.auxiliary is None else {"auxiliary": float(self.auxiliary)}),
         }
 
 

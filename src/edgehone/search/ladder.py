@@ -37,7 +37,7 @@ class TaskMaker:
     Attributes:
         plan: the frozen plan.
         model: name of the architecture.
-        gflops_per_image: of one picture at a square input of this side.
+        gflops_per_image: of one picture in the training of a strategy, forward.
         seed: of the run.
         weights: what every training starts from.
         teacher: a detector that trials may learn from.
@@ -45,7 +45,7 @@ class TaskMaker:
 
     plan: Plan
     model: str
-    gflops_per_image: Callable[[int], float]
+    gflops_per_image: Callable[[Strategy], float]
     seed: int
     weights: StartWeights | None = None
     teacher: str | None = None
@@ -53,7 +53,7 @@ class TaskMaker:
     def task(self, name: str, rung: str, share: float, suggestion: Suggestion, *, seed_step: int = 0) -> Task:
         """A training of ``share`` of the full compute."""
         strategy = suggestion.strategy
-        cost = self.gflops_per_image(strategy.input.size)
+        cost = self.gflops_per_image(strategy)
         if strategy.projection.asks_average(self.teacher is not None):
             cost *= 1 + FORWARD_SHARE
         steps, batch = self.plan.steps(cost, strategy.optimisation.batch_size, share)

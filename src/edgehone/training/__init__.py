@@ -11,6 +11,7 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -35,6 +36,8 @@ __all__ = [
 ]
 
 CHECKPOINT_SECONDS = 15.0
+RECOUNTED = 20
+"""Batches, the last of the run, from which statistics are counted anew."""
 
 
 def train(
@@ -82,4 +85,8 @@ def train(
                 saved = time.monotonic()
             if watch is not None:
                 watch(Progress(state.step, job.steps, terms.values(), time.monotonic() - started))
-    return Trained(state.result(job).eval(), info, state.curve, state.seconds)
+    if job.strategy.optimisation.average.recounts:
+        again = source.stream(max(0, job.steps - RECOUNTED), job.loader_workers)
+        with closing(again) as batches:
+            state.recount(job, islice(batches, min(RECOUNTED, job.steps)))
+    return Trained(state.result(job).eval(), info, state.curve, state.seconds, state.plan)

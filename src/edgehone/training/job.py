@@ -11,7 +11,7 @@ from pydantic import Field
 from edgehone.batches import Painter
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.inference import CHECKPOINT, DetectorInfo, Precision
-from edgehone.models import Network, Transferred, architecture, transfer
+from edgehone.models import CapacityPlan, FreeCapacity, Network, Transferred, architecture, transfer
 from edgehone.space import Settings
 from edgehone.strategy import Strategy
 from edgehone.types import LayerCost
@@ -102,24 +102,31 @@ class Trained:
     """What a run leaves.
 
     Attributes:
-        network: in evaluation mode; the average where the strategy keeps one.
+        network: in evaluation mode and of the plain graph; the average where the strategy keeps one.
         info: how to read its heads.
         curve: at most about 200 points: step, learning rate, loss terms, positives per image, and unlabelled objects
             per image where they are not punished.
         seconds: of training, added up over restarts.
+        plan: where the network had more capacity in training than its graph has.
     """
 
     network: Network
     info: DetectorInfo
     curve: list[dict[str, float]]
     seconds: float
+    plan: CapacityPlan
 
 
 class Diverged(EdgehoneError):
     """The loss stopped being finite."""
 
 
-def image_flops(model: str, classes: int, size: int) -> float:
-    """FLOPs (2 x MAC) of one picture through the untrained graph at a square input of ``size``."""
-    costs: list[LayerCost] = architecture(model).graph(classes).layer_costs((size, size))
-    return 2.0 * sum(cost.macs for cost in costs)
+def image_flops(model: str, classes: int, size: int, capacity: FreeCapacity | None = None) -> float:
+    """FLOPs (2 x MAC) of one picture through the untrained graph at a square input of ``size``.
+
+    With ``capacity``, through what is trained in its place.
+    """
+    graph = architecture(model).graph(classes)
+    costs: list[LayerCost] = graph.layer_costs((size, size))
+    ratio = 1.0 if capacity is None else capacity.plan(graph).flops_ratio(graph)
+    return 2.0 * sum(cost.macs for cost in costs) * ratio
