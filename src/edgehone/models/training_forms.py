@@ -82,7 +82,7 @@ class Branched(nn.Module):
     def _identity(self) -> Tensor:
         """The 1x1 kernel that gives each channel to itself."""
         channels, inner = self.square.out_channels, self.square.in_channels // self.square.groups
-        kernel = torch.zeros(channels, inner, 1, 1)
+        kernel = self.square.weight.new_zeros(channels, inner, 1, 1)
         kernel[torch.arange(channels), torch.arange(channels) % inner] = 1.0
         return kernel
 
