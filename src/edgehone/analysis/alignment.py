@@ -1,0 +1,160 @@
+"""How well a network's features line up with what a projection asks of them.
+
+For each head, the features that it reads, cell by cell, are held against what the cell is taught: whether it answers
+for an object, of which class, and with which box. Both are compared as similarities between cells, by centred kernel
+alignment with linear kernels (Cortes et al., Algorithms for Learning Kernels Based on Centered Alignment, 2012;
+Kornblith et al., Similarity of Neural Network Representations Revisited, 2019) in the estimate that is unbiased by the
+number of cells (Song et al., Feature Selection via Dependence Maximization, 2012). 1: cells that are taught alike have
+features alike; 0: one says nothing of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from edgehone.analysis.capacity_measures import with_statistics
+from edgehone.analysis.ceiling import Taught
+from edgehone.analysis.projection import candidate_lattice, evenly, teach
+from edgehone.data import Dataset
+from edgehone.inference import Detector, Precision, TorchRuntime
+from edgehone.models import Network
+from edgehone.strategy import Strategy
+from edgehone.training import Job, detector_info, train, truth_sides_px
+
+PICTURES = 32
+CELLS = 1024
+"""Of a head, half of them positives; of more, a seeded sample is taken."""
+
+BATCH = 8
+
+
+def alignment_scores(
+    strategy: Strategy,
+    model: str,
+    dataset: Dataset,
+    steps: Sequence[int] = (0, 20),
+    seed: int = 0,
+    precision: Precision = "fp32",
+) -> dict[str, float]:
+    """Alignment on training pictures after so many steps of training; 0 is before it.
+
+    Args:
+        strategy: whose projection, and whose training.
+        model: name of the architecture.
+        dataset: its training split is used.
+        steps: lengths of training, each with its schedule compressed to it.
+        seed: of weights, batches and cells.
+        precision: of the trainings.
+
+    Returns:
+        ``alignment after N steps`` to its value, at most 1.
+    """
+    samples = evenly(dataset.train, PICTURES)
+    network, detector = _fresh(strategy, model, dataset, seed)
+    lattice = candidate_lattice(strategy, network.graph.strides, truth_sides_px(dataset.train, strategy))
+    taught = teach(strategy, lattice, samples, len(dataset.class_names))
+    pixels = torch.stack([detector.prepare(sample.source.read()) for sample in samples])
+    found: dict[str, float] = {}
+    for count in steps:
+        learnt = network
+        if count:
+            job = Job(
+                model=model, strategy=strategy, steps=count, batch_size=BATCH, seed=seed, precision=precision
+            )  # fmt: skip
+            learnt = train(job, dataset.class_names, dataset.train).network
+        value = alignment(with_statistics(learnt, pixels), taught, pixels, len(dataset.class_names), seed)
+        found[f"alignment after {count} steps"] = round(value, 4)
+    return found
+
+
+def _fresh(strategy: Strategy, model: str, dataset: Dataset, seed: int) -> tuple[Network, Detector]:
+    torch.manual_seed(seed)
+    info = detector_info(model, strategy, dataset.class_names, dataset.train)
+    network = info.network()
+    return network, Detector(info, TorchRuntime(network))
+
+
+@torch.no_grad()
+def alignment(network: Network, taught: Taught, pixels: Tensor, classes: int, seed: int = 0) -> float:
+    """Mean over the heads, by their positives; 0 where no head has any.
+
+    Args:
+        network: in evaluation mode.
+        taught: the labels of the pictures, assigned.
+        pixels: ``[b, 3, h, w]``, the same pictures.
+        classes: of the data.
+        seed: of the sample of cells.
+    """
+    reads = [index - 1 for index in network.graph.outputs]
+    _, maps = network.heads_and_maps(pixels, reads)
+    total = weight = 0.0
+    for level, index in enumerate(reads):
+        cells, targets = taught_cells(taught, level, classes, torch.Generator().manual_seed(seed))
+        if len(cells) < 8:  # the estimate divides by n - 3
+            continue
+        features = maps[index][cells[:, 0], :, cells[:, 1], cells[:, 2]]
+        positives = float(targets[:, 0].sum())
+        total += positives * linear_cka(features.double(), targets.double())
+        weight += positives
+    return total / weight if weight else 0.0
+
+
+def taught_cells(taught: Taught, level: int, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Cells of a head and what they are taught: as many that answer for an object as that do not.
+
+    Returns:
+        ``[n, 3]`` int64 (image, row, column), and ``[n, 5 + c]`` float32: 1 for a positive, its class one-hot, the
+        centre of its box from the cell's and the logarithms of its sides, in cells, each divided by its deviation.
+    """
+    lattice, assignment = taught.lattice, taught.assignment
+    mine = lattice.levels[assignment.slots] == level
+    slots, truths, images = assignment.slots[mine], assignment.truths[mine], assignment.images[mine]
+    _, rows, columns = lattice.shapes[level]
+    xy = lattice.cells_xy[slots].long()
+    place = (images * rows + xy[:, 1]) * columns + xy[:, 0]
+    owner = torch.full((len(assignment.ignored) * rows * columns,), -1, dtype=torch.int64)
+    owner[place.flip(0)] = truths.flip(0)  # of several objects in a cell, the first
+    positive = _drawn((owner >= 0).nonzero()[:, 0], CELLS // 2, generator)
+    negative = _drawn((owner < 0).nonzero()[:, 0], len(positive), generator)
+    chosen = torch.cat([positive, negative])
+    cells = torch.stack([chosen // (rows * columns), chosen // columns % rows, chosen % columns], 1)
+    targets = torch.zeros(len(chosen), 5 + classes)
+    known = owner[positive]
+    targets[: len(positive), 0] = 1
+    targets[torch.arange(len(positive)), 1 + taught.targets.classes[known]] = 1
+    boxes = taught.targets.boxes_xyxy[known] * (columns / lattice.input_size[1])
+    centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3)
+    shape = torch.cat([centres - cells[: len(positive), [2, 1]] - 0.5, sides.log()], 1)
+    spread = shape.std(0) if len(shape) > 1 else torch.ones(4)
+    targets[: len(positive), 1 + classes :] = (shape - shape.mean(0)) / spread.clamp(min=1e-3)
+    return cells, targets
+
+
+def _drawn(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    return rows[torch.randperm(len(rows), generator=generator)[:count]]
+
+
+def linear_cka(first: Tensor, second: Tensor) -> float:
+    """Centred kernel alignment of two descriptions ``[n, p]``, ``[n, q]`` of the same things, n > 3; at most 1.
+
+    Linear kernels, unbiased estimates; 0 where one of them does not vary.
+    """
+    kernels = [(values - values.mean(0)) @ (values - values.mean(0)).T for values in (first, second)]
+    own = [_hsic(kernel, kernel) for kernel in kernels]
+    if min(own) <= 0:
+        return 0.0
+    return _hsic(*kernels) / (own[0] * own[1]) ** 0.5
+
+
+def _hsic(first: Tensor, second: Tensor) -> float:
+    """Hilbert-Schmidt independence criterion, unbiased (Song et al., 2012, equation 5)."""
+    n = len(first)
+    off = 1 - torch.eye(n, dtype=first.dtype)
+    k, m = first * off, second * off
+    joint = float((k * m).sum())
+    apart = float(k.sum()) * float(m.sum()) / ((n - 1) * (n - 2))
+    crossed = 2 * float(k.sum(0) @ m.sum(0)) / (n - 2)
+    return (joint + apart - crossed) / (n * (n - 3))
