@@ -147,7 +147,7 @@ def analyse(
     as_json: JsonOption = False,
 ) -> None:
     """The three analyses: data space, capacity, knowledge projection; and what the rules make of them."""
-    from edgehone import console_view
+    from edgehone import console_analysis
     from edgehone.data import read_dataset
     from edgehone.pipeline import analyse_only
 
@@ -155,9 +155,9 @@ def analyse(
     dataset = read_dataset(data, format=data_format, selection=selection(merge, drop, ignore))
     profile, priors = analyse_only(dataset, model, max_input, budget_s, console.print)
     if as_json:
-        emit(console_view.analysis_summary(profile, priors))
+        emit(console_analysis.analysis_summary(profile, priors))
     else:
-        console_view.print_analysis(screen(), profile, priors)
+        console_analysis.print_analysis(screen(), profile, priors)
 
 
 @app.command(epilog="Example: edgehone train data/mine --strategy s.json --steps 2000 --out runs/one")

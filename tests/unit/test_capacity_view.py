@@ -10,7 +10,7 @@ from rich.console import Console
 from edgehone.analysis import analyse
 from edgehone.analysis.capacity_probe import ProbeFacts, ProbePlan, Rung
 from edgehone.analysis.capacity_recall import Recall
-from edgehone.console_view import analysis_summary, print_analysis
+from edgehone.console_analysis import analysis_summary, print_analysis
 from edgehone.data import read_dataset
 
 DATA = read_dataset("builtin:digits?train=6&val=2&test=2&classes=2&width=96&height=96&min_px=20&max_px=60")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgehone.analysis import CapacityProfile, DataProfile
 from edgehone.analysis.data_space import SizeFacts
+from edgehone.analysis.projection import ProjectionFacts
 from edgehone.report import charts
 from edgehone.report.content import Block, Fact, Facts, Figure, Section, Table, Text
 from edgehone.report.story import Story, number, percent, plain
+from edgehone.search.advice import advice, main_loss
 
 
 def data_section(story: Story) -> Section:
@@ -140,7 +144,8 @@ def projection_section(story: Story) -> Section:
             facts.label,
             str(facts.input_size),
             number(facts.ceiling_ap),
-            percent(facts.unclaimed_fraction),
+            percent(facts.lost_fraction),
+            main_loss(facts) or "-",
             f"{facts.positives_per_object:.1f}",
             number(facts.anchor_fit, 2),
             percent(facts.unowned_fraction),
@@ -151,7 +156,8 @@ def projection_section(story: Story) -> Section:
         "projection",
         "input, px",
         "ceiling AP",
-        "objects nothing learns",
+        "objects lost",
+        "mostly by",
         "positives an object",
         "anchor fit (IoU)",
         "best anchor has no head",
@@ -169,4 +175,36 @@ def projection_section(story: Story) -> Section:
         "What the projections are",
         folded=True,
     )
-    return Section("projection", "The projection, measured", (lead, Table(columns, rows), difference))
+    told = tuple(Text(text + ".") for text in advice(story.profile))
+    blocks = (lead, Table(columns, rows, frozenset({0, 3})), *told, _heard(projections), difference)
+    return Section("projection", "The projection, measured", blocks)
+
+
+def _heard(projections: Sequence[ProjectionFacts]) -> Table:
+    """Whose loss the untrained network hears."""
+    sizes = ("small", "medium", "large", "background")
+    rows: list[tuple[str, ...]] = []
+    for facts in projections:
+        if facts.start is None:
+            continue
+        positives = (facts.positives_by_size.get(size) for size in sizes[:3])
+        loss, gradient = facts.start.loss.by_size, facts.start.gradient.by_size
+        rows.append(
+            (
+                facts.label,
+                str(facts.input_size),
+                *(number(value, 1) for value in positives),
+                *(percent(loss.get(size, 0.0)) for size in sizes),
+                percent(gradient.get("small", 0.0)),
+                number(facts.start.negatives_per_positive, 0),
+            )
+        )
+    columns = ("projection", "input, px", *(f"positives, {size}" for size in sizes[:3]))
+    shares = (*(f"loss, {size}" for size in sizes), "gradient, small", "negatives a positive")
+    return Table(
+        (*columns, *shares),
+        tuple(rows),
+        caption="Who is heard at the first step: positives an object by size at the input (small is below 32 px, "
+        "large from 96 px), shares of the loss and of the gradient",
+        folded=True,
+    )

@@ -110,13 +110,19 @@ def _input_size(facts: Facts, forbidden: set[object]) -> Prefer:
     name = facts.class_names[facts.class_sides.index(smallest)] if facts.class_sides else "object"
     claimed = next((size for size in sizes if smallest * size >= CLAIM_PX), sizes[-1])
     value = min(claimed, _affordable(facts, sizes)[-1])
+    because = f"the median {name}, the smallest class, is {smallest * value:.0f} px at {value}"
+    if value < sizes[-1]:
+        because += (
+            f"; larger inputs cost steps: a full training shows {facts.full_images[value]} pictures at {value}, "
+            f"{facts.full_images[sizes[-1]]} at {sizes[-1]}"
+        )
+    else:
+        because += ", the largest input"
     return Prefer(
         path="input.size",
         value=value,
         confidence=0.75,
-        because=f"the median {name}, the smallest class, is {smallest * value:.0f} px at {value}; larger inputs "
-        f"cost steps: a full training shows {facts.full_images[value]} pictures at {value}, "
-        f"{facts.full_images[sizes[-1]]} at {sizes[-1]}",
+        because=because,
         evidence={
             "class": name,
             "median_px": round(smallest * value, 1),
