@@ -65,8 +65,8 @@ class HeadReader:
         if output is None or output.size != anchors * each * self.rows * self.columns:
             shape = "there is none" if output is None else list(output.shape)
             raise DeviceError(
-                "the model must have an output {!r} of shape [1, {}, {}, {}]; {}: model and manifest do not belong "
-                "together".format(name, anchors * each, self.rows, self.columns, shape)
+                f"the model must have an output {name!r} of shape [1, {anchors * each}, {self.rows}, {self.columns}]; "
+                f"{shape}: model and manifest do not belong together"
             )
         return np.asarray(output, np.float32).reshape(anchors, each, -1)
 

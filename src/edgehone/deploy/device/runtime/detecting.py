@@ -35,7 +35,7 @@ def main(folder, arguments=None):
         run = _Run(folder, options, stop)
         status = run.go()
     except DeviceError as error:
-        log("error: {}".format(error))
+        log(f"error: {error}")
         return 1
     except BrokenPipeError:  # whoever read the lines has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -112,6 +112,7 @@ class _Run:
 
     def _reconnect(self):
         self.detector.backend.close()
+        self.detector.backend = None
         back_off = BackOff()
         while not self.stop.is_set():
             back_off.wait(self.stop)
@@ -120,7 +121,7 @@ class _Run:
                 log("the accelerator is back")
                 return
             except LostError as error:
-                log("{}; trying again in {:g} s".format(error, back_off.seconds))
+                log(f"{error}; trying again in {back_off.seconds:g} s")
 
     def _close(self):
         """Outputs first, so that they are whole whatever a driver does then."""
@@ -128,13 +129,14 @@ class _Run:
         self.queue.close()
         for output in self.outputs:
             output.close()
-        self.detector.backend.close()
+        if self.detector.backend is not None:
+            self.detector.backend.close()
         if self.taking.is_alive():
             self.taking.join(JOIN_SECONDS)
         if self.options.times:
             with open(self.options.times, "w", encoding="utf-8") as file:
                 json.dump(self.summary(), file, indent=1)
-        log("{} frames, {} dropped\n{}".format(self.looked_at, self.queue.dropped, self.times))
+        log(f"{self.looked_at} frames, {self.queue.dropped} dropped\n{self.times}")
 
     def summary(self):
         """Frames and the durations of the stages."""

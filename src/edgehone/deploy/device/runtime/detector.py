@@ -36,9 +36,7 @@ class Detector:
         self._heads = [HeadReader(head, manifest.scores, classes, manifest.input_size) for head in manifest.heads]
 
     def detect(self, frame):
-        """Detections of a frame ``[h, w, 3]`` uint8 BGR in its own pixels, best first, as
-        :class:`~.decoding.Candidates`.
-        """
+        """Detections of a frame ``[h, w, 3]`` uint8 BGR in its own pixels, best first."""
         start = time.perf_counter()
         network_input = self.input_of(self.preparation.picture(frame))
         start = self._lap("prepare", start)

@@ -11,10 +11,10 @@ def draw(image, found, names):
     thick = max(1, round(max(image.shape[:2]) / 400))
     size = 0.35 + 0.15 * thick
     for box, score, kind in zip(found.boxes_xyxy, found.scores, found.classes):
-        left, top, right, bottom = (int(round(float(side))) for side in box)
+        left, top, right, bottom = (round(float(side)) for side in box)
         colour = colour_of(int(kind), len(names))
         cv2.rectangle(drawn, (left, top), (right, bottom), colour, thick)
-        text = "{} {:.2f}".format(names[int(kind)], float(score))
+        text = f"{names[int(kind)]} {float(score):.2f}"
         (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, thick)
         base = top - 3 if top > height + 6 else top + height + 4
         cv2.rectangle(drawn, (left, base - height - 3), (left + width + 2, base + 3), colour, -1)

@@ -2,7 +2,6 @@
 # pyright: basic
 
 import threading
-
 from collections import deque
 
 

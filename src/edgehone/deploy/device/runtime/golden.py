@@ -37,11 +37,11 @@ class Golden:
     """
 
     def __init__(self, arrays, index):
-        self.picture = np.ascontiguousarray(arrays["picture_{}".format(index)][..., ::-1])
-        self.prepared = np.ascontiguousarray(arrays["input_{}".format(index)][..., ::-1])
-        start = "output_{}_".format(index)
+        self.picture = np.ascontiguousarray(arrays[f"picture_{index}"][..., ::-1])
+        self.prepared = np.ascontiguousarray(arrays[f"input_{index}"][..., ::-1])
+        start = f"output_{index}_"
         self.outputs = {name[len(start) :]: arrays[name] for name in arrays.files if name.startswith(start)}
-        self.found = Candidates(*(arrays["{}_{}".format(part, index)] for part in ("boxes", "scores", "classes")))
+        self.found = Candidates(*(arrays[f"{part}_{index}"] for part in ("boxes", "scores", "classes")))
 
 
 def read_golden(path):
@@ -61,16 +61,20 @@ def output_faults(outputs, golden, tolerance):
     found = []
     for name, expected in sorted(golden.items()):
         if name not in outputs or outputs[name].size != expected.size:
-            found.append("there is no output {} of {} numbers".format(name, expected.size))
+            found.append(f"there is no output {name} of {expected.size} numbers")
             continue
         got = np.asarray(outputs[name], np.float64).reshape(expected.shape)
         error = got - expected
         if not np.isfinite(got).all():
-            found.append("output {} holds NaN or infinity".format(name))
+            found.append(f"output {name} holds NaN or infinity")
         elif "max_abs" in tolerance and np.abs(error).max() > tolerance["max_abs"]:
-            found.append("output {} differs by {:.3g}, allowed {:g}".format(name, np.abs(error).max(), tolerance["max_abs"]))
+            found.append(
+                "output {} differs by {:.3g}, allowed {:g}".format(name, np.abs(error).max(), tolerance["max_abs"])
+            )
         elif "snr_db" in tolerance and decibels(expected, error) < tolerance["snr_db"]:
-            found.append("output {} has {:.1f} dB, needs {:g}".format(name, decibels(expected, error), tolerance["snr_db"]))
+            found.append(
+                "output {} has {:.1f} dB, needs {:g}".format(name, decibels(expected, error), tolerance["snr_db"])
+            )
     return found
 
 
@@ -80,12 +84,13 @@ def decibels(signal, error):
     return 10 * float(np.log10((np.square(signal, dtype=np.float64).sum() + EPS) / (noise + EPS * EPS)))
 
 
-def partners(ours, golden, tolerance, threshold):
+def partners(ours, golden, tolerance, suppression):
     """``(with a partner, compared)``: detections of either side that the other side has, too.
 
-    A detection whose score is within the tolerance of the threshold may be missing on the other side.
+    A detection whose score is within the tolerance of the least one that is told may be missing on the other side.
     """
-    least = max(threshold, LEAST_SCORE) + tolerance["score"]
+    full = [side.scores[-1] for side in (ours, golden) if len(side.scores) >= suppression["max_detections"]]
+    least = max([suppression["threshold"], LEAST_SCORE, *full]) + tolerance["score"]
     matched = compared = 0
     for one, other in ((ours, golden), (golden, ours)):
         sure = np.flatnonzero(one.scores >= least)

@@ -93,7 +93,9 @@ class Manifest:
         self.picture = {
             "fit": _one_of(content, "fit", ("stretch", "letterbox"), "input"),
             "pad_value": pad_value,
-            "resize": _one_of(dict(content, resize=content.get("resize", "area")), "resize", ("area", "linear"), "input"),
+            "resize": _one_of(
+                dict(content, resize=content.get("resize", "area")), "resize", ("area", "linear"), "input"
+            ),
             "colour": _one_of(content, "colour", ("rgb", "bgr"), "input"),
             "scale": float(_number(content, "scale", "input")),
             "offset": float(_number(content, "offset", "input")),
@@ -105,10 +107,10 @@ class Manifest:
         if self.efficient_nms == bool(heads):
             raise _fault("heads", 'heads, or none and "outputs": "efficient_nms"', heads)
         coding = content.get("coding")
-        self.heads = [Head(head, coding, "heads[{}]".format(k)) for k, head in enumerate(heads)]
+        self.heads = [Head(head, coding, f"heads[{k}]") for k, head in enumerate(heads)]
         for head in self.heads:
             if self.input_size[0] % head.stride or self.input_size[1] % head.stride:
-                raise _fault("heads.stride", "a divisor of the input's sides {}".format(self.input_size), head.stride)
+                raise _fault("heads.stride", f"a divisor of the input's sides {self.input_size}", head.stride)
         scores = content.get("scores", {})
         self.scores = {
             "objectness": scores.get("objectness", "sigmoid"),
@@ -160,9 +162,9 @@ def read_manifest(folder):
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
     except OSError:
-        raise DeviceError("a bundle holds a {}; there is none in {}".format(NAME, folder)) from None
+        raise DeviceError(f"a bundle holds a {NAME}; there is none in {folder}") from None
     except ValueError as error:
-        raise DeviceError("{} must be JSON: {}; deliver the bundle again".format(path, error)) from None
+        raise DeviceError(f"{path} must be JSON: {error}; deliver the bundle again") from None
     if not isinstance(content, dict):
         raise _fault("its content", "one object", content)
     return Manifest(folder, content)
@@ -178,34 +180,34 @@ def sha256_of(path):
 
 
 def _fault(place, rule, got):
-    return DeviceError("{}: {} must be {}, got {!r}; deliver the bundle again".format(NAME, place, rule, got))
+    return DeviceError(f"{NAME}: {place} must be {rule}, got {got!r}; deliver the bundle again")
 
 
 def _get(content, key, kind, place=""):
     value = content.get(key)
     if not isinstance(value, kind):
-        raise _fault(".".join(part for part in (place, key) if part), "a {}".format(kind.__name__), value)
+        raise _fault(".".join(part for part in (place, key) if part), f"a {kind.__name__}", value)
     return value
 
 
 def _one_of(content, key, allowed, place):
     value = content.get(key)
     if value not in allowed:
-        raise _fault("{}.{}".format(place, key), " or ".join(allowed), value)
+        raise _fault(f"{place}.{key}", " or ".join(allowed), value)
     return value
 
 
 def _number(content, key, place):
     value = content.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _fault("{}.{}".format(place, key), "a number", value)
+        raise _fault(f"{place}.{key}", "a number", value)
     return value
 
 
 def _whole(content, key, place):
     value = content.get(key)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise _fault("{}.{}".format(place, key), "a whole number of at least 1", value)
+        raise _fault(f"{place}.{key}", "a whole number of at least 1", value)
     return value
 
 

@@ -62,13 +62,13 @@ def main(folder, arguments=None):
             json.dump(measured(manifest, best), file, indent=2)
             file.write("\n")
     except (DeviceError, OSError) as error:
-        log("error: {}".format(error))
+        log(f"error: {error}")
         return 1
     rows = [timing.row() for timing in timings]
     if options.json:
         sys.stdout.write(json.dumps({"timings": rows, "written": path}, indent=1) + "\n")
     else:
-        sys.stdout.write("\n".join(_line(row) for row in rows) + "\nwritten: {}\n".format(path))
+        sys.stdout.write("\n".join(_line(row) for row in rows) + f"\nwritten: {path}\n")
     return 0
 
 
@@ -107,7 +107,7 @@ def timed(manifest, picture, threads, options):
 def measured(manifest, timing):
     """The content of ``measured.json``, in the shape that edgehone reads."""
     spread = percentiles(timing.seconds)
-    threads = "" if timing.threads is None else " ({} threads)".format(timing.threads)
+    threads = "" if timing.threads is None else f" ({timing.threads} threads)"
     one = {
         "network": manifest.network.get("name", os.path.basename(manifest.model_path)),
         "fingerprint": manifest.network.get("fingerprint", ""),

@@ -18,7 +18,11 @@ def record(frame, found, names):
     """One frame's line; the detections are as ``edgehone detect --json`` gives them."""
     height, width = frame.image.shape[:2]
     detections = [
-        {"box_xyxy": [round(float(side), 2) for side in box], "score": round(float(score), 5), "class": names[int(kind)]}
+        {
+            "box_xyxy": [round(float(side), 2) for side in box],
+            "score": round(float(score), 5),
+            "class": names[int(kind)],
+        }
         for box, score, kind in zip(found.boxes_xyxy, found.scores, found.classes)
     ]
     return {
@@ -59,7 +63,7 @@ class VideoFile:
         if suffix not in CODECS:
             raise DeviceError("a video is written as {}; got {}".format(", ".join(sorted(CODECS)), path))
         self._path = path
-        self._codec = cv2.VideoWriter_fourcc(*CODECS[suffix])
+        self._codec = cv2.VideoWriter_fourcc(*CODECS[suffix])  # pyright: ignore[reportAttributeAccessIssue]
         self._names = names
         self._fps = fps
         self._size = None
@@ -73,7 +77,7 @@ class VideoFile:
             self._size = (image.shape[1], image.shape[0])
             self._writer = cv2.VideoWriter(self._path, self._codec, self._fps(), self._size)
             if not self._writer.isOpened():
-                raise DeviceError("OpenCV cannot write a video to {}; is the folder there?".format(self._path))
+                raise DeviceError(f"OpenCV cannot write a video to {self._path}; is the folder there?")
         self._writer.write(_within(image, self._size))
 
     def close(self):
@@ -98,4 +102,4 @@ def _opened(path):
     try:
         return open(path, "w", encoding="utf-8")
     except OSError as error:
-        raise DeviceError("JSON lines cannot be written to {}: {}".format(path, error.strerror)) from None
+        raise DeviceError(f"JSON lines cannot be written to {path}: {error.strerror}") from None

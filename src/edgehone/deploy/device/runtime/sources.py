@@ -62,7 +62,7 @@ class PictureFiles:
             image = cv2.imread(path, cv2.IMREAD_COLOR)
             if image is None:
                 self.unreadable += 1
-                log("{} is no picture that OpenCV can read".format(path))
+                log(f"{path} is no picture that OpenCV can read")
                 continue
             yield Frame(image, index, path, start)
 
@@ -99,7 +99,7 @@ class Capture:
                 if not there or image is None:
                     break
                 if index == before and before:
-                    log("{} is back".format(self.name))
+                    log(f"{self.name} is back")
                 back_off.succeeded()
                 yield Frame(image, index, self.name, start)
                 index += 1
@@ -107,11 +107,11 @@ class Capture:
                 capture.release()
             if not self.live:
                 if index == before and not stop.is_set():
-                    raise DeviceError("{} must hold frames that OpenCV can decode; there are none".format(self.name))
+                    raise DeviceError(f"{self.name} must hold frames that OpenCV can decode; there are none")
                 return
             if not stop.is_set():
                 state = "was lost" if index > before else "gives no frames"
-                log("{} {}; trying again in {:g} s".format(self.name, state, back_off.seconds))
+                log(f"{self.name} {state}; trying again in {back_off.seconds:g} s")
                 back_off.wait(stop)
 
     def _opened(self):
@@ -151,7 +151,7 @@ def open_source(text, live=False):
         return PictureFiles([os.path.join(text, name) for name in names])
     if text.lower().endswith(PICTURES):
         if not os.path.isfile(text):
-            raise DeviceError("there is no picture at {}".format(text))
+            raise DeviceError(f"there is no picture at {text}")
         return PictureFiles([text])
     if not live and not os.path.isfile(text):
         raise DeviceError("a source is a picture, a folder, a video, a camera's number or an address; got " + text)

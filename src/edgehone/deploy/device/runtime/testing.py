@@ -50,8 +50,8 @@ def check_files(manifest):
     """Every file has the bytes that were delivered."""
     changed = manifest.changed_files()
     if changed:
-        return Check("files", False, "; ".join("{} {}".format(name, reason) for name, reason in changed))
-    return Check("files", True, "{} files are unchanged".format(len(manifest.files)))
+        return Check("files", False, "; ".join(f"{name} {reason}" for name, reason in changed))
+    return Check("files", True, f"{len(manifest.files)} files are unchanged")
 
 
 def check_detector(manifest, backend):
@@ -66,17 +66,17 @@ def check_detector(manifest, backend):
         for k, golden in enumerate(goldens):
             pixels = max(pixels, pixel_difference(detector.preparation.picture(golden.picture), golden.prepared))
             said = backend.run(detector.input_of(golden.prepared))
-            faults += ["picture {}: {}".format(k, fault) for fault in output_faults(said, golden.outputs, tolerance)]
+            faults += [f"picture {k}: {fault}" for fault in output_faults(said, golden.outputs, tolerance)]
             outputs += len(golden.outputs)
             ours = detector.detect(golden.picture)
-            good, all_of_them = partners(ours, golden.found, tolerance, manifest.suppression["threshold"])
+            good, all_of_them = partners(ours, golden.found, tolerance, manifest.suppression)
             matched, compared = matched + good, compared + all_of_them
     finally:
         backend.close()
     share = matched / compared if compared else 1.0
     text = "{} of {} detections agree, needs {:g} %".format(matched, compared, 100 * tolerance["matched"])
     return [
-        Check("pictures", pixels <= tolerance["pixels"], "prepared pixels differ by {} at most".format(pixels)),
-        Check("outputs", not faults, "; ".join(faults) or "{} outputs are within tolerance".format(outputs)),
+        Check("pictures", pixels <= tolerance["pixels"], f"prepared pixels differ by {pixels} at most"),
+        Check("outputs", not faults, "; ".join(faults) or f"{outputs} outputs are within tolerance"),
         Check("detections", bool(goldens) and share >= tolerance["matched"], text),
     ]

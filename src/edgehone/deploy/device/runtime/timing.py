@@ -33,7 +33,7 @@ class Times:
 
     def __str__(self):
         rows = ["{:<8} {p50_ms:8.2f} {p90_ms:8.2f}".format(stage, **row) for stage, row in self.summary().items()]
-        return "\n".join(["stage      p50 ms   p90 ms"] + rows)
+        return "\n".join(["stage      p50 ms   p90 ms", *rows])
 
 
 def percentiles(seconds):

@@ -33,13 +33,13 @@ def open_backend(manifest, threads=0, runtime=None):
     runtime = runtime or manifest.runtime
     if not os.path.isfile(manifest.model_path):
         raise DeviceError(
-            "there is no model at {}; if it is made on the board, make it as README says".format(manifest.model_path)
+            f"there is no model at {manifest.model_path}; if it is made on the board, make it as README says"
         )
     module, name = MODULES[runtime]
     try:
         backend = getattr(importlib.import_module(__name__ + "." + module), name)
     except ImportError as error:
-        raise DeviceError("this bundle runs on {}: {}; install it as README says".format(runtime, error)) from None
+        raise DeviceError(f"this bundle runs on {runtime}: {error}; install it as README says") from None
     return backend(manifest, threads or cores())
 
 

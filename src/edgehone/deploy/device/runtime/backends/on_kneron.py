@@ -28,10 +28,10 @@ class KneronBackend:
 
     def __init__(self, manifest, threads):
         del threads  # of an NPU
-        self.name = "KneronPLUS {}".format(kp.core.get_version())
+        self.name = f"KneronPLUS {kp.core.get_version()}"
         height, width = manifest.input_size
         if width % 4:
-            raise DeviceError("the KL720 takes pictures whose width is a multiple of 4, this model's is {}".format(width))
+            raise DeviceError(f"the KL720 takes pictures whose width is a multiple of 4, this model's is {width}")
         self._normalise = _normalisation(manifest.picture)
         self._rgba = np.empty((height, width, 4), np.uint8)
         self._wanted = wanted_outputs(manifest)
@@ -42,7 +42,7 @@ class KneronBackend:
             self._model = self._load(manifest.model_path)
         except kp.ApiKPException as error:
             self.close()
-            raise LostError("the KL720 does not answer: {}".format(error)) from None
+            raise LostError(f"the KL720 does not answer: {error}") from None
 
     def _load(self, path):
         try:
@@ -77,7 +77,7 @@ class KneronBackend:
             result = kp.inference.generic_image_inference_receive(device_group=self._group)
             nodes = [self._node(result, k) for k in range(result.header.num_output_node)]
         except kp.ApiKPException as error:
-            raise LostError("the KL720 stopped answering: {}".format(error)) from None
+            raise LostError(f"the KL720 stopped answering: {error}") from None
         if self._order is None:
             self._order = matched(
                 [getattr(node, "name", "") for node in nodes],  # since KneronPLUS 3
@@ -108,7 +108,7 @@ class KneronBackend:
             try:
                 kp.core.disconnect_devices(device_group=group)
             except kp.ApiKPException as error:
-                log("the KL720 was gone already: {}".format(error))
+                log(f"the KL720 was gone already: {error}")
 
 
 def _connect():
@@ -136,7 +136,7 @@ def _normalisation(picture):
     for pair, mode in known.items():
         if abs(pair[0] - asked[0]) < 1e-9 and abs(pair[1] - asked[1]) < 1e-9:
             return mode
-    raise DeviceError("the KL720 makes pixel / 256 - 0.5 or pixel / 128 - 1, the manifest asks for {}".format(asked))
+    raise DeviceError(f"the KL720 makes pixel / 256 - 0.5 or pixel / 128 - 1, the manifest asks for {asked}")
 
 
 def _is_second_model(error):
@@ -173,6 +173,6 @@ def matched(names, shapes, wanted):
     for name, size in wanted:
         fitting = [k for k, elements in free if elements == size and k not in found.values()]
         if not fitting:
-            raise DeviceError("the NEF must have an output {} of {} numbers; it has {}".format(name, size, shapes))
+            raise DeviceError(f"the NEF must have an output {name} of {size} numbers; it has {shapes}")
         found[name] = fitting[0]
     return found

@@ -20,12 +20,12 @@ class OnnxRuntimeBackend:
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # many private types
-            raise DeviceError("ONNX Runtime cannot read {}: {}".format(path, error)) from None
-        self.name = "ONNX Runtime {}".format(onnxruntime.__version__)
+            raise DeviceError(f"ONNX Runtime cannot read {path}: {error}") from None
+        self.name = f"ONNX Runtime {onnxruntime.__version__}"
         self._input = manifest.input_name
         if [item.name for item in self._session.get_inputs()] != [self._input]:
             found = ", ".join(item.name for item in self._session.get_inputs())
-            raise DeviceError("the model's input must be {!r} as the manifest says, it has {}".format(self._input, found))
+            raise DeviceError(f"the model's input must be {self._input!r} as the manifest says, it has {found}")
         self._outputs = [item.name for item in self._session.get_outputs()]
 
     def run(self, tensor):
@@ -34,4 +34,4 @@ class OnnxRuntimeBackend:
 
     def close(self):
         """See :mod:`..backends`."""
-        self._session = None
+        del self._session

@@ -17,13 +17,11 @@ class OpenVinoBackend:
             core = openvino.Core()
             self._model = core.compile_model(core.read_model(manifest.model_path), "CPU", how)
         except Exception as error:  # its own types differ between releases
-            raise DeviceError("OpenVINO cannot read {}: {}".format(manifest.model_path, error)) from None
+            raise DeviceError(f"OpenVINO cannot read {manifest.model_path}: {error}") from None
         self.name = "OpenVINO {}".format(openvino.__version__.split("-")[0])
         names = [item.get_any_name() for item in self._model.inputs]
         if names != [manifest.input_name]:
-            raise DeviceError(
-                "the model's input must be {!r} as the manifest says, it has {}".format(manifest.input_name, names)
-            )
+            raise DeviceError(f"the model's input must be {manifest.input_name!r} as the manifest says, it has {names}")
         self._outputs = [item.get_any_name() for item in self._model.outputs]
         self._request = self._model.create_infer_request()
         self._tensor = None
@@ -38,4 +36,4 @@ class OpenVinoBackend:
 
     def close(self):
         """See :mod:`..backends`."""
-        self._request = self._model = self._tensor = None
+        del self._request, self._model, self._tensor

@@ -23,7 +23,7 @@ class TensorRtBackend:
 
     def __init__(self, manifest, threads):
         del threads  # of a GPU
-        self.name = "TensorRT {}".format(trt.__version__)
+        self.name = f"TensorRT {trt.__version__}"
         logger = trt.Logger(trt.Logger.WARNING)
         trt.init_libnvinfer_plugins(logger, "")  # before an engine with a plug-in is read
         with open(manifest.model_path, "rb") as file:
@@ -31,8 +31,8 @@ class TensorRtBackend:
             self._engine = self._runtime.deserialize_cuda_engine(file.read())
         if self._engine is None:
             raise DeviceError(
-                "TensorRT {} cannot read {}: an engine runs on the kind of board and the release of TensorRT that "
-                "built it; build it here as README says".format(trt.__version__, manifest.model_path)
+                f"TensorRT {trt.__version__} cannot read {manifest.model_path}: an engine runs on the kind of board and "
+                "the release of TensorRT that built it; build it here as README says"
             )
         self._context = self._engine.create_execution_context()
         if self._context is None:
@@ -43,7 +43,7 @@ class TensorRtBackend:
         inputs = [buffer.name for buffer in self._buffers if buffer.is_input]
         if inputs != [manifest.input_name]:
             raise DeviceError(
-                "the engine's input must be {!r} as the manifest says, it has {}".format(manifest.input_name, inputs)
+                f"the engine's input must be {manifest.input_name!r} as the manifest says, it has {inputs}"
             )
 
     def _tensors(self):
@@ -86,7 +86,7 @@ class TensorRtBackend:
             self._cuda.free(buffer)
         self._buffers = []
         self._cuda.close()
-        self._context = self._engine = self._runtime = None
+        del self._context, self._engine, self._runtime  # in this order: each needs the next
 
 
 class Buffer:
@@ -114,7 +114,7 @@ class Cuda:
         if status:
             self._library.cudaGetErrorString.restype = ctypes.c_char_p
             text = self._library.cudaGetErrorString(status).decode()
-            raise DeviceError("CUDA's {} failed: {} ({})".format(name, text, status))
+            raise DeviceError(f"CUDA's {name} failed: {text} ({status})")
 
     def buffer(self, name, shape, dtype, is_input):
         """A :class:`Buffer`."""
@@ -124,7 +124,7 @@ class Cuda:
         self._call("cudaMallocHost", ctypes.byref(host), ctypes.c_size_t(size))
         self._call("cudaMalloc", ctypes.byref(device), ctypes.c_size_t(size))
         memory = (ctypes.c_byte * size).from_address(host.value or 0)
-        array = np.frombuffer(memory, dtype, count).reshape(shape)
+        array = np.frombuffer(memoryview(memory), dtype, count).reshape(shape)
         return Buffer(name, is_input, array, host.value, device.value)
 
     def copy(self, buffer, direction):
