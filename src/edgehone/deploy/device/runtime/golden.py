@@ -23,6 +23,9 @@ detections that are taken for the same; share that must have a partner."""
 LEAST_SCORE = 0.05
 """Detections below are not compared: nobody acts on them."""
 
+SAME_PX = 0.01
+"""Boxes whose sides differ by less are the same, also where they were cut to nothing at the picture's edge."""
+
 EPS = 1e-7
 
 
@@ -106,4 +109,6 @@ def _has_partner(one, k, other, tolerance):
     low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
     inner = np.prod(np.maximum(high - low, 0), 1)
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], 1) + np.prod(box[2:] - box[:2])
-    return bool((same & near & (inner / (areas - inner + EPS) >= tolerance["iou"])).any())
+    there = inner / (areas - inner + EPS) >= tolerance["iou"]
+    there |= np.abs(boxes - box).max(1) <= SAME_PX
+    return bool((same & near & there).any())

@@ -74,11 +74,13 @@ class Manifest:
         self.precision = _one_of(model, "precision", PRECISIONS, "model")
         self.model_path = self.path_of(_get(model, "path", str, "model"))
         self.graph_path = self.path_of(model.get("graph", model["path"]))
+        made_here = "graph" in model  # of an engine or a NEF the graph is delivered, the rest is made on the board
+        self._listed(model["graph"] if made_here else model["path"])
         self._read_input(_get(content, "input", dict))
         self.classes = [str(name) for name in _get(content, "classes", list)]
         self._read_heads(content)
         golden = content.get("golden") or {}
-        self.golden_path = self.path_of(golden["path"]) if "path" in golden else None
+        self.golden_path = self.path_of(self._listed(golden["path"])) if "path" in golden else None
         self.tolerance = golden.get("tolerance", {})
 
     def _read_input(self, content):
@@ -127,6 +129,12 @@ class Manifest:
             "candidates": int(suppression.get("candidates", CANDIDATES)),
             "per_class": bool(suppression.get("per_class", True)),
         }
+
+    def _listed(self, name):
+        """A file whose bytes matter must have a checksum."""
+        if name not in self.files:
+            raise _fault("files", f"a list with the checksum of {name}", sorted(self.files))
+        return name
 
     def path_of(self, name):
         """Full path of a file of the bundle.

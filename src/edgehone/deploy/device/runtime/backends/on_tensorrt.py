@@ -31,8 +31,8 @@ class TensorRtBackend:
             self._engine = self._runtime.deserialize_cuda_engine(file.read())
         if self._engine is None:
             raise DeviceError(
-                f"TensorRT {trt.__version__} cannot read {manifest.model_path}: an engine runs on the kind of board and "
-                "the release of TensorRT that built it; build it here as README says"
+                f"TensorRT {trt.__version__} cannot read {manifest.model_path}: an engine runs on the kind of board "
+                "and the release of TensorRT that built it; build it here as README says"
             )
         self._context = self._engine.create_execution_context()
         if self._context is None:
