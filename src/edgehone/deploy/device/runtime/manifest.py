@@ -10,6 +10,8 @@ from .faults import DeviceError
 NAME = "manifest.json"
 SCHEMA = 1
 RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "kneron")
+DELIVERED = ("onnxruntime", "openvino")
+"""Runtimes whose model comes with the bundle; those of the others are made from its graph on or for the board."""
 PRECISIONS = ("fp32", "fp16", "int8", "int16")
 CODINGS = ("exp", "squared_sigmoid", "distances")
 CANDIDATES = 1000
@@ -74,8 +76,10 @@ class Manifest:
         self.precision = _one_of(model, "precision", PRECISIONS, "model")
         self.model_path = self.path_of(_get(model, "path", str, "model"))
         self.graph_path = self.path_of(model.get("graph", model["path"]))
-        made_here = "graph" in model  # of an engine or a NEF the graph is delivered, the rest is made on the board
-        self._listed(model["graph"] if made_here else model["path"])
+        if "graph" in model:
+            self._listed(model["graph"])
+        if self.runtime in DELIVERED:
+            self._listed(model["path"])
         self._read_input(_get(content, "input", dict))
         self.classes = [str(name) for name in _get(content, "classes", list)]
         self._read_heads(content)
