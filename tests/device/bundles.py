@@ -60,7 +60,9 @@ def as_if_trained() -> Network:
             module.running_mean = 0.2 * torch.randn(module.num_features)
             module.running_var = 0.3 + torch.rand(module.num_features)
     network.eval()
-    pixels = torch.stack([torch.from_numpy(fit_picture(i, (SIZE, SIZE), "stretch")).permute(2, 0, 1) for i in pictures()])
+    pixels = torch.stack(
+        [torch.from_numpy(fit_picture(i, (SIZE, SIZE), "stretch")).permute(2, 0, 1) for i in pictures()]
+    )
     with torch.no_grad():
         heads = network(pixels.float() / 255)
         for index, bias, head in zip(network.graph.outputs, network.head_biases(), heads, strict=True):

@@ -14,12 +14,17 @@ HEAD = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=fr
 
 
 class Camera:
-    """Listens on loopback; the port stays the same over switching off and on."""
+    """Listens on loopback; the port stays the same over switching off and on.
+
+    Attributes:
+        stalled: connections stay open and say nothing.
+    """
 
     def __init__(self, images: list[NDArray[Any]], seconds: float = 0.03) -> None:
         self._parts = [self._part(image) for image in images]
         self._seconds = seconds
         self._on = threading.Event()
+        self.stalled = False
         self._listening: socket.socket | None = None
         self.port = 0
         self.switch_on()
@@ -69,8 +74,9 @@ class Camera:
                 connection.sendall(HEAD)
                 number = 0
                 while self._on.is_set():
-                    connection.sendall(self._parts[number % len(self._parts)])
-                    number += 1
+                    if not self.stalled:
+                        connection.sendall(self._parts[number % len(self._parts)])
+                        number += 1
                     time.sleep(self._seconds)
             except OSError:
                 return

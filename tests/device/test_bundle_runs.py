@@ -85,11 +85,13 @@ def test_pictures_and_lines_on_standard_output(board: bundles.Board, bundle: Pat
 
 @pytest.mark.parametrize(
     ("source", "says"),
-    [("nowhere.mp4", "a source is a picture"), ("nowhere.jpg", "there is no picture"), (".", "a folder holds pictures")],
+    [
+        ("nowhere.mp4", "a source is a picture"),
+        ("nowhere.jpg", "there is no picture"),
+        (".", "a folder holds pictures"),
+    ],
 )
-def test_a_wrong_source_is_told(
-    board: bundles.Board, bundle: Path, tmp_path: Path, source: str, says: str
-) -> None:
+def test_a_wrong_source_is_told(board: bundles.Board, bundle: Path, tmp_path: Path, source: str, says: str) -> None:
     code, out, err = board.run(bundle, "detect.py", tmp_path / source)
     assert (code, out) == (1, "")
     assert says in err

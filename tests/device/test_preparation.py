@@ -82,7 +82,9 @@ def test_darknet_pairs_are_read_as_darknet_reads(fit: Fit, size: tuple[int, int]
     image = noise(*size)
     reading = DarknetReading(input_size=(64, 96), fit=fit, codings=(ExpCoding(),))
     ours = preparation((64, 96), fit, resize="linear", pad_value=GRAY)
-    np.testing.assert_array_equal(ours.picture(np.ascontiguousarray(image[..., ::-1]))[..., ::-1], reading.prepare(image))
+    np.testing.assert_array_equal(
+        ours.picture(np.ascontiguousarray(image[..., ::-1]))[..., ::-1], reading.prepare(image)
+    )
 
 
 @settings(max_examples=100, deadline=None)

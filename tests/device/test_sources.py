@@ -55,7 +55,7 @@ class Following:
     def end(self) -> None:
         self.stop.set()
         self.queue.close()
-        self.taking.join(5)
+        self.taking.join(8)
         assert not self.taking.is_alive()
 
 
@@ -107,9 +107,7 @@ def test_a_file_that_is_replaced_is_read_again(tmp_path: Path) -> None:
     following.end()
 
 
-def test_the_whole_program_survives_a_loss(
-    board: bundles.Board, bundle: Path, camera: Camera, tmp_path: Path
-) -> None:
+def test_the_whole_program_survives_a_loss(board: bundles.Board, bundle: Path, camera: Camera, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     out.touch()
     running = board.start(bundle, "detect.py", camera.address, "--json", out)
@@ -133,6 +131,39 @@ def test_the_whole_program_survives_a_loss(
     assert "was lost" in err
     for line in out.read_text().splitlines():
         json.loads(line)
+
+
+def test_a_stream_that_falls_silent_is_opened_again(
+    camera: Camera, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sources, "READ_MS", 400)
+    following = Following(camera.address)
+    following.more(3)
+    camera.stalled = True
+    wait_for(lambda: "was lost" in capfd.readouterr().err, "the loss")
+    camera.stalled = False
+    following.more(3)
+    following.end()
+
+
+def test_a_driver_that_hangs_does_not_hold_up_the_exit(
+    board: bundles.Board, bundle: Path, camera: Camera, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    out.touch()
+    running = board.start(bundle, "detect.py", camera.address, "--json", out)
+    try:
+        wait_for(lambda: out.read_text().count("\n") >= 2, "frames")
+        camera.stalled = True
+        time.sleep(0.3)
+        start = time.monotonic()
+        running.terminate()
+        _, err = running.communicate(timeout=20)
+        assert time.monotonic() - start < 2
+    finally:
+        running.kill()
+        running.wait()
+    assert running.returncode == 0, err
 
 
 def test_waits_double_up_to_a_limit_and_start_again() -> None:

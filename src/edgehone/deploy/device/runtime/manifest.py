@@ -49,6 +49,7 @@ class Manifest:
         network: name, fingerprint and layer costs, for ``measured.json``; may be empty.
         runtime: one of :data:`RUNTIMES`.
         precision: of the arithmetic.
+        options: of the runtime, as it names them; only OpenVINO has some.
         model_path: of what the runtime loads.
         graph_path: of the ONNX graph from which that was made; the same file where the runtime loads ONNX.
         input_name: of the graph's input.
@@ -76,6 +77,7 @@ class Manifest:
         self.precision = _one_of(model, "precision", PRECISIONS, "model")
         self.model_path = self.path_of(_get(model, "path", str, "model"))
         self.graph_path = self.path_of(model.get("graph", model["path"]))
+        self.options = dict(model.get("options", {}))
         if "graph" in model:
             self._listed(model["graph"])
         if self.runtime in DELIVERED:

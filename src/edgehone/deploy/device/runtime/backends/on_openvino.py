@@ -12,7 +12,12 @@ class OpenVinoBackend:
     takes = "tensor"
 
     def __init__(self, manifest, threads):
-        how = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+        how = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": "f32",  # else it takes bfloat16 where a processor has it: other answers
+        }
+        how.update(manifest.options)
         try:
             core = openvino.Core()
             self._model = core.compile_model(core.read_model(manifest.model_path), "CPU", how)
