@@ -113,7 +113,7 @@ class Manifest:
         self.efficient_nms = content.get("outputs") == "efficient_nms"
         heads = _get(content, "heads", list)
         if self.efficient_nms == bool(heads):
-            raise _fault("heads", 'heads, or none and "outputs": "efficient_nms"', heads)
+            raise _fault("heads", 'a list of heads, or empty with "outputs": "efficient_nms"', heads)
         coding = content.get("coding")
         self.heads = [Head(head, coding, f"heads[{k}]") for k, head in enumerate(heads)]
         for head in self.heads:
