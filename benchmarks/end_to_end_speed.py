@@ -38,14 +38,17 @@ WARM_UP = 10
 
 
 def untrained(folder: Path, size: int, classes: int) -> dict[str, Any]:
-    """A YOLOv4-tiny with random weights that finds a few boxes, and its manifest."""
+    """A YOLOv4-tiny with random weights, of which nearly all slots are sure to be empty, and its manifest."""
     torch.manual_seed(0)
-    network = Network(YoloV4Tiny().graph(classes))
-    for bias in network.head_biases():
-        torch.nn.init.zeros_(bias)
-        with torch.no_grad():
-            bias.view(3, -1)[:, 4] = -6.0  # nearly all slots are sure to be empty, as after training
-            bias.view(3, -1)[0, 4] = 0.0
+    network = Network(YoloV4Tiny().graph(classes)).eval()
+    with torch.no_grad():
+        heads = network(torch.rand(1, 3, size, size))
+        for index, bias, head in zip(network.graph.outputs, network.head_biases(), heads, strict=True):
+            channels = head.transpose(0, 1).flatten(1)
+            gain = 2 / channels.std(1)
+            network.head_convolution(index).weight *= gain[:, None, None, None]
+            bias[:] = -channels.mean(1) * gain
+            bias.view(3, -1)[:, 4] -= 5
     export_onnx(network, (size, size), {}, folder / "model.onnx")
     anchors = official_px(3, 2, (size, size)).tolist()
     halves = ((32, anchors[3:]), (16, anchors[:3]))
