@@ -166,6 +166,14 @@ def test_a_driver_that_hangs_does_not_hold_up_the_exit(
     assert running.returncode == 0, err
 
 
+def test_a_live_file_is_a_camera_of_its_own_rate(tmp_path: Path) -> None:
+    following = Following(str(bundles.write_video(tmp_path / "ten.avi", frames=9)), live=True)
+    following.more(8)
+    following.end()
+    gaps = np.diff([frame.taken for frame in following.frames[:8]])
+    assert 0.08 < float(np.median(gaps)) < 0.2, "ten frames a second"
+
+
 def test_waits_double_up_to_a_limit_and_start_again() -> None:
     waits: list[float] = []
     stop: Any = SimpleNamespace(wait=waits.append)

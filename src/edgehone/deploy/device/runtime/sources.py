@@ -74,11 +74,13 @@ class Capture:
         name: for people.
         arguments: of VideoCapture.
         live: it has no end: when it stops it is opened again, with longer and longer waits.
+        paced: it would give frames as fast as they are read, and is slowed down to its own rate.
     """
 
-    def __init__(self, name, arguments, live):
+    def __init__(self, name, arguments, live, paced=False):
         self.name = name
         self.live = live
+        self._paced = paced
         self.fps = 25.0
         self.unreadable = 0
         self._arguments = arguments
@@ -103,6 +105,8 @@ class Capture:
                 back_off.succeeded()
                 yield Frame(image, index, self.name, start)
                 index += 1
+                if self._paced:
+                    stop.wait(max(0.0, 1 / self.fps - (time.perf_counter() - start)))
             if capture is not None:
                 capture.release()
             if not self.live:
@@ -110,7 +114,7 @@ class Capture:
                     raise DeviceError(f"{self.name} must hold frames that OpenCV can decode; there are none")
                 return
             if not stop.is_set():
-                state = "was lost" if index > before else "gives no frames"
+                state = "gives no frames" if index == before else "ended" if self._paced else "was lost"
                 log(f"{self.name} {state}; trying again in {back_off.seconds:g} s")
                 back_off.wait(stop)
 
@@ -155,12 +159,12 @@ def open_source(text, live=False):
         return PictureFiles([text])
     if not live and not os.path.isfile(text):
         raise DeviceError("a source is a picture, a folder, a video, a camera's number or an address; got " + text)
-    return Capture(text, (text,), live)
+    return Capture(text, (text,), live, paced=live)
 
 
 def _stream(address):
-    """Arguments of VideoCapture for an address, with limits on waiting where this OpenCV has them (4.5.2)."""
-    if not hasattr(cv2, "CAP_PROP_READ_TIMEOUT_MSEC"):
+    """Arguments of VideoCapture for an address, with limits on waiting where this OpenCV has them (4.5.2, FFmpeg)."""
+    if not hasattr(cv2, "CAP_PROP_READ_TIMEOUT_MSEC") or cv2.CAP_FFMPEG not in cv2.videoio_registry.getStreamBackends():
         return (address,)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_MS]
     return (address, cv2.CAP_FFMPEG, limits)
