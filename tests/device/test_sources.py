@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from mjpeg import Camera
 
-from edgehone.deploy.device.runtime import backoff, sources
+from edgehone.deploy.device.runtime import backoff, detecting, outputs, sources
 from edgehone.deploy.device.runtime.backoff import BackOff
 from edgehone.deploy.device.runtime.faults import DeviceError
 from edgehone.deploy.device.runtime.frame_queue import FrameQueue, Taking
@@ -193,11 +193,57 @@ class Fast:
     fps = 500.0
     unreadable = 0
 
+    def __init__(self, count: int = 10_000) -> None:
+        self.count = count
+
     def frames(self, stop: threading.Event) -> Iterator[Any]:
-        for index in range(10_000):
+        for index in range(self.count):
             if stop.wait(0.002):
                 return
-            yield Frame(np.zeros((2, 2, 3), np.uint8), index, "fast", time.perf_counter())
+            yield Frame(np.zeros((48, 64, 3), np.uint8), index, "fast", time.perf_counter())
+
+
+class Slow:
+    """A network that takes 40 ms and sees nothing."""
+
+    takes = "tensor"
+
+    def run(self, tensor: Any) -> dict[str, Any]:
+        time.sleep(0.04)
+        return {f"stride{s}": np.full((1, 45, 128 // s, 128 // s), -9, np.float32) for s in (32, 16)}
+
+    def close(self) -> None:
+        pass
+
+
+def test_the_command_is_never_late_either(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """500 frames a second into a detector of 25: the age of a result is one frame's work, to the end."""
+    monkeypatch.setattr(detecting, "open_source", lambda text, live: Fast(400))
+    monkeypatch.setattr(detecting, "open_backend", lambda manifest, threads: Slow())
+    monkeypatch.setattr(detecting.signal, "signal", lambda number, handler: None)
+    out, drawn, times = tmp_path / "out.jsonl", tmp_path / "out.avi", tmp_path / "times.json"
+    given = ["0", "--json", str(out), "--video", str(drawn), "--times", str(times)]
+    assert detecting.main(str(bundle), given) == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    ages = [line["latency_ms"] for line in lines]
+    assert float(np.median(ages[len(ages) // 2 :])) < 80
+    told = json.loads(times.read_text())
+    assert told["frames"] == len(lines) >= 5
+    assert told["dropped"] + told["frames"] == 400
+
+
+def test_a_live_video_plays_as_fast_as_it_happened(tmp_path: Path) -> None:
+    """Frames of a camera of 20 a second, of which some were dropped, and which then was away for a minute."""
+    source: Any = SimpleNamespace(live=True, fps=20.0)
+    video: Any = outputs.VideoFile(str(tmp_path / "out.avi"), ["a"], source)
+    nothing = SimpleNamespace(boxes_xyxy=[], scores=[], classes=[])
+    counts: list[int] = []
+    for taken in (0.0, 0.05, 0.2, 0.21, 60.0, 60.05):
+        before = video._written
+        video.write(SimpleNamespace(image=np.zeros((48, 64, 3), np.uint8), taken=taken), nothing, 0.0)
+        counts.append(video._written - before)
+    video.close()
+    assert counts == [1, 1, 3, 0, 20, 1]
 
 
 def test_a_slow_detector_drops_frames_and_is_never_late() -> None:

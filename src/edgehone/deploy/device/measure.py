@@ -6,4 +6,5 @@ import sys
 
 from runtime.measuring import main
 
-sys.exit(main(os.path.dirname(os.path.abspath(__file__))))
+if __name__ == "__main__":
+    sys.exit(main(os.path.dirname(os.path.abspath(__file__))))

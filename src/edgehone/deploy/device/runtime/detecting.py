@@ -87,7 +87,7 @@ class _Run:
         if options.json:
             self.outputs.append(JsonLines(options.json, names))
         if options.video:
-            self.outputs.append(VideoFile(options.video, names, lambda: self.source.fps))
+            self.outputs.append(VideoFile(options.video, names, self.source))
         if options.show_port is not None:
             self.outputs.append(Page(options.show_port, names, self.summary))
         if not self.outputs:
@@ -148,13 +148,20 @@ def _asked_to_stop(stop, signum):
     signal.signal(signum, signal.SIG_DFL)  # a second time ends it at once
 
 
+def _share(text):
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"a score is in 0..1, got {text}")
+    return value
+
+
 def _parser():
     parser = argparse.ArgumentParser(prog="detect.py", description="Find objects in frames of a source.")
     parser.add_argument("source", help="picture, folder, video, camera's number, rtsp://..., csi, or a pipeline with !")
     parser.add_argument("--json", metavar="FILE", help="a line of JSON for each frame; - is standard output")
     parser.add_argument("--video", metavar="FILE", help="frames with boxes, .avi or .mp4")
     parser.add_argument("--show-port", type=int, metavar="N", help="a page on http://127.0.0.1:N/; 0 takes a free port")
-    parser.add_argument("--threshold", type=float, metavar="T", help="least score (default: the manifest's)")
+    parser.add_argument("--threshold", type=_share, metavar="T", help="least score (default: the manifest's)")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="of a CPU runtime (default: all cores)")
     parser.add_argument("--live", action="store_true", help="open a video file again when it ends, and drop frames")
     parser.add_argument("--times", metavar="FILE", help="durations of the stages as JSON, when it ends")

@@ -132,7 +132,10 @@ def power_mode():
     try:
         told = subprocess.Popen(["nvpmodel", "-q"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         text = told.communicate(timeout=10)[0].decode("utf-8", "replace")
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
+        return ""
+    except subprocess.TimeoutExpired:
+        told.kill()
         return ""
     found = re.search(r"NV Power Mode:\s*(?:MODE_)?(\S+)", text)
     return found.group(1) if found else ""
@@ -146,11 +149,18 @@ def _line(row):
     return "{}{}: {} (network alone, batch 1){}; stages p50 ms: {}".format(row["runtime"], threads, spread, npu, stages)
 
 
+def _count(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"at least 1, got {text}")
+    return value
+
+
 def _parser():
     parser = argparse.ArgumentParser(prog="measure.py", description="Time the detector on this board.")
-    parser.add_argument("--runs", type=int, default=200, help="timed (default: 200)")
-    parser.add_argument("--warm-up", type=int, default=20, help="before them (default: 20)")
-    parser.add_argument("--threads", type=int, nargs="+", metavar="N", help="of a CPU runtime, several to compare")
+    parser.add_argument("--runs", type=_count, default=200, help="timed (default: 200)")
+    parser.add_argument("--warm-up", type=_count, default=20, help="before them (default: 20)")
+    parser.add_argument("--threads", type=_count, nargs="+", metavar="N", help="of a CPU runtime, several to compare")
     parser.add_argument("--out", metavar="FILE", help="default: measured.json in the bundle")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser

@@ -11,6 +11,7 @@ import numpy as np
 from .drawing import draw
 from .faults import DeviceError
 
+STILL_SECONDS = 1.0
 CODECS = {".avi": "MJPG", ".mp4": "mp4v", ".mkv": "MJPG"}
 
 
@@ -56,18 +57,29 @@ class JsonLines:
 
 
 class VideoFile:
-    """Frames with boxes drawn; the size is the first frame's, others are fitted into it."""
+    """Frames with boxes drawn; the size is the first frame's, others are fitted into it.
 
-    def __init__(self, path, names, fps):
+    A live source drops frames and pauses: there a frame is repeated until the next one, so that the video plays as
+    fast as it happened, but for at most :data:`STILL_SECONDS`.
+
+    Args:
+        path: ``.avi``, ``.mkv`` or ``.mp4``.
+        names: of the classes.
+        source: its ``fps`` are the video's; see ``live``.
+    """
+
+    def __init__(self, path, names, source):
         suffix = os.path.splitext(path)[1].lower()
         if suffix not in CODECS:
             raise DeviceError("a video is written as {}; got {}".format(", ".join(sorted(CODECS)), path))
         self._path = path
         self._codec = cv2.VideoWriter_fourcc(*CODECS[suffix])  # pyright: ignore[reportAttributeAccessIssue]
         self._names = names
-        self._fps = fps
+        self._source = source
         self._size = None
         self._writer = None
+        self._start = 0.0
+        self._written = 0
 
     def write(self, frame, found, seconds):
         """Add a frame."""
@@ -75,10 +87,24 @@ class VideoFile:
         image = draw(frame.image, found, self._names)
         if self._writer is None:
             self._size = (image.shape[1], image.shape[0])
-            self._writer = cv2.VideoWriter(self._path, self._codec, self._fps(), self._size)
+            self._start, self._fps = frame.taken, self._source.fps
+            self._writer = cv2.VideoWriter(self._path, self._codec, self._fps, self._size)
             if not self._writer.isOpened():
                 raise DeviceError(f"OpenCV cannot write a video to {self._path}; is the folder there?")
-        self._writer.write(_within(image, self._size))
+        for _ in range(self._times(frame)):
+            self._writer.write(_within(image, self._size))
+            self._written += 1
+
+    def _times(self, frame):
+        """How often a frame is written."""
+        if not self._source.live:
+            return 1
+        due = int((frame.taken - self._start) * self._fps) + 1
+        most = max(1, int(STILL_SECONDS * self._fps))
+        if due - self._written > most:  # the source was away: the video does not wait for it
+            self._start += (due - self._written - most) / self._fps
+            return most
+        return max(0, due - self._written)
 
     def close(self):
         """Finish the file, so that it plays."""
