@@ -100,6 +100,7 @@ class Dongle:
         self.loaded: str | None = None
         self.connected = False
         self.waiting = 0
+        self.away = 0
         self.calls: list[str] = []
         self.sent: list[GenericInputNodeImage] = []
         self.product_id = 0x720
@@ -137,8 +138,9 @@ class Dongle:
 
     def scan_devices(self) -> Any:
         self.calls.append("scan_devices")
+        self.away -= 1
         one = SimpleNamespace(product_id=self.product_id, usb_port_id=13, is_connectable=self.connectable, link_speed=4)
-        return SimpleNamespace(device_descriptor_list=[one] if self.plugged else [])
+        return SimpleNamespace(device_descriptor_list=[one] if self.plugged and self.away < 0 else [])
 
     def connect_devices(self, *, usb_port_ids: list[int]) -> str:
         self._called("connect_devices")
@@ -161,6 +163,7 @@ class Dongle:
         self._called("reset_device", device_group)
         assert reset_mode is ResetMode.KP_RESET_REBOOT
         assert sleep_secs >= 1
+        self.away = 2  # scans that it takes USB to see it again
         self.loaded, self.connected = None, False  # "device would disconnect after this reset"
 
     def disconnect_devices(self, *, device_group: Any) -> None:

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
 from .backends import open_backend
 from .backoff import BackOff
@@ -127,8 +128,9 @@ class _Run:
         """Outputs first, so that they are whole whatever a driver does then."""
         self.stop.set()
         self.queue.close()
-        for output in self.outputs:
-            output.close()
+        with ExitStack() as closing:  # a full disk under one must not leave the others unfinished
+            for output in self.outputs:
+                closing.callback(output.close)
         if self.detector.backend is not None:
             self.detector.backend.close()
         if self.taking.is_alive():

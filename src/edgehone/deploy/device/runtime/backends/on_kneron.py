@@ -8,6 +8,7 @@ Written from the published interface and exercised against a recording of it, no
 # pyright: basic
 
 import re
+import time
 
 import cv2
 import kp  # pyright: ignore[reportMissingImports]
@@ -55,7 +56,7 @@ class KneronBackend:
             log("the KL720 holds another model and takes one a boot: rebooting it")
             reset = kp.ResetMode.KP_RESET_REBOOT
             kp.core.reset_device(device_group=self._group, reset_mode=reset, sleep_secs=REBOOT_SECONDS)
-            self._group = _connect()
+            self._group = _connect_again()
             nef = kp.core.load_model_from_file(device_group=self._group, file_path=path)
         return nef.models[0]
 
@@ -116,9 +117,9 @@ class KneronBackend:
 def _connect():
     """The first KL720 that can be connected."""
     devices = kp.core.scan_devices().device_descriptor_list
-    if any(int(device.product_id) == KL720_LEGACY for device in devices):
+    if any(_product(device) == KL720_LEGACY for device in devices):
         raise DeviceError("this KL720 has its old firmware (USB id 3231:0200): upgrade it to KDP2 with Kneron's DFUT")
-    found = [device for device in devices if int(device.product_id) == KL720]
+    found = [device for device in devices if _product(device) == KL720]
     if not found:
         raise LostError("no KL720 is on USB; plug it in, and see README about the udev rule")
     if not found[0].is_connectable:
@@ -126,6 +127,21 @@ def _connect():
     group = kp.core.connect_devices(usb_port_ids=[found[0].usb_port_id])
     kp.core.set_timeout(device_group=group, milliseconds=USB_TIMEOUT_MS)
     return group
+
+
+def _connect_again():
+    """After a reboot, when USB may need some seconds to see the device again."""
+    for _ in range(REBOOT_SECONDS):
+        try:
+            return _connect()
+        except LostError:
+            time.sleep(1)
+    return _connect()
+
+
+def _product(device):
+    """USB product id, which is a number or one of ``kp.ProductId``."""
+    return int(getattr(device.product_id, "value", device.product_id))
 
 
 def _normalisation(picture):
