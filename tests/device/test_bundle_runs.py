@@ -98,6 +98,25 @@ def test_a_wrong_source_is_told(board: bundles.Board, bundle: Path, tmp_path: Pa
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("option", "name", "says"),
+    [
+        ("--json", "no/a.jsonl", "cannot be written to"),
+        ("--video", "a.gif", "a video is written as"),
+        ("--times", "no/t", "No such file"),
+    ],
+)
+def test_an_output_that_cannot_be_is_told(
+    board: bundles.Board, bundle: Path, tmp_path: Path, option: str, name: str, says: str
+) -> None:
+    picture = tmp_path / "a.png"
+    write_image(picture, bundles.pictures(1)[0])
+    code, _, err = board.run(bundle, "detect.py", picture, option, tmp_path / name)
+    assert code == 1
+    assert says in err
+    assert "Traceback" not in err
+
+
 def test_what_opencv_cannot_decode_is_told(board: bundles.Board, bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.avi").write_bytes(bytes(2000))
     code, _, err = board.run(bundle, "detect.py", tmp_path / "bad.avi")

@@ -35,12 +35,12 @@ def main(folder, arguments=None):
     try:
         run = _Run(folder, options, stop)
         status = run.go()
-    except DeviceError as error:
-        log(f"error: {error}")
-        return 1
     except BrokenPipeError:  # whoever read the lines has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (DeviceError, OSError) as error:  # OSError: a disk that is full, a folder that is not there
+        log(f"error: {error}")
+        return 1
     if run.taking.is_alive():  # a driver hangs in a read; it must not hold up the exit
         sys.stdout.flush()
         os._exit(status)
