@@ -286,6 +286,24 @@ def boards(as_json: JsonOption = False) -> None:
         console_view.print_boards(screen(), BOARDS)
 
 
+@app.command(epilog="Example: edgehone verify runs/mine/cpu")
+def verify(
+    folder: Annotated[Path, typer.Argument(help="a bundle", metavar="DIR")],
+    as_json: JsonOption = False,
+) -> None:
+    """Check a bundle on this machine: its manifest, checksums, graph and golden tensors."""
+    from edgehone.deploy.verify import verify_bundle
+
+    found = verify_bundle(folder)
+    if as_json:
+        emit({"passed": found.passed, **found.model_dump(mode="json")})
+    else:
+        for check in found.checks:
+            typer.echo(f"{'ok    ' if check.passed else 'FAILED'}  {check.name}: {check.found}")
+    if not found.passed:
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: edgehone convert yolov4-tiny.cfg yolov4-tiny.weights yolov4-tiny.onnx")
 def convert(
     files: Annotated[

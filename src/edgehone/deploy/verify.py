@@ -1,0 +1,128 @@
+"""Is a bundle what it says? Checked on the host by the runtime that the bundle itself carries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from edgehone.boards import BOARDS, check_graph
+from edgehone.deploy.device.runtime.backends import cores
+from edgehone.deploy.device.runtime.backends.on_onnxruntime import OnnxRuntimeBackend
+from edgehone.deploy.device.runtime.faults import DeviceError
+from edgehone.deploy.device.runtime.manifest import read_manifest  # pyright: ignore[reportUnknownVariableType]
+from edgehone.deploy.device.runtime.testing import (
+    check_detector,  # pyright: ignore[reportUnknownVariableType]
+    check_files,  # pyright: ignore[reportUnknownVariableType]
+)
+from edgehone.deploy.graph_nodes import describe_graph
+from edgehone.deploy.plugin import PluginBackend, has_plugin
+from edgehone.errors import UsageError
+from edgehone.space import Settings
+
+
+class BundleCheck(Settings):
+    """One thing that was looked at.
+
+    Attributes:
+        name: ``manifest``, ``files``, ``graph``, ``pictures``, ``outputs`` or ``detections``.
+        passed: whether it is as it should be.
+        found: what was found, for people.
+    """
+
+    name: str
+    passed: bool
+    found: str
+
+
+class Verification(Settings):
+    """What became of all checks of a bundle; those after a failed one that they need are not made."""
+
+    board: str
+    checks: tuple[BundleCheck, ...]
+
+    @property
+    def passed(self) -> bool:
+        """All did."""
+        return all(check.passed for check in self.checks)
+
+
+def verify_bundle(folder: Path) -> Verification:
+    """Check manifest, checksums, graph and golden tensors; the graph is run by ONNX Runtime.
+
+    What only a board can run (an engine, a NEF) is represented by the ONNX graph that it is made from. Of a graph
+    that ends in EfficientNMS_TRT everything up to the plug-in is run, and the suppression is the runtime's own.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"a bundle is a folder; there is none at {folder}")
+    try:
+        manifest: Any = read_manifest(str(folder))
+    except DeviceError as error:
+        return Verification(board="", checks=(_check("manifest", str(error), passed=False),))
+    checks = [_check("manifest", f"schema {manifest.content['schema']}"), _as_check(check_files(manifest))]
+    if checks[-1].passed:
+        checks.append(_graph(manifest))
+    if checks[-1].passed:
+        checks += _golden(manifest)
+    return Verification(board=str(manifest.board), checks=tuple(checks))
+
+
+def _graph(manifest: Any) -> BundleCheck:
+    """The graph is valid ONNX, is the one that the manifest describes, and runs on its board."""
+    try:
+        model = onnx.load(manifest.graph_path)
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf and the checker have many types
+        return _check("graph", f"{Path(manifest.graph_path).name} is no valid ONNX graph: {error}", passed=False)
+    faults = [*_disagreements(model, manifest), *_violations(model, manifest)]
+    if faults:
+        return _check("graph", "; ".join(faults), passed=False)
+    return _check("graph", f"{len(model.graph.node)} nodes at opset {model.opset_import[0].version} are as described")
+
+
+def _disagreements(model: onnx.ModelProto, manifest: Any) -> list[str]:
+    content: Any = manifest.content
+    found: list[str] = []
+    opsets = {item.domain: item.version for item in model.opset_import}
+    if opsets.get("") != content["model"].get("opset"):
+        found.append(f"the manifest says opset {content['model'].get('opset')}, the graph {opsets.get('')}")
+    inputs = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in model.graph.input}
+    weights = {item.name for item in model.graph.initializer}
+    inputs = {name: shape for name, shape in inputs.items() if name not in weights}
+    wanted = {manifest.input_name: [1, 3, *manifest.input_size]}
+    if inputs != wanted:
+        found.append(f"the manifest says the input is {wanted}, the graph {inputs}")
+    outputs = {item.name for item in model.graph.output}
+    missing = sorted({str(name) for head in manifest.heads for name in head.outputs.values()} - outputs)
+    if missing:
+        found.append(f"the graph lacks the outputs {', '.join(missing)}")
+    if bool(manifest.efficient_nms) != has_plugin(model):
+        found.append("the manifest and the graph disagree on whether it ends in EfficientNMS_TRT")
+    return found
+
+
+def _violations(model: onnx.ModelProto, manifest: Any) -> list[str]:
+    if manifest.board not in BOARDS:
+        return [f"there is no board {manifest.board}; the boards are {', '.join(BOARDS)}"]
+    return [str(violation) for violation in check_graph(describe_graph(model), BOARDS[manifest.board])]
+
+
+def _golden(manifest: Any) -> list[BundleCheck]:
+    kind = PluginBackend if manifest.efficient_nms else OnnxRuntimeBackend
+    try:
+        backend = kind(manifest, cores(), path=manifest.graph_path)
+        return [_as_check(check) for check in check_detector(manifest, backend)]
+    except DeviceError as error:
+        return [_check("outputs", str(error), passed=False)]
+
+
+def _check(name: str, found: str, *, passed: bool = True) -> BundleCheck:
+    return BundleCheck(name=name, passed=passed, found=found)
+
+
+def _as_check(check: Any) -> BundleCheck:
+    return BundleCheck(name=check.name, passed=check.passed, found=check.text)
