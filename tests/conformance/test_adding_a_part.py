@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal, Union
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal, Union, cast
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from edgehone.analysis.projection import Candidate, projection_facts
 from edgehone.data import read_dataset
 from edgehone.projection import Assigner, BoxLoss, Projection
 from edgehone.projection.assigners.candidates import Matches, assign_by_image, own_cells
+from edgehone.report.facts_sections import projection_section
 from edgehone.space import SearchSpace, Settings, Span, diff, dimensions, load, parse_assignments, union_types
 from edgehone.strategy import DARKNET, Strategy
 from edgehone.types import Assignment, Lattice, Predictions, Targets
@@ -85,7 +87,7 @@ def test_the_schema_the_command_line_and_files_know_it() -> None:
     assert diff(WiderStrategy(), chosen)["projection.assigner.kind"] == ("best_anchor", "own_cell")
 
 
-def test_it_is_measured_and_learned_from() -> None:
+def test_it_is_measured_reported_and_learned_from() -> None:
     chosen = parse_assignments(WiderStrategy(), [*CHOSEN, "input.size=160"])
     data = read_dataset("builtin:digits?train=4&val=1&test=1")
     facts = projection_facts(Candidate("new", chosen), WiderStrategy(), "yolov4-tiny", data.class_names, data.train)
@@ -93,6 +95,10 @@ def test_it_is_measured_and_learned_from() -> None:
     assert facts.positives_per_object == 6
     assert facts.start is not None
     assert facts.start.loss_by_term["box"] > 0
+    story = cast(Any, SimpleNamespace(profile=SimpleNamespace(projection=(facts,))))
+    shown = repr(projection_section(story))
+    assert "corners" in shown
+    assert "own_cell" in shown
     grid = chosen.projection.lattice(np.full((6, 2), 20.0), (32, 16), (64, 64))
     heads = [torch.randn(1, 21, side, side, requires_grad=True) for side in (2, 4)]
     truth = Targets(torch.tensor([[5.0, 5.0, 30.0, 40.0]]), torch.tensor([0]), torch.tensor([0]), 1)
