@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from edgehone.analysis.alignment import alignment_scores
 from recorded_trainings import BASE, MODEL, RUNGS, drawn
 from scipy.stats import spearmanr
 from trainings import RECORDED, Row, Table, read_rows
 
+from edgehone.analysis.alignment import alignment_scores
 from edgehone.analysis.projection import Candidate, projection_facts
 from edgehone.data import Dataset, read_dataset
 from edgehone.strategy import Strategy

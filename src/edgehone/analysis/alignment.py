@@ -1,11 +1,12 @@
 """How well a network's features line up with what a projection asks of them.
 
 For each head, the features that it reads, cell by cell, are held against what the cell is taught: whether it answers
-for an object, of which class, and with which box. Both are compared as similarities between cells, by centred kernel
-alignment with linear kernels (Cortes et al., Algorithms for Learning Kernels Based on Centered Alignment, 2012;
-Kornblith et al., Similarity of Neural Network Representations Revisited, 2019) in the estimate that is unbiased by the
-number of cells (Song et al., Feature Selection via Dependence Maximization, 2012). 1: cells that are taught alike have
-features alike; 0: one says nothing of the other.
+for an object, of which class, and with which code of its box; cells whose silence is not asked for are left out. What
+is taught is what the assigner gives the untrained network, also after some steps. Both are compared as similarities
+between cells, by centred kernel alignment with linear kernels (Cortes et al., Algorithms for Learning Kernels Based on
+Centered Alignment, 2012; Kornblith et al., Similarity of Neural Network Representations Revisited, 2019) in the
+estimate that is unbiased by the number of cells (Song et al., Feature Selection via Dependence Maximization, 2012).
+1: cells that are taught alike have features alike; 0: one says nothing of the other.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ CELLS = 1024
 """Of a head, half of them positives; of more, a seeded sample is taken."""
 
 BATCH = 8
+FARTHEST = 8.0
+"""Codes of boxes that the coding cannot reach are infinite; 8 is as good as that in log-odds."""
 
 
 def alignment_scores(
@@ -71,9 +74,10 @@ def alignment_scores(
 
 
 def _fresh(strategy: Strategy, model: str, dataset: Dataset, seed: int) -> tuple[Network, Detector]:
-    torch.manual_seed(seed)
     info = detector_info(model, strategy, dataset.class_names, dataset.train)
-    network = info.network()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = info.network()
     return network, Detector(info, TorchRuntime(network))
 
 
@@ -103,33 +107,32 @@ def alignment(network: Network, taught: Taught, pixels: Tensor, classes: int, se
 
 
 def taught_cells(taught: Taught, level: int, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Cells of a head and what they are taught: as many that answer for an object as that do not.
+    """Cells of a head and what they are taught: as many that answer for an object as that must not.
 
     Returns:
-        ``[n, 3]`` int64 (image, row, column), and ``[n, 5 + c]`` float32: 1 for a positive, its class one-hot, the
-        centre of its box from the cell's and the logarithms of its sides, in cells, each divided by its deviation.
+        ``[n, 3]`` int64 (image, row, column), and ``[n, 5 + c]`` float32: 1 for a positive, its class one-hot, and its
+        box as the coding says it, each number divided by its deviation.
     """
     lattice, assignment = taught.lattice, taught.assignment
-    mine = lattice.levels[assignment.slots] == level
-    slots, truths, images = assignment.slots[mine], assignment.truths[mine], assignment.images[mine]
-    _, rows, columns = lattice.shapes[level]
-    xy = lattice.cells_xy[slots].long()
-    place = (images * rows + xy[:, 1]) * columns + xy[:, 0]
-    owner = torch.full((len(assignment.ignored) * rows * columns,), -1, dtype=torch.int64)
-    owner[place.flip(0)] = truths.flip(0)  # of several objects in a cell, the first
-    positive = _drawn((owner >= 0).nonzero()[:, 0], CELLS // 2, generator)
-    negative = _drawn((owner < 0).nonzero()[:, 0], len(positive), generator)
+    anchors, rows, columns = lattice.shapes[level]
+    mine = (lattice.levels[assignment.slots] == level).nonzero()[:, 0]
+    xy = lattice.cells_xy[assignment.slots[mine]].long()
+    place = (assignment.images[mine] * rows + xy[:, 1]) * columns + xy[:, 0]
+    none = len(assignment.slots)
+    owner = torch.full((len(assignment.ignored) * rows * columns,), none)
+    owner = owner.scatter_reduce(0, place, mine, "amin")  # of several answers in a cell, the first
+    excused = assignment.ignored[:, lattice.levels == level].view(-1, anchors, rows * columns).any(1).flatten()
+    positive = _drawn((owner < none).nonzero()[:, 0], CELLS // 2, generator)
+    negative = _drawn(((owner == none) & ~excused).nonzero()[:, 0], len(positive), generator)
     chosen = torch.cat([positive, negative])
     cells = torch.stack([chosen // (rows * columns), chosen // columns % rows, chosen % columns], 1)
     targets = torch.zeros(len(chosen), 5 + classes)
-    known = owner[positive]
-    targets[: len(positive), 0] = 1
-    targets[torch.arange(len(positive)), 1 + taught.targets.classes[known]] = 1
-    boxes = taught.targets.boxes_xyxy[known] * (columns / lattice.input_size[1])
-    centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3)
-    shape = torch.cat([centres - cells[: len(positive), [2, 1]] - 0.5, sides.log()], 1)
-    spread = shape.std(0) if len(shape) > 1 else torch.ones(4)
-    targets[: len(positive), 1 + classes :] = (shape - shape.mean(0)) / spread.clamp(min=1e-3)
+    known, first = owner[positive], slice(len(positive))
+    targets[first, 0] = 1
+    targets[torch.arange(len(known)), 1 + taught.targets.classes[assignment.truths[known]]] = 1
+    code = taught.codes(known).clamp(-FARTHEST, FARTHEST)
+    spread = code.std(0) if len(code) > 1 else torch.ones(4)
+    targets[first, 1 + classes :] = (code - code.mean(0)) / spread.clamp(min=1e-3)
     return cells, targets
 
 

@@ -54,6 +54,10 @@ class Taught:
         boxes = coding.decode(coding.encode(wanted, *where), *where)
         return boxes, iou(boxes, wanted)
 
+    def codes(self, rows: Tensor) -> Tensor:
+        """``[p, 4]``: the boxes that these positives (rows of the assignment) are taught, as the coding says them."""
+        return self.strategy.projection.coding.encode(self._wanted(), *self._where())[rows]
+
     def reached(self) -> Tensor:
         """``[p]`` bool: the slot can say its object's box exactly."""
         return self.strategy.projection.coding.reach(self._wanted(), *self._where())
