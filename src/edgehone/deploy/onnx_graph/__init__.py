@@ -73,7 +73,7 @@ def build_model(
         emitter.add(index)
     shape = [1, folded.graph.channels, *input_size]
     inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)]
-    graph = helper.make_graph(emitter.nodes, "detector", inputs, emitter.outputs, emitter.weights)
+    graph = helper.make_graph(emitter.nodes, "detector", inputs, emitter.outputs(), emitter.weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], producer_name="edgehone")
     model.ir_version = IR_VERSIONS[opset]
     helper.set_model_props(model, {METADATA: json.dumps(metadata, sort_keys=True)})

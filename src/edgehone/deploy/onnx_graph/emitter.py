@@ -44,9 +44,6 @@ class Emitter(NodeList):
     """Writes a folded network's nodes, layer by layer, in a form.
 
     What a layer gives is one tensor, or several that hold its channels one after the other.
-
-    Attributes:
-        outputs: descriptions of the graph's results.
     """
 
     def __init__(self, network: Network, input_size: Size, opset: int, form: GraphForm) -> None:
@@ -62,7 +59,11 @@ class Emitter(NodeList):
         self.parts: dict[int, list[Part]] = {-1: [(self._picture(), network.graph.channels)]}
         self.wholes: dict[int, str] = {}
         self.cuts = _cuts(network, self.shapes) if form.slice_free else {}
-        self.outputs: list[Any] = []
+        self._results: dict[int, list[Any]] = {}
+
+    def outputs(self) -> list[Any]:
+        """Descriptions of the graph's results, coarse head first."""
+        return [result for index in self.ends for result in self._results[index]]
 
     def add(self, index: int) -> None:
         """Append a layer's nodes."""
@@ -147,16 +148,17 @@ class Emitter(NodeList):
         assert isinstance(layer, Convolutional)
         if self.form.classes is None:
             raw = self._conv(source, (weight, bias), layer, (name, output_name(stride)))
-            self._result(raw, shape)
+            self._result(index, raw, shape)
             return [(raw, shape[0])]
         for part, channels in _channels(shape[0], self.form.classes).items():
             some = (weight[channels], bias[channels])
             said = self._conv(source, some, layer, (f"{name}_{part}", output_name(stride, part)))
-            self._result(said, (len(channels), *shape[1:]))
+            self._result(index, said, (len(channels), *shape[1:]))
         return []
 
-    def _result(self, name: str, shape: tuple[int, ...]) -> None:
-        self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, *shape]))
+    def _result(self, index: int, name: str, shape: tuple[int, ...]) -> None:
+        described = helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, *shape])
+        self._results.setdefault(index, []).append(described)
 
     def _conv(
         self, source: str, numbers: tuple[torch.Tensor, torch.Tensor], layer: Convolutional, names: tuple[str, str]
