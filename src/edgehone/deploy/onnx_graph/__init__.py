@@ -24,7 +24,7 @@ from edgehone.deploy.onnx_graph.form import (
     PARTS,
     GraphForm,
     output_name,
-    part_sizes,
+    part_channels,
     whole_name,
 )
 from edgehone.errors import UsageError
@@ -91,6 +91,6 @@ __all__ = [
     "build_model",
     "export_onnx",
     "output_name",
-    "part_sizes",
+    "part_channels",
     "whole_name",
 ]

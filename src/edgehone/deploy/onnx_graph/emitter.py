@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from edgehone.deploy.onnx_graph.form import INPUT, OPSET, GraphForm, output_name, part_sizes
+from edgehone.deploy.onnx_graph.form import INPUT, OPSET, GraphForm, output_name, part_channels
 from edgehone.deploy.onnx_graph.nodes import NodeList
 from edgehone.errors import UsageError
 from edgehone.models import (
@@ -150,7 +149,7 @@ class Emitter(NodeList):
             raw = self._conv(source, (weight, bias), layer, (name, output_name(stride)))
             self._result(index, raw, shape)
             return [(raw, shape[0])]
-        for part, channels in _channels(shape[0], self.form.classes).items():
+        for part, channels in part_channels(shape[0], self.form.classes).items():
             some = (weight[channels], bias[channels])
             said = self._conv(source, some, layer, (f"{name}_{part}", output_name(stride, part)))
             self._result(index, said, (len(channels), *shape[1:]))
@@ -295,18 +294,6 @@ class Emitter(NodeList):
 def _before(name: str, activation: Activation) -> str:
     """Name of a result that an activation still follows."""
     return name if activation == "linear" else f"{name}_linear"
-
-
-def _channels(channels: int, classes: int) -> dict[str, NDArray[np.int64]]:
-    """Which channels of a raw head belong to each of its parts: anchor after anchor."""
-    sizes = part_sizes(classes)
-    each = sum(sizes.values())
-    if channels % each:
-        raise UsageError(f"a head has 5 + {classes} channels for each anchor; {channels} are no multiple of {each}")
-    of_channel = np.arange(channels) % each
-    edges = np.cumsum([0, *sizes.values()])
-    spans = zip(sizes, pairwise(edges), strict=True)
-    return {part: np.flatnonzero((low <= of_channel) & (of_channel < high)) for part, (low, high) in spans}
 
 
 def _cuts(network: Network, shapes: list[tuple[int, int, int]]) -> dict[int, list[int]]:

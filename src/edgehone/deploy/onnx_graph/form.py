@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
+from edgehone.errors import UsageError
 from edgehone.space import Settings
 
 OPSET = 13
@@ -39,11 +44,6 @@ PARTS = ("box", "objectness", "classes")
 """What a head says, in the order of its channels: 4, 1 and as many as there are classes, for each anchor."""
 
 
-def part_sizes(classes: int) -> dict[str, int]:
-    """Channels of each part, for one anchor."""
-    return dict(zip(PARTS, (4, 1, classes), strict=True))
-
-
 def output_name(stride: int, part: str | None = None) -> str:
     """``stride32``, or ``stride32_box`` for a part of a head."""
     return f"stride{stride}" if part is None else f"stride{stride}_{part}"
@@ -57,3 +57,17 @@ def whole_name(name: str) -> str:
     base, mark, rest = name.removesuffix("_whole").partition("_part")
     number, underscore, tail = rest.partition("_")
     return f"{base}{underscore}{tail}" if mark and number.isdigit() else name.removesuffix("_whole")
+
+
+def part_channels(channels: int, classes: int) -> dict[str, NDArray[np.int64]]:
+    """Which channels of a raw head belong to each of its parts: anchor after anchor.
+
+    Raises:
+        UsageError: it has not 5 and so many classes for each anchor.
+    """
+    each = 5 + classes
+    if channels % each:
+        raise UsageError(f"a head has 5 + {classes} channels for each anchor; {channels} are no multiple of {each}")
+    of_channel = np.arange(channels) % each
+    spans = zip(PARTS, pairwise((0, 4, 5, each)), strict=True)
+    return {part: np.flatnonzero((low <= of_channel) & (of_channel < high)) for part, (low, high) in spans}
