@@ -13,7 +13,7 @@ from pydantic import Field
 import edgehone
 from edgehone.analysis import Profile, Say, analyse, quiet
 from edgehone.data import Dataset, Selection, read_dataset
-from edgehone.deploy.bundle import Deployment, deploy, deployable, latency_by_size
+from edgehone.deploy.bundle import Deployment, deploy, deployable, export_master, latency_by_size, open_trained
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import read_json, write_json
 from edgehone.inference import EXPORT
@@ -136,6 +136,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
         tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, dataset, folder.trials)
         monitor.say("evaluated on the test split")
         winner = explored.ladder.finalists[0]
+        export_winner(winner, folder)
         boards = {name: deploy_winner(winner, name, dataset, folder) for name in request.boards}
         results = conclude(request, folder, explored, tested, boards, plan)
         story = Story(request, dataset, profile, plan, priors.rules, explored.ladder, explored.presets, tested, results)
@@ -243,13 +244,19 @@ def explore(request: Request, space: SearchSpace, make: TaskMaker, monitor: Moni
     return Explored(ladder, presets, evolved)
 
 
+def export_winner(winner: Outcome, folder: RunFolder) -> None:
+    """The winner as one file, beside the report."""
+    if not (folder.path / EXPORT).is_file():
+        export_master(*open_trained(folder.trials / winner.task.name), folder.path / EXPORT)
+
+
 def deploy_winner(winner: Outcome, board_name: str, dataset: Dataset, folder: RunFolder) -> Deployment:
-    """The winner's bundle for a board."""
+    """The winner's bundle for a board, in a folder of its name."""
     checkpoint = folder.trials / winner.task.name
     return folder.stage(
         f"deploy-{board_name}",
         Deployment,
-        lambda: deploy(checkpoint, board_name, dataset, folder.path / EXPORT),
+        lambda: deploy(checkpoint, board_name, dataset, folder.path / board_name),
     )
 
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from edgehone.boards import Board, LatencyEstimate, board, latency_model
 from edgehone.data import Dataset
-from edgehone.deploy.bundle.contents import USUAL, Contents, Maker, Source, Variant
 from edgehone.deploy.bundle.cpu import cpu_contents
-from edgehone.deploy.bundle.proof import MAX_DIFFERENCE, detector_of, prove_graphs
+from edgehone.deploy.bundle.proof import MAX_DIFFERENCE, prove_graphs
 from edgehone.deploy.bundle.texts import licences, readme
 from edgehone.deploy.bundle.writing import require_writable, write_bundle
+from edgehone.deploy.contents import USUAL, Contents, Maker, Source, Variant
 from edgehone.deploy.convert import open_any
 from edgehone.deploy.jetson.contents import jetson_contents
 from edgehone.deploy.kneron.contents import kneron_contents
@@ -103,7 +103,7 @@ def deploy(model: str | Path, board_name: str, dataset: Dataset, out: Path, wish
         raise EdgehoneError(f"golden pictures come from the data set, and {dataset.name} has none")
     golden = [sample.read().image for sample in samples[:GOLDEN_PICTURES]]
     source = Source(network, info, golden, dataset.train, wishes.post, wishes.amax)
-    pixels = torch.stack([detector_of(source).prepare(s.read().image) for s in samples[:PARITY_PICTURES]])
+    pixels = torch.stack([source.detector.prepare(s.read().image) for s in samples[:PARITY_PICTURES]])
     return write_deployment(source, board_name, pixels, out, wishes.additions)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgehone.deploy.bundle.contents import Contents, Source, Variant
+from edgehone.deploy.contents import Contents, Source, Variant
 
 GRAPH = "model.onnx"
 

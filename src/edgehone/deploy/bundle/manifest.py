@@ -7,11 +7,10 @@ from dataclasses import asdict
 
 import onnx
 
-import edgehone
 from edgehone.augment.geometry import BORDER
 from edgehone.boards import fingerprint_of
 from edgehone.darknet_pair import GRAY
-from edgehone.deploy.bundle.contents import Said, Source, Variant
+from edgehone.deploy.contents import VERSION, Said, Source, Variant
 from edgehone.deploy.onnx_graph import INPUT, PARTS, output_name
 from edgehone.deploy.reading import class_activation, head_readings
 from edgehone.types import Json
@@ -50,9 +49,10 @@ def manifest_of(
     opset = next(item.version for item in graph.opset_import if item.domain == "")
     content: dict[str, Json] = {
         "schema": SCHEMA,
-        "edgehone": edgehone.__version__,
+        "edgehone": VERSION,
         "board": board,
         "variant": variant.name,
+        "rounded": variant.rounded,
         "files": {},
         "model": {**model, "opset": opset, "precision": variant.precision},
         "input": {

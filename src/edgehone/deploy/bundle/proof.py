@@ -13,30 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgehone.boards import BOARDS, require_runnable
-from edgehone.deploy.bundle.contents import Contents, Said, Source, Variant
+from edgehone.deploy.contents import Contents, Said, Source, Variant
 from edgehone.deploy.graph_nodes import describe_graph
 from edgehone.deploy.jetson.efficient_nms import BOXES, SCORES
 from edgehone.deploy.onnx_graph import INPUT, PARTS, output_name, part_channels
 from edgehone.deploy.plugin import before_plugin, has_plugin
 from edgehone.errors import EdgehoneError
-from edgehone.inference import Detector, Image, TorchRuntime
 from edgehone.types import Json
 
 MAX_DIFFERENCE = 1e-3
 """Of raw heads and scores; of boxes in parts of the input's longer side."""
 
 Outputs = dict[str, NDArray[np.float32]]
-
-
-def detector_of(source: Source) -> Detector:
-    """The trained network itself: what everything else is held against."""
-    return Detector(source.info, TorchRuntime(source.network))
-
-
-def prepared(source: Source, image: Image) -> NDArray[np.uint8]:
-    """``[height, width, 3]`` uint8: a picture in the network input."""
-    pixels = detector_of(source).prepare(image)
-    return np.ascontiguousarray((pixels * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
 
 
 def expected(source: Source, heads: list[Tensor], says: Said) -> Outputs:
@@ -98,9 +86,9 @@ def _compare(source: Source, model: onnx.ModelProto, variant: Variant) -> tuple[
     names = [item.name for item in session.get_outputs()]
     worst, signal, error = (dict.fromkeys(names, 0.0) for _ in range(3))
     for image in source.golden:
-        content = prepared(source, image)
+        content = source.prepared(image)
         pixels = torch.from_numpy(content).permute(2, 0, 1)[None].float()
-        wanted = expected(source, TorchRuntime(source.network).heads(pixels / 255), variant.says)
+        wanted = expected(source, source.detector.runtime.heads(pixels / 255), variant.says)
         fed = (pixels * variant.scale + variant.offset).numpy()
         for name, got in zip(names, session.run(names, {INPUT: fed}), strict=True):
             difference = np.asarray(got, np.float64) - wanted[name]

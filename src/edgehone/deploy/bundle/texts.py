@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import edgehone
 from edgehone.boards import BOARDS, LatencyEstimate
-from edgehone.deploy.bundle.contents import Contents, Source
+from edgehone.deploy.contents import VERSION, Contents, Source
 from edgehone.deploy.latency import Latency, latency_text
 from edgehone.types import Json
 
@@ -34,8 +33,8 @@ def readme(
     return f"""\
 # {info.model} for {board}
 
-Finds {", ".join(info.class_names)} in pictures of {width} x {height} px ({info.fit}). Made by edgehone {edgehone.__version__}
-for {BOARDS[board].hardware}.
+Finds {", ".join(info.class_names)} in pictures of {width} x {height} px ({info.fit}).
+Made by edgehone {VERSION} for {BOARDS[board].hardware}.
 
 | variant | graph | runtime | precision | outputs |
 |---|---|---|---|---|
@@ -65,7 +64,8 @@ def _found(row: Mapping[str, Any]) -> str:
         said = f"differs from the trained network by {worst:.1e} at most"
     else:
         said = "rounds; signal over noise " + ", ".join(f"{k} {v:g} dB" for k, v in row["signal_to_noise_db"].items())
-    return f"opset {row['opset']}, IR {row['ir_version']}; valid, runs by the board's rules, {said} ({row['pictures']} pictures)"
+    form = f"opset {row['opset']}, IR {row['ir_version']}; valid, runs by the board's rules"
+    return f"{form}, {said} ({row['pictures']} pictures)"
 
 
 def licences(source: Source, board: str) -> str:
@@ -74,9 +74,9 @@ def licences(source: Source, board: str) -> str:
     return f"""\
 # Whose rights hold
 
-- `detect.py`, `selftest.py`, `measure.py`, `runtime/` and the scripts: edgehone {edgehone.__version__}, Apache-2.0.
-- The weights in the graphs were learned from your data ({len(source.info.class_names)} classes); they are yours as far as
-  the rights in that data reach.
+- `detect.py`, `selftest.py`, `measure.py`, `runtime/` and the scripts: edgehone {VERSION}, Apache-2.0.
+- The weights in the graphs were learned from your data ({len(source.info.class_names)} classes); they are yours
+  as far as the rights in that data reach.
 - `golden*.npz` and `calibration/` hold pictures of your data set: its licence holds for them. Leave them out before
   passing the bundle on to somebody who may not have them; the self-test then has nothing to compare.
 - {runtime}, drivers and compilers are not in this bundle; their makers' terms hold.

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgehone.deploy.bundle.contents import Contents, Said, Source
 from edgehone.deploy.bundle.manifest import golden_name, manifest_of
-from edgehone.deploy.bundle.proof import detector_of, expected, prepared
+from edgehone.deploy.bundle.proof import expected
+from edgehone.deploy.contents import Contents, Said, Source
 from edgehone.deploy.device import device_files
 from edgehone.deploy.golden import GoldenPicture, golden_bytes
 from edgehone.deploy.verify import VARIANTS, verify_bundle
@@ -81,13 +81,13 @@ def _write_files(folder: Path, source: Source, contents: Contents, texts: Mappin
 
 def golden_pictures(source: Source, says: Said) -> list[GoldenPicture]:
     """What the trained network says of the golden pictures, in the form of a graph's outputs."""
-    detector = detector_of(source)
+    detector = source.detector
     found: list[GoldenPicture] = []
     for image, detections in zip(source.golden, detector.detect(source.golden, source.post, 1), strict=True):
         outputs = {}
         if says != "detections":
             outputs = expected(source, detector.runtime.heads(detector.prepare(image)[None]), says)
-        found.append(GoldenPicture(np.ascontiguousarray(image), prepared(source, image), outputs, detections))
+        found.append(GoldenPicture(np.ascontiguousarray(image), source.prepared(image), outputs, detections))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgehone.boards import BOARDS, Precision
-from edgehone.deploy.bundle.contents import Contents, Source, Variant
+from edgehone.deploy.contents import Contents, Source, Variant
 from edgehone.deploy.jetson.calibration_cache import cache_text, calibrated_tensors
 from edgehone.deploy.jetson.deepstream import deepstream_files
 from edgehone.deploy.jetson.efficient_nms import with_efficient_nms

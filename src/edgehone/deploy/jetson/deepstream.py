@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgehone.deploy.bundle.contents import Source
+from edgehone.deploy.contents import Source
 from edgehone.errors import EdgehoneError
 
 FOLDER = "deepstream"
@@ -42,10 +42,11 @@ def config(source: Source) -> str:
     letterbox = int(source.info.fit == "letterbox")
     calibrated = bool(source.amax)
     # Version by version the first line of the cache must be the board's own; build_engine.sh writes such a file.
+    hint = "first: bash ../build_engine.sh int8-nms" if calibrated else "this bundle is not calibrated"
     ranges = "int8-calib-file=../int8-nms.engine.cache\n" if calibrated else ""
     return f"""\
 # nvinfer: the detector of this bundle, suppressed by EfficientNMS_TRT inside its engine.
-# network-mode: 0 FP32, 1 INT8{" (first: bash ../build_engine.sh int8-nms)" if calibrated else " (not calibrated)"}, 2 FP16
+# network-mode: 0 FP32, 1 INT8 ({hint}), 2 FP16
 [property]
 gpu-id=0
 gie-unique-id=1

@@ -7,8 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgehone.deploy.bundle.contents import Contents, Source, Variant
-from edgehone.deploy.bundle.proof import prepared
+from edgehone.deploy.contents import Contents, Source, Variant
 from edgehone.deploy.onnx_graph import GraphForm
 from edgehone.errors import EdgehoneError, UsageError
 
@@ -58,7 +57,7 @@ def calibration_pictures(source: Source) -> dict[str, bytes]:
     places = np.unique(np.linspace(0, len(samples) - 1, min(CALIBRATION, len(samples))).round().astype(int))
     found: dict[str, bytes] = {}
     for k, place in enumerate(places):
-        pixels = cv2.cvtColor(prepared(source, samples[int(place)].read().image), cv2.COLOR_RGB2BGR)
+        pixels = cv2.cvtColor(source.prepared(samples[int(place)].read().image), cv2.COLOR_RGB2BGR)
         done, content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         assert done
         found[f"calibration/{k:03d}.jpg"] = content.tobytes()

@@ -17,7 +17,7 @@ import sys
 import ktc  # pyright: ignore[reportMissingImports]
 import numpy as np
 import onnx
-from PIL import Image
+from PIL import Image  # pyright: ignore[reportMissingImports]
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 PLATFORM = 720

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 import onnx
+import torch
+from numpy.typing import NDArray
 
 from edgehone.boards import Precision
 from edgehone.data.dataset import Sample
 from edgehone.deploy.onnx_graph import MASTER, OPSET, GraphForm, build_model
-from edgehone.inference import DetectorInfo, Image, PostProcess
+from edgehone.inference import Detector, DetectorInfo, Image, PostProcess, TorchRuntime
 from edgehone.models import Network, fold
 from edgehone.types import Json, LayerCost
+
+VERSION = importlib.metadata.version("edgehone")
 
 Said = Literal["raw", "parts", "detections"]
 """What a graph's outputs are: raw heads, heads in parts, or detections."""
@@ -52,6 +58,16 @@ class Source:
     def costs(self) -> list[LayerCost]:
         """Of every layer at the input size."""
         return self.network.graph.layer_costs(self.info.input_size)
+
+    @cached_property
+    def detector(self) -> Detector:
+        """The trained network itself: what everything else is held against."""
+        return Detector(self.info, TorchRuntime(self.network))
+
+    def prepared(self, image: Image) -> NDArray[np.uint8]:
+        """``[height, width, 3]`` uint8: a picture in the network input."""
+        pixels = (self.detector.prepare(image) * 255).round().to(torch.uint8)
+        return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 
     def graph(self, opset: int = OPSET, form: GraphForm = MASTER) -> onnx.ModelProto:
         """The network's graph in a form; it says itself how it is read."""
