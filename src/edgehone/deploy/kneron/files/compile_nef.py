@@ -14,10 +14,10 @@ import os
 import shutil
 import sys
 
+import cv2
 import ktc  # pyright: ignore[reportMissingImports]
 import numpy as np
 import onnx
-from PIL import Image  # pyright: ignore[reportMissingImports]
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 PLATFORM = 720
@@ -124,10 +124,11 @@ def calibration(manifest, folder):
         raise SystemExit(f"calibration needs pictures; there are none in {folder}")
     found = []
     for path in paths:
-        picture = Image.open(path).convert("RGB")
-        if picture.size != (width, height):
-            raise SystemExit(f"pictures for calibration are {width} x {height}, {path} is {picture.size}")
-        found.append(as_input(np.array(picture), manifest))
+        picture = cv2.imread(path)
+        if picture is None or picture.shape != (height, width, 3):
+            size = "no picture" if picture is None else "{} x {}".format(*picture.shape[1::-1])
+            raise SystemExit(f"pictures for calibration are {width} x {height}, {path} is {size}")
+        found.append(as_input(picture[..., ::-1], manifest))
     print(f"calibrating with {len(found)} pictures; at least 100 are asked for")
     return found
 
