@@ -205,3 +205,42 @@ def test_a_head_that_another_layer_reads_cannot_be_parted() -> None:
         build_model(network, (8, 8), {}, 13, GraphForm(classes=1))
     with pytest.raises(UsageError, match="6 are no multiple of 7"):
         build_model(network, (8, 8), {}, 13, GraphForm(classes=2))
+
+
+FEW = np.array([1.0], np.float32)
+PLANTED: list[tuple[str, dict[str, Any], list[NDArray[Any] | None], int]] = [
+    ("Split", {"axis": 1}, [], 2),
+    ("Mish", {}, [], 1),
+    ("HardSwish", {}, [], 1),
+    ("Softplus", {}, [], 1),
+    ("Softmax", {"axis": 1}, [], 1),
+    ("Div", {}, [FEW], 1),
+    ("Sqrt", {}, [], 1),
+    ("Identity", {}, [], 1),
+    ("Cast", {"to": onnx.TensorProto.INT32}, [], 1),
+    ("Resize", {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
+     [None, np.array([1, 1, 2, 2], np.float32)], 1),
+    ("Transpose", {"perm": [0, 2, 3, 1]}, [], 1),
+    ("QuantizeLinear", {}, [FEW, np.array([0], np.int8)], 1),
+    ("Clip", {}, [np.array(-1, np.float32), np.array(1, np.float32)], 1),
+    ("Slice", {}, [np.array([0]), np.array([8]), np.array([1]), np.array([2])], 1),
+    ("MaxPool", {"kernel_shape": [2, 2], "strides": [3, 3]}, [], 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("operator", "attributes", "constants", "outputs"), PLANTED, ids=[case[0] for case in PLANTED])
+def test_a_violation_planted_in_our_graph_is_refused_by_name(
+    usual: Detector, operator: str, attributes: dict[str, Any], constants: list[NDArray[Any] | None], outputs: int
+) -> None:
+    model = graph_of(usual, 12, KL720)
+    model.opset_import[0].version = 13
+    names = ["2_conv"]
+    for k, values in enumerate(constants):
+        names.append("" if values is None else f"planted_{k}")
+        if values is not None:
+            model.graph.initializer.append(onnx.numpy_helper.from_array(values, names[-1]))
+    made = [f"planted_out{k}" for k in range(outputs)]
+    model.graph.node.append(helper.make_node(operator, names, made, name="culprit", **attributes))
+    found = check_graph(describe_graph(model), board("kneron-kl720"))
+    assert [(violation.node, violation.operator) for violation in found] == [("culprit", operator)]
+    assert found[0].way_round

@@ -164,7 +164,11 @@ def test_a_graph_that_is_not_equal_or_does_not_run_is_not_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_added_is_delivered_and_verified(run: Path, dataset: Dataset, tmp_path: Path) -> None:
+def test_what_is_added_is_delivered_and_verified(
+    run: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "TIMING_SECONDS", 0.1)
+
     def addition(source: Source) -> Contents:
         variant = Variant("again-fp32", "again.onnx", "onnxruntime", "fp32")
         return Contents({"again.onnx": source.graph(11)}, (variant,), {"notes.txt": b"hello"}, "Say hello.")
