@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -104,10 +104,6 @@ class Variant:
     rounded: bool = False
     scale: float = 1 / 255
     offset: float = 0.0
-
-    def picture(self) -> dict[str, Any]:
-        """Scale and offset, for the manifest."""
-        return {"scale": self.scale, "offset": self.offset}
 
 
 @dataclass(frozen=True)

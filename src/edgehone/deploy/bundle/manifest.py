@@ -41,42 +41,62 @@ def manifest_of(
         golden: file name of its golden tensors.
         checked: what was found on the host, by graph.
     """
-    info, post = source.info, source.post
-    readings = head_readings(info)
-    model: dict[str, Json] = {"path": variant.model or variant.graph, "runtime": variant.runtime}
-    if variant.model is not None:
-        model["graph"] = variant.graph
-    opset = next(item.version for item in graph.opset_import if item.domain == "")
-    content: dict[str, Json] = {
+    return {
         "schema": SCHEMA,
         "edgehone": VERSION,
         "board": board,
         "variant": variant.name,
         "rounded": variant.rounded,
         "files": {},
-        "model": {**model, "opset": opset, "precision": variant.precision},
+        "model": _model(variant, graph),
         "input": {
             "name": INPUT,
-            "shape": [1, info.graph().channels, *info.input_size],
+            "shape": [1, source.info.graph().channels, *source.info.input_size],
             **_fit(source),
             "colour": "rgb",
-            **variant.picture(),
+            "scale": variant.scale,
+            "offset": variant.offset,
         },
-        "outputs": "efficient_nms" if variant.says == "detections" else "heads",
-        "classes": list(info.class_names),
-        "heads": []
-        if variant.says == "detections"
-        else [
-            {
-                "stride": head.stride,
-                "outputs": outputs_of(head.stride, variant.says),
-                "anchors_px": [list(sides) for sides in head.anchors_px],
-                "coding": head.coding.model_dump(mode="json"),
-            }
-            for head in readings
-        ],
+        "classes": list(source.info.class_names),
+        **_reading(source, variant.says),
+        "golden": {"path": golden, "tolerance": {"max_abs": 1e-3} if variant.precision == "fp32" else {}},
+        "network": {
+            "name": source.info.model,
+            "fingerprint": fingerprint_of(source.costs),
+            "layers": [asdict(cost) for cost in source.costs],
+        },
+        "checked": dict(checked),
+    }
+
+
+def _model(variant: Variant, graph: onnx.ModelProto) -> dict[str, Json]:
+    opset = next(item.version for item in graph.opset_import if item.domain == "")
+    model: dict[str, Json] = {
+        "path": variant.model or variant.graph,
+        "runtime": variant.runtime,
+        "opset": opset,
+        "precision": variant.precision,
+    }
+    return model if variant.model is None else {**model, "graph": variant.graph}
+
+
+def _reading(source: Source, says: Said) -> dict[str, Json]:
+    """How outputs become detections."""
+    readings, post = head_readings(source.info), source.post
+    heads: list[Json] = [
+        {
+            "stride": head.stride,
+            "outputs": outputs_of(head.stride, says),
+            "anchors_px": [list(sides) for sides in head.anchors_px],
+            "coding": head.coding.model_dump(mode="json"),
+        }
+        for head in readings
+    ]
+    return {
+        "outputs": "efficient_nms" if says == "detections" else "heads",
+        "heads": [] if says == "detections" else heads,
         "coding": readings[0].coding.model_dump(mode="json"),
-        "scores": {"objectness": "sigmoid", "classes": class_activation(info)},
+        "scores": {"objectness": "sigmoid", "classes": class_activation(source.info)},
         "suppression": {
             "threshold": post.score_threshold,
             "iou": post.iou_threshold,
@@ -85,15 +105,7 @@ def manifest_of(
             "per_class": True,
             "kind": "greedy",
         },
-        "golden": {"path": golden, "tolerance": {"max_abs": 1e-3} if variant.precision == "fp32" else {}},
-        "network": {
-            "name": info.model,
-            "fingerprint": fingerprint_of(source.costs),
-            "layers": [asdict(cost) for cost in source.costs],
-        },
-        "checked": dict(checked),
     }
-    return content
 
 
 def _fit(source: Source) -> dict[str, Json]:
