@@ -59,4 +59,4 @@ class Histogram:
     @property
     def centres(self) -> NDArray[np.float64]:
         """Middle of each bin."""
-        return (np.arange(BINS) + 0.5) * self.width
+        return np.arange(0.5, BINS, dtype=np.float64) * self.width
