@@ -85,28 +85,29 @@ def slow_cut(value: int) -> int:
     return max(-128, min(127, value))
 
 
-def slow_activation(value: float, activation: str) -> float:
+def slow_activation(value: np.float32, activation: str) -> np.float32:
     rules = {
         "linear": lambda x: x,
-        "leaky": lambda x: x if x > 0 else 0.1 * x,
-        "relu": lambda x: max(x, 0.0),
-        "relu6": lambda x: min(max(x, 0.0), 6.0),
+        "leaky": lambda x: x if x > 0 else np.float32(0.1) * x,
+        "relu": lambda x: max(x, np.float32(0)),
+        "relu6": lambda x: min(max(x, np.float32(0)), np.float32(6)),
     }
     return rules[activation](value)
 
 
-def slow_convolution(values: np.ndarray, step: float, layer: Convolutional, convolution: nn.Conv2d, scheme: Scheme):
+def slow_convolution(
+    values: np.ndarray, step: np.float32, layer: Convolutional, convolution: nn.Conv2d, scheme: Scheme
+) -> np.ndarray:
     """Real sums ``[o, h, w]`` of one whole map, number by number."""
-    weights, bias = convolution.weight.detach().double().numpy(), convolution.bias.detach().double().numpy()
+    weights, bias = convolution.weight.detach().numpy(), convolution.bias.detach().numpy()
     padded = np.pad(values, ((0, 0), (layer.border,) * 2, (layer.border,) * 2))
     stride = layer.stride if isinstance(layer.stride, int) else layer.stride[0]
     rows, columns = ((n - layer.size) // stride + 1 for n in padded.shape[1:])
-    out = np.zeros((layer.filters, rows, columns))
+    out = np.zeros((layer.filters, rows, columns), np.float32)
     width = weights.shape[1]
     for o in range(layer.filters):
-        peak = float(np.abs(weights[o]).max())
-        weight_step = scheme.step(peak)
-        whole = [[[slow_cut(slow_round(float(w) / weight_step, scheme)) for w in r] for r in m] for m in weights[o]]
+        weight_step = np.float32(scheme.step(float(np.abs(weights[o]).max())))
+        whole = [[[slow_cut(slow_round(float(w / weight_step), scheme)) for w in r] for r in m] for m in weights[o]]
         first = o // (layer.filters // layer.groups) * width
         for y in range(rows):
             for x in range(columns):
@@ -115,34 +116,37 @@ def slow_convolution(values: np.ndarray, step: float, layer: Convolutional, conv
                     for ky in range(layer.size):
                         for kx in range(layer.size):
                             total += whole[i][ky][kx] * int(padded[first + i, y * stride + ky, x * stride + kx])
+                product = step * weight_step
                 if scheme.bias == "int32":
-                    total += slow_round(float(bias[o]) / (step * weight_step), scheme)
+                    total += slow_round(float(bias[o]) / float(product), scheme)
                     assert abs(total) <= ACCUMULATOR
-                    out[o, y, x] = total * (step * weight_step)
+                    out[o, y, x] = np.float32(total) * product
                 else:
-                    out[o, y, x] = total * (step * weight_step) + float(bias[o])
+                    out[o, y, x] = np.float32(total) * product + bias[o]
     return out
 
 
-def slow_hold(real: np.ndarray, step: float, scheme: Scheme) -> np.ndarray:
-    return np.array([slow_cut(slow_round(float(v) / step, scheme)) for v in real.ravel()]).reshape(real.shape)
+def slow_hold(real: np.ndarray, step: np.float32, scheme: Scheme) -> np.ndarray:
+    return np.array([slow_cut(slow_round(float(v / step), scheme)) for v in real.ravel()], np.float32).reshape(
+        real.shape
+    )
 
 
 def slow_heads(network: Network, plan: Plan, picture: np.ndarray) -> np.ndarray:
     """The head of :func:`mixed`, layer by layer."""
     scheme, names = plan.scheme, tensor_names(network.graph)
-    step = {-1: scheme.step(plan.amax["images"])}
-    held = {-1: slow_hold(picture.astype(np.float64), step[-1], scheme)}
+    step = {-1: np.float32(scheme.step(plan.amax["images"]))}
+    held = {-1: slow_hold(picture, step[-1], scheme)}
     for index, layer in enumerate(network.graph.layers):
         reads = layer.reads(index)
-        step[index] = scheme.step(plan.amax[names[index]])
+        step[index] = np.float32(scheme.step(plan.amax[names[index]]))
         if isinstance(layer, Convolutional):
             source = reads[0]
             real = slow_convolution(held[source], step[source], layer, network.block(index)[0], scheme)
             if not scheme.fuses_activation and layer.activation != "linear":
-                between = scheme.step(plan.amax[f"{names[index]}_linear"])
+                between = np.float32(scheme.step(plan.amax[f"{names[index]}_linear"]))
                 real = slow_hold(real, between, scheme) * between
-            active = np.array([slow_activation(float(v), layer.activation) for v in real.ravel()]).reshape(real.shape)
+            active = np.array([slow_activation(v, layer.activation) for v in real.ravel()]).reshape(real.shape)
             if isinstance(network.graph.layers[index + 1], Head):
                 return _slow_head(active, plan, names[index])
             held[index] = slow_hold(active, step[index], scheme)
@@ -166,13 +170,13 @@ def slow_heads(network: Network, plan: Plan, picture: np.ndarray) -> np.ndarray:
 def _slow_head(real: np.ndarray, plan: Plan, name: str) -> np.ndarray:
     scheme = plan.scheme
     if scheme.outputs == "fp32":
-        return real.astype(np.float32)
+        return real
     out = np.zeros_like(real)
     for channel in range(len(real)):
         part = "box" if channel % FIELDS < 4 else "objectness" if channel % FIELDS == 4 else "class"
-        step = scheme.step(plan.amax[name if scheme.heads == "joint" else f"{name}_{part}"])
+        step = np.float32(scheme.step(plan.amax[name if scheme.heads == "joint" else f"{name}_{part}"]))
         out[channel] = slow_hold(real[channel], step, scheme) * step
-    return out.astype(np.float32)
+    return out
 
 
 VARIANTS = [*SCHEMES.values(), KL720.model_copy(update={"steps": "power_of_two", "heads": "joint"})]

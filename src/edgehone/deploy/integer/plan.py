@@ -21,7 +21,7 @@ class Format:
 
     Attributes:
         precision: of its numbers.
-        step: real size of a step, float64, for all channels or ``[c, 1, 1]``; None: the numbers are real.
+        step: real size of a step, float32, for all channels or ``[c, 1, 1]``; None: the numbers are real.
     """
 
     precision: Precision
@@ -72,7 +72,7 @@ class Plan:
 
     def eight_bits(self, name: str) -> Format:
         """The 8-bit format of a tensor."""
-        return Format("int8", torch.tensor(self.scheme.step(self.amax[name]), dtype=torch.float64))
+        return Format("int8", torch.tensor(self.scheme.step(self.amax[name])))
 
     def formats(self, graph: Graph) -> dict[int, Format]:
         """How the picture (-1) and the result of every layer are held."""
@@ -90,7 +90,7 @@ class Plan:
         if precision not in LEVELS:
             return Format(precision)
         reach = self.amax[name] if precision == "int8" else self.peaks[name]
-        return Format(precision, torch.tensor(self.scheme.step(reach, precision), dtype=torch.float64))
+        return Format(precision, torch.tensor(self.scheme.step(reach, precision)))
 
     def _head_format(self, graph: Graph, index: int) -> Format:
         precision, name = self.result_precision(graph, index), tensor_name(graph, index)
@@ -98,7 +98,7 @@ class Plan:
         if precision not in LEVELS or self.scheme.heads == "joint" or not alone:
             return self._format(name, precision)
         channels = graph.nodes()[index].channels
-        steps = torch.empty(channels, 1, 1, dtype=torch.float64)
+        steps = torch.empty(channels, 1, 1)
         for part, places in part_channels(channels, self.fields).items():
             step = self._format(f"{name}_{part}", precision).step
             assert step is not None

@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 
 from edgehone.deploy.integer.plan import Plan
 from edgehone.deploy.integer.scheme import LEVELS, Scheme
-from edgehone.deploy.integer.simulator import rounded, weight_steps
+from edgehone.deploy.integer.simulator import weight_steps, whole_bias, whole_weights
 from edgehone.deploy.integer.tensors import before_activation, tensor_name
 from edgehone.deploy.onnx_graph import build_model
 from edgehone.errors import UsageError
@@ -161,11 +161,12 @@ class _Inserter:
             copied.input[0] = read
         weight, bias = (_tensor(self.constants[name]) for name in node.input[1:3])
         steps = weight_steps(weight, bias, step, scheme)
-        whole = rounded(weight.double() / steps[:, None, None, None], scheme).clamp(-128, 127)
-        copied.input[1] = self._constant_pair(str(node.input[1]), whole.numpy().astype(np.int8), steps.numpy())
+        whole = whole_weights(weight, steps, scheme).numpy().astype(np.int8)
+        copied.input[1] = self._constant_pair(str(node.input[1]), whole, steps)
         if scheme.bias == "int32":
-            offset = rounded(bias.double() / (step * steps), scheme).numpy().astype(np.int32)
-            copied.input[2] = self._constant_pair(str(node.input[2]), offset, (step * steps).numpy())
+            products = torch.tensor(step) * steps
+            offset = whole_bias(bias, products, scheme).numpy().astype(np.int32)
+            copied.input[2] = self._constant_pair(str(node.input[2]), offset, products)
 
     def _pair(self, source: str, step: float, result: str) -> str:
         scale = self._constant(f"{result}_step", np.array(step, np.float32))
@@ -177,10 +178,10 @@ class _Inserter:
         )
         return result
 
-    def _constant_pair(self, name: str, whole: NDArray[Any], steps: NDArray[np.float64]) -> str:
+    def _constant_pair(self, name: str, whole: NDArray[Any], steps: torch.Tensor) -> str:
         inputs = [
             self._constant(f"{name}_whole", whole),
-            self._constant(f"{name}_steps", steps.astype(np.float32)),
+            self._constant(f"{name}_steps", steps.numpy()),
             self._constant(f"{name}_zeros", np.zeros(len(steps), whole.dtype)),
         ]
         result = f"{name}_held"

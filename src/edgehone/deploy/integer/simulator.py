@@ -1,8 +1,11 @@
 """A folded network in integer arithmetic.
 
 Sums of products are exact: whole numbers travel in floating point, in 32 bits only where no partial sum can leave the
-24 bits of their mantissa, else in 64. What follows a sum (bias, activation, step) is calculated in float64 and
-rounded once to the format of the result. So an answer is a function of weights, plan and picture, on any machine.
+24 bits of their mantissa, else in 64. What follows a sum is calculated in float32, number by number, in the order that
+:meth:`Simulator._sums` and :func:`hold` show, as the boards' and ONNX Runtime's kernels do: half-way cases are common
+(a leaky slope of 0.1 makes one of every tenth negative number), so the order counts. Additions, products, divisions
+and roundings of IEEE 754 make the answer a function of weights, plan and picture; the means of ``avgpool`` and the
+exponentials of mish, swish and logistic are as exact as torch's.
 """
 
 from __future__ import annotations
@@ -29,14 +32,14 @@ Watch = Callable[[int, Tensor], None]
 
 @dataclass(frozen=True)
 class Held:
-    """A tensor as a board holds it: numbers, whole where its format has steps."""
+    """A tensor as a board holds it: float32 numbers, whole where its format has steps."""
 
     values: Tensor
     format: Format
 
     def real(self) -> Tensor:
-        """What the numbers stand for, float64."""
-        return self.values.double() if self.format.step is None else self.values.double() * self.format.step
+        """What the numbers stand for."""
+        return self.values if self.format.step is None else self.values * self.format.step
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ class Kernel:
 
     Attributes:
         weights: ``[o, i, k, k]``; whole where ``steps`` is given.
-        steps: ``[o]`` float64.
-        bias: ``[o]`` float64: whole, in steps of input times weight, where the scheme says so.
+        steps: ``[o]``, of input times weight, float32.
+        bias: ``[o]``, float64 and whole, in these steps, where the scheme says so; else real, float32.
         reach: largest magnitude that the sum of an output channel can have, bias included, in steps.
     """
 
@@ -60,18 +63,18 @@ def rounded(values: Tensor, scheme: Scheme) -> Tensor:
     """To whole numbers."""
     if scheme.rounding == "half_even":
         return values.round()
-    return values.sign() * (values.abs() + 0.5).floor()
+    return (values.sign() * (values.double().abs() + 0.5).floor()).to(values.dtype)
 
 
 def hold(real: Tensor, form: Format, scheme: Scheme) -> Held:
-    """Real numbers, rounded to a format and cut off at its ends."""
+    """Real float32 numbers, rounded to a format and cut off at its ends."""
     if form.precision == "fp16":
         limit = torch.finfo(torch.float16).max
         return Held(real.clamp(-limit, limit).half().float(), form)
     if form.step is None:
-        return Held(real.float(), form)
+        return Held(real, form)
     top = LEVELS[form.precision]
-    return Held(rounded(real.double() / form.step, scheme).clamp(-top - 1, top).float(), form)
+    return Held(rounded(real / form.step, scheme).clamp(-top - 1, top), form)
 
 
 def exact_convolution(values: Tensor, weights: Tensor, layer: Convolutional, largest: int) -> Tensor:
@@ -109,25 +112,35 @@ def weight_steps(weights: Tensor, bias: Tensor, source_step: float, scheme: Sche
     """
     peaks = weights.abs().amax((1, 2, 3)).double()
     floors = bias.abs().double() / (source_step * (ACCUMULATOR // 2)) * LEVELS["int8"]
-    return torch.tensor([scheme.step(float(reach)) for reach in torch.maximum(peaks, floors)], dtype=torch.float64)
+    return torch.tensor([scheme.step(float(reach)) for reach in torch.maximum(peaks, floors)])
 
 
 def make_kernel(convolution: torch.nn.Conv2d, precision: Precision, source: Format, scheme: Scheme) -> Kernel:
     """Weights and bias for the format of the input that the convolution calculates with."""
-    weights = convolution.weight.detach()
-    bias = torch.zeros(len(weights)) if convolution.bias is None else convolution.bias.detach()
-    bias = bias.double()
+    weights = convolution.weight.detach().float()
+    bias = torch.zeros(len(weights)) if convolution.bias is None else convolution.bias.detach().float()
     if precision not in LEVELS:
-        return Kernel(weights.half().float() if precision == "fp16" else weights.float(), None, bias)
+        return Kernel(weights.half().float() if precision == "fp16" else weights, None, bias)
     assert source.step is not None
     steps = weight_steps(weights, bias, float(source.step), scheme)
-    top = LEVELS["int8"]
-    whole = rounded(weights.double() / steps[:, None, None, None], scheme).clamp(-top - 1, top)
-    offset = rounded(bias / (source.step * steps), scheme) if scheme.bias == "int32" else bias
-    reach = whole.abs().sum((1, 2, 3)) * (LEVELS[source.precision] + 1)
+    whole = whole_weights(weights, steps, scheme)
+    products = source.step * steps
+    reach = whole.double().abs().sum((1, 2, 3)) * (LEVELS[source.precision] + 1)
     if scheme.bias == "int32":
-        reach = reach + offset.abs()
-    return Kernel(whole.float(), steps, offset, float(reach.max()))
+        bias = whole_bias(bias, products, scheme)
+        reach = reach + bias.abs()
+    return Kernel(whole, products, bias, float(reach.max()))
+
+
+def whole_weights(weights: Tensor, steps: Tensor, scheme: Scheme) -> Tensor:
+    """``[o, i, k, k]`` in steps of its output channel."""
+    top = LEVELS["int8"]
+    return rounded(weights / steps[:, None, None, None], scheme).clamp(-top - 1, top)
+
+
+def whole_bias(bias: Tensor, steps: Tensor, scheme: Scheme) -> Tensor:
+    """``[o]`` float64 in steps of input times weight: 32 bits do not fit in float32."""
+    return rounded(bias.double() / steps.double(), scheme)
 
 
 class Simulator:
@@ -163,12 +176,12 @@ class Simulator:
 
     def run(self, pixels: Tensor, watch: Watch | None = None) -> list[Tensor]:
         """Raw heads, real; ``watch`` is told the real result of every layer."""
-        kept = {-1: hold(pixels.double(), self.formats[-1], self.plan.scheme)}
+        kept = {-1: hold(pixels.float(), self.formats[-1], self.plan.scheme)}
         heads: dict[int, Tensor] = {}
         for index, layer in enumerate(self.graph.layers):
             sources = [kept[i] for i in self.network.nodes[index].inputs]
             if isinstance(layer, Head):
-                heads[index - 1] = sources[0].real().float()
+                heads[index - 1] = sources[0].real()
             kept[index] = self._run(index, layer, sources)
             if watch is not None:
                 watch(index, kept[index].real())
@@ -194,21 +207,21 @@ class Simulator:
         """What the activation reads, real."""
         kernel = self.kernels[index]
         if kernel.steps is None:
-            sums = F.conv2d(
-                source.real().float(),
+            return F.conv2d(
+                source.real(),
                 kernel.weights,
-                kernel.bias.float(),
+                kernel.bias,
                 both(layer.stride),
                 layer.border,
                 layer.dilation,
                 layer.groups,
             )
-            return sums.double()
         if source.format.step is None:
             source = hold(source.real(), self._input_format(index), self.plan.scheme)
         assert source.format.step is not None
         largest = LEVELS[source.format.precision] + 1
-        sums = exact_convolution(source.values, kernel.weights, layer, largest).double()
-        steps = (source.format.step * kernel.steps)[:, None, None]
-        bias = kernel.bias[:, None, None]
-        return (sums + bias) * steps if self.plan.scheme.bias == "int32" else sums * steps + bias
+        sums = exact_convolution(source.values, kernel.weights, layer, largest)
+        steps, bias = kernel.steps[:, None, None], kernel.bias[:, None, None]
+        if self.plan.scheme.bias == "int32":
+            return (sums + bias).float() * steps
+        return sums.float() * steps + bias
