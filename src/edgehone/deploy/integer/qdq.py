@@ -5,6 +5,7 @@ A runtime that knows the pattern replaces it by integer kernels: ONNX Runtime on
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,7 +103,7 @@ def insert_rounding(model: onnx.ModelProto, rounding: Rounding) -> onnx.ModelPro
 
 
 class _Inserter:
-    """Writes the nodes of a graph anew, with pairs between them."""
+    """Writes the nodes of a graph anew, with pairs between them; every reader has a DequantizeLinear of its own."""
 
     def __init__(self, model: onnx.ModelProto, rounding: Rounding) -> None:
         self.model = model
@@ -110,7 +111,8 @@ class _Inserter:
         self.constants = {item.name: item for item in model.graph.initializer}
         self.outputs = {item.name for item in model.graph.output}
         self.nodes: list[Any] = []
-        self.held: dict[str, str] = {}  # tensor to what its readers read in its place
+        self.made: set[str] = set()  # QuantizeLinear nodes that are there
+        self.pairs: Counter[str] = Counter()
 
     def run(self) -> onnx.ModelProto:
         graph = self.model.graph
@@ -118,9 +120,6 @@ class _Inserter:
         strangers = sorted({*self.rounding.steps, *self.rounding.reads, *self.rounding.plain} - known)
         if strangers:
             raise UsageError(f"the graph has no tensors {', '.join(strangers[:5])}")
-        for item in graph.input:
-            if item.name in self.rounding.steps:
-                self.held[item.name] = self._pair(item.name, self.rounding.steps[item.name], f"{item.name}_held")
         for node in graph.node:
             self._copy(node)
         changed = onnx.ModelProto()
@@ -135,19 +134,16 @@ class _Inserter:
     def _copy(self, node: Any) -> None:
         copied = onnx.NodeProto()
         copied.CopyFrom(node)
-        del copied.input[:]
-        copied.input.extend(self.held.get(name, name) for name in map(str, node.input))
+        for place, name in enumerate(map(str, node.input)):
+            if name in self.rounding.steps:
+                copied.input[place] = self._pair(name, self.rounding.steps[name], f"{name}_for_{node.output[0]}")
         if node.op_type == "Conv" and node.output[0] not in self.rounding.plain:
             self._round_constants(node, copied)
         self.nodes.append(copied)
-        for place, name in enumerate(node.output):
-            if name not in self.rounding.steps:
-                continue
-            if name in self.outputs:
-                copied.output[place] = f"{name}_real"
-                self.held[name] = self._pair(f"{name}_real", self.rounding.steps[name], name)
-            else:
-                self.held[name] = self._pair(name, self.rounding.steps[name], f"{name}_held")
+        for place, name in enumerate(map(str, node.output)):
+            if name in self.rounding.steps and name in self.outputs:
+                copied.output[place] = self._real(name)
+                self._pair(name, self.rounding.steps[name], name)
 
     def _round_constants(self, node: Any, copied: Any) -> None:
         scheme, source = self.rounding.scheme, str(node.input[0])
@@ -155,10 +151,7 @@ class _Inserter:
         if step is None:
             raise UsageError(f"{node.output[0]} has whole weights, so {source} that it reads needs a step, too")
         if source not in self.rounding.steps:
-            read = f"{source}_read"
-            if read not in self.held:
-                self.held[read] = self._pair(source, step, read)
-            copied.input[0] = read
+            copied.input[0] = self._pair(source, step, f"{source}_for_{node.output[0]}")
         weight, bias = (_tensor(self.constants[name]) for name in node.input[1:3])
         steps = weight_steps(weight, bias, step, scheme)
         whole = whole_weights(weight, steps, scheme).numpy().astype(np.int8)
@@ -168,14 +161,28 @@ class _Inserter:
             offset = whole_bias(bias, products, scheme).numpy().astype(np.int32)
             copied.input[2] = self._constant_pair(str(node.input[2]), offset, products)
 
-    def _pair(self, source: str, step: float, result: str) -> str:
-        scale = self._constant(f"{result}_step", np.array(step, np.float32))
-        zero = self._constant(f"{result}_zero", np.array(0, np.int8))
-        whole = f"{result}_whole"
-        self.nodes.append(helper.make_node("QuantizeLinear", [source, scale, zero], [whole], name=whole))
-        self.nodes.append(
-            helper.make_node("DequantizeLinear", [whole, scale, zero], [result], name=f"{result}_from_whole")
-        )
+    def _real(self, name: str) -> str:
+        """Name of a tensor before it is rounded: outputs keep theirs for what leaves the graph."""
+        return f"{name}_real" if name in self.outputs and name in self.rounding.steps else name
+
+    def _pair(self, name: str, step: float, result: str) -> str:
+        """``result``: tensor ``name`` after rounding."""
+        count = self.pairs[name] if self.rounding.scheme.pair_per_reader else 0
+        scale = self._constant(f"{name}_step", np.array(step, np.float32))
+        zero = self._constant(f"{name}_zero", np.array(0, np.int8))
+        whole = f"{name}_whole{count or ''}"
+        if whole not in self.made:
+            # An axis means nothing to a single step, but keeps ONNX Runtime from joining equal nodes again.
+            apart: dict[str, Any] = {"axis": count % 8 - 4} if count else {}
+            inputs = [self._real(name), scale, zero]
+            self.nodes.append(helper.make_node("QuantizeLinear", inputs, [whole], name=whole, **apart))
+            self.made.add(whole)
+        self.pairs[name] += 1
+        return self._dequantise([whole, scale, zero], result)
+
+    def _dequantise(self, inputs: list[str], result: str, **attributes: Any) -> str:
+        node = helper.make_node("DequantizeLinear", inputs, [result], name=f"{result}_from_whole", **attributes)
+        self.nodes.append(node)
         return result
 
     def _constant_pair(self, name: str, whole: NDArray[Any], steps: torch.Tensor) -> str:
@@ -184,9 +191,7 @@ class _Inserter:
             self._constant(f"{name}_steps", steps.numpy()),
             self._constant(f"{name}_zeros", np.zeros(len(steps), whole.dtype)),
         ]
-        result = f"{name}_held"
-        self.nodes.append(helper.make_node("DequantizeLinear", inputs, [result], name=result, axis=0))
-        return result
+        return self._dequantise(inputs, f"{name}_held", axis=0)
 
     def _constant(self, name: str, value: NDArray[Any]) -> str:
         self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)

@@ -33,6 +33,8 @@ class Scheme(Settings):
         outputs: how raw heads leave.
         wide: what a layer is calculated in that does not bear 8 bits: ``int16``: results of 16 bits from weights
             of 8; ``fp16`` and ``fp32``: weights and results.
+        pair_per_reader: its runtime finds integer kernels only where every reader of a tensor has a pair of
+            QuantizeLinear and DequantizeLinear of its own.
         assumptions: what a board must confirm.
     """
 
@@ -44,6 +46,7 @@ class Scheme(Settings):
     heads: Literal["joint", "parts"] = "joint"
     outputs: Precision = "int8"
     wide: Literal["int16", "fp16", "fp32"] = "fp32"
+    pair_per_reader: bool = False
     assumptions: tuple[Fact, ...] = ()
 
     def step(self, amax: float, precision: Precision = "int8") -> float:
@@ -98,6 +101,7 @@ ONNX_RUNTIME = Scheme(
     board="cpu",
     fuses_activation=False,
     wide="fp32",
+    pair_per_reader=True,
     assumptions=(
         Fact(
             text="QLinearConv rounds its sum before an activation reads it; activations are tables",
