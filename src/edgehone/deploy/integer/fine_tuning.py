@@ -1,0 +1,137 @@
+"""A few epochs in which the network feels its rounding, and learns to live with it.
+
+Results and weights are rounded on the way forward as the simulator rounds them; on the way back a rounded number passes
+the gradient on as if it had not been rounded, and one that was cut off passes none (the straight-through estimator of
+Y. Bengio et al., 2013). Batch norms stay folded and ranges stay as calibrated, so the plan still holds afterwards.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from contextlib import closing
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from edgehone.batches import BatchSource
+from edgehone.data import Sample
+from edgehone.deploy.integer.plan import Format, Plan, passes_on
+from edgehone.deploy.integer.scheme import LEVELS
+from edgehone.deploy.integer.simulator import hold, weight_steps, whole_weights
+from edgehone.deploy.integer.tensors import before_activation, tensor_name
+from edgehone.inference import DetectorInfo
+from edgehone.models import Convolutional, Layer, Network
+from edgehone.models.layers import both
+from edgehone.models.network import activated
+from edgehone.optimisation import AdamW, Cosine, NoAverage, Optimisation, WarmUp
+from edgehone.projection.distillation import NoDistillation
+from edgehone.projection.missing import Punish
+from edgehone.space import Settings
+from edgehone.training import Job, picture_cache
+from edgehone.training.state import State
+
+
+class FineTuning(Settings):
+    """How long, and how carefully. Adam's steps do not depend on the scale that folding gave a layer's weights."""
+
+    epochs: float = Field(default=3.0, gt=0)
+    rate: float = Field(default=2e-5, gt=0)
+    batch_size: int = Field(default=8, ge=1)
+    seed: int = 0
+
+
+class RoundedNetwork(Network):
+    """A folded network that rounds as planned and can be trained."""
+
+    def __init__(self, folded: Network, plan: Plan) -> None:
+        super().__init__(folded.graph)
+        self.load_state_dict(folded.state_dict())
+        self.plan = plan
+        self.formats = plan.formats(folded.graph)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """See :class:`~edgehone.models.Network`."""
+        return super().forward(self._rounded(pixels, self.formats[-1]))
+
+    def run_layer(self, index: int, layer: Layer, sources: list[Tensor]) -> Tensor:
+        """The layer, its result rounded."""
+        if passes_on(layer):
+            return super().run_layer(index, layer, sources)
+        if not isinstance(layer, Convolutional):
+            return self._rounded(super().run_layer(index, layer, sources), self.formats[index])
+        real = self._sums(index, layer, sources[0])
+        if index not in self.outputs:
+            between = before_activation(self.graph, index)
+            if not self.plan.scheme.fuses_activation and self.formats[index].precision == "int8":
+                real = self._rounded(real, self.plan.eight_bits(between))
+            real = activated(real.clone(), layer.activation)
+        return self._rounded(real, self.formats[index])
+
+    def _sums(self, index: int, layer: Convolutional, source: Tensor) -> Tensor:
+        convolution = self.block(index)[0]
+        weight, bias = convolution.weight, convolution.bias
+        assert bias is not None
+        if self.plan.weight_precision(index) in LEVELS:
+            before = self.nodes[index].inputs[0]
+            form = self.formats[before]
+            if form.step is None:
+                form = self.plan.eight_bits(tensor_name(self.graph, before))
+                source = self._rounded(source, form)
+            assert form.step is not None
+            steps = weight_steps(weight.detach(), bias.detach(), float(form.step), self.plan.scheme)
+            whole = whole_weights(weight.detach(), steps, self.plan.scheme)
+            weight = weight + (whole * steps[:, None, None, None] - weight).detach()
+        return F.conv2d(source, weight, bias, both(layer.stride), layer.border, layer.dilation, layer.groups)
+
+    def _rounded(self, real: Tensor, form: Format) -> Tensor:
+        """Rounded forward; backward as if only cut off."""
+        held = hold(real.detach(), form, self.plan.scheme).real()
+        if form.step is not None:
+            top = LEVELS[form.precision]
+            real = real.clamp(-(top + 1) * form.step, top * form.step)
+        return real + (held - real).detach()
+
+
+def fine_tune(
+    folded: Network, info: DetectorInfo, plan: Plan, samples: Sequence[Sample], settings: FineTuning
+) -> Network:
+    """A copy of a folded network, trained for a few epochs under a plan's rounding.
+
+    Pictures, augmentation, coding and losses are those of the strategy that it learned by; labels alone are taught.
+
+    Args:
+        folded: the network, batch norms folded.
+        info: how it learned.
+        plan: formats, kept.
+        samples: the training split.
+        settings: of the steps.
+
+    Raises:
+        Diverged: the loss is not finite.
+    """
+    steps = max(1, round(settings.epochs * len(samples) / settings.batch_size))
+    optimisation = Optimisation(
+        optimizer=AdamW(lr=settings.rate, weight_decay=0.0),
+        schedule=Cosine(),
+        warm_up=WarmUp(fraction=0.1, power=1.0),
+        average=NoAverage(),
+        clip_norm=info.strategy.optimisation.clip_norm,
+    )
+    projection = info.strategy.projection.model_copy(update={"distillation": NoDistillation(), "missing": Punish()})
+    strategy = info.strategy.model_copy(update={"optimisation": optimisation, "projection": projection})
+    job = Job(model=info.model, strategy=strategy, steps=steps, batch_size=settings.batch_size, seed=settings.seed)
+    torch.manual_seed(settings.seed)
+    network = RoundedNetwork(folded, plan)
+    state = State(network, info.class_counts, [], optimisation.optimizer.build(network), None, 0, 0.0, [])
+    source = BatchSource(strategy, picture_cache(samples, strategy), job.seed, job.steps, job.batch_size, job.painter)
+    lattice_at = functools.cache(info.lattice)
+    with closing(source.stream()) as batches:
+        while state.step < steps:
+            batch = next(batches)
+            state.take_step(job, batch, lattice_at((batch.pixels.shape[2], batch.pixels.shape[3])))
+    tuned = Network(folded.graph)
+    tuned.load_state_dict(network.state_dict())
+    return tuned.eval()
