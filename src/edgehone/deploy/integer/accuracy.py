@@ -142,7 +142,11 @@ def integer_accuracy(
     judged = _split(dataset, inquiry.judged_on)[: inquiry.judged_pictures]
     tested = _split(dataset, inquiry.tested_on)
     folded, tuning = fold(network), inquiry.fine_tuning
-    may_learn = tuning is not None and info.reading is None
+
+    def tune(net: Network, plan: Plan) -> Network:
+        assert tuning is not None
+        return fine_tune(net, info, plan, dataset.train, tuning)
+
     subject = Subject(
         network=folded,
         input_size=info.input_size,
@@ -150,7 +154,7 @@ def integer_accuracy(
         scheme=scheme,
         pictures=calibration_pictures(network, info, dataset, inquiry.calibration_pictures),
         measure=lambda runtime: average_precision_of(runtime, info, judged),
-        fine_tune=(lambda net, plan: fine_tune(net, info, plan, dataset.train, tuning)) if may_learn else None,
+        fine_tune=tune if tuning is not None and info.reading is None else None,
     )
     chosen, verdict = repair(subject, inquiry.max_drop)
     return _test(subject, info, chosen, verdict, tested), chosen

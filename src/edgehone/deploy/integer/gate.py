@@ -30,7 +30,7 @@ MAX_DROP = 0.005
 """Of AP: half a point."""
 NOISE_PICTURES = 4
 WIDE_SHARE = 0.25
-"""Of the layers that calculate may get more bits: with more, 8 bits gain little speed (the vendor's "mix light" is 0.2)."""
+"""Of the layers that calculate may get more bits: with more, 8 bits gain little speed."""
 
 Repair = Literal["none", "calibration", "equalisation", "mixed_precision", "fine_tuning"]
 
