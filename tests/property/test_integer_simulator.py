@@ -179,10 +179,13 @@ def _slow_head(real: np.ndarray, plan: Plan, name: str) -> np.ndarray:
     return out
 
 
-VARIANTS = [*SCHEMES.values(), KL720.model_copy(update={"steps": "power_of_two", "heads": "joint"})]
+WHOLE = ONNX_RUNTIME.model_copy(update={"outputs": "int8"})
+"""Every kernel of ONNX Runtime in whole numbers, heads included."""
+
+VARIANTS = [*SCHEMES.values(), WHOLE, KL720.model_copy(update={"steps": "power_of_two", "heads": "joint"})]
 
 
-@pytest.mark.parametrize("scheme", VARIANTS, ids=lambda s: f"{s.board}-{s.steps}")
+@pytest.mark.parametrize("scheme", VARIANTS, ids=lambda s: f"{s.board}-{s.steps}-{s.outputs}")
 @given(st.integers(0, 2**31), st.sampled_from(["leaky", "relu", "relu6"]))
 @settings(max_examples=4, deadline=None)
 def test_the_simulator_is_the_slow_reference_bit_by_bit(scheme: Scheme, seed: int, activation: str) -> None:
@@ -244,7 +247,7 @@ def _all_names(network: Network) -> list[str]:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_onnx_runtime_agrees_within_a_step(seed: int, activation: str) -> None:
     network = random_network(seed, activation)
-    plan, pixels = planned(network, ONNX_RUNTIME, (32, 48))
+    plan, pixels = planned(network, WHOLE, (32, 48))
     session = open_session(rounded_model(network, (32, 48), {}, plan))
     name = session.get_outputs()[0].name
     step = plan.scheme.step(plan.amax[name])
@@ -261,7 +264,7 @@ def test_onnx_runtime_really_calculates_in_whole_numbers(tmp_path: Path) -> None
     import onnxruntime
 
     network = random_network(0)
-    plan, _ = planned(network, ONNX_RUNTIME)
+    plan, _ = planned(network, WHOLE)
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     options.log_severity_level = 3
@@ -276,7 +279,7 @@ def test_onnx_runtime_really_calculates_in_whole_numbers(tmp_path: Path) -> None
 @pytest.mark.parametrize("wide", [(11,), (3,), (0, 11), (6, 7)])
 def test_onnx_runtime_agrees_where_some_layers_stay_real(wide: tuple[int, ...]) -> None:
     network = random_network(5)
-    plan, pixels = planned(network, ONNX_RUNTIME, (32, 32))
+    plan, pixels = planned(network, WHOLE, (32, 32))
     narrow = Simulator(network, plan).heads(pixels)[0]
     for index in wide:
         plan = plan.widened(index)

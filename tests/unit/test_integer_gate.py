@@ -90,9 +90,11 @@ def test_outputs_of_their_own_repair_it_as_well() -> None:
 def test_a_board_uses_what_it_has(scheme: Scheme) -> None:
     network = planted()
     _, verdict = repair(subject(scheme, network), max_drop=0.02)
-    assert verdict.chosen.drop <= verdict.attempts[0].drop
-    if scheme is JETSON:
-        assert verdict.attempts[0].drop < 0.4, "heads leave in fp32"
+    assert verdict.attempts[0].drop < 0.4, "heads leave in fp32"
+    _, whole = repair(subject(scheme.model_copy(update={"outputs": "int8"}), network), max_drop=0.02)
+    assert whole.attempts[0].drop > 0.4
+    assert whole.chosen.drop <= min(attempt.drop for attempt in whole.attempts)
+    assert whole.chosen.repair == "mixed_precision"
 
 
 def test_the_gate_stops_at_the_first_that_suffices() -> None:

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
-import onnxruntime
 from torch import Tensor
 
 from edgehone.deploy.integer.calibration import Calibrator
@@ -102,6 +101,8 @@ def collect(folded: Network, input_size: Size, pictures: Iterable[Tensor], field
 
 def open_session(model: onnx.ModelProto) -> Any:
     """ONNX Runtime on the CPU, one thread."""
+    import onnxruntime
+
     options = cast(Any, onnxruntime).SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
