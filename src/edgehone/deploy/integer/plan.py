@@ -115,4 +115,5 @@ def passes_on(layer: Layer) -> bool:
 
 def make_plan(scheme: Scheme, seen: Seen, fields: int, calibrator: Calibrator | None = None) -> Plan:
     """Everything in 8 bits, ranges by ``calibrator`` (None: the largest seen)."""
-    return Plan(scheme, seen.amax(calibrator or Max()), seen.peaks, fields)
+    chosen, largest = (seen.amax(c) | seen.part_amax(c) for c in (calibrator or Max(), Max()))
+    return Plan(scheme, chosen, largest, fields)

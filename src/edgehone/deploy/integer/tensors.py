@@ -54,18 +54,23 @@ def part_channels(channels: int, fields: int) -> dict[str, list[int]]:
 
 @dataclass(frozen=True)
 class Seen:
-    """Histograms by tensor name; parts of heads under ``stride32_box``, ``stride32_objectness``, ``stride32_class``."""
+    """What passed the tensors of a graph.
+
+    Attributes:
+        histograms: by tensor name; every tensor of the ONNX graph.
+        parts: by head and part: ``stride32_box``, ``stride32_objectness``, ``stride32_class``.
+    """
 
     histograms: Mapping[str, Histogram]
+    parts: Mapping[str, Histogram]
 
     def amax(self, calibrator: Calibrator) -> dict[str, float]:
-        """Largest number that each tensor's format must hold."""
+        """Largest number that each tensor's 8-bit format must hold; 127 steps."""
         return {name: calibrator.amax(histogram) for name, histogram in self.histograms.items()}
 
-    @property
-    def peaks(self) -> dict[str, float]:
-        """Largest magnitude seen in each tensor."""
-        return {name: histogram.peak for name, histogram in self.histograms.items()}
+    def part_amax(self, calibrator: Calibrator) -> dict[str, float]:
+        """The same of parts of heads."""
+        return {name: calibrator.amax(histogram) for name, histogram in self.parts.items()}
 
 
 def collect(folded: Network, input_size: Size, pictures: Iterable[Tensor], fields: int) -> Seen:
@@ -96,7 +101,7 @@ def collect(folded: Network, input_size: Size, pictures: Iterable[Tensor], field
             if name in heads:
                 for part, channels in part_channels(values.shape[1], fields).items():
                     parts[f"{name}_{part}"].add(values[:, channels])
-    return Seen({**found, **parts})
+    return Seen(found, parts)
 
 
 def open_session(model: onnx.ModelProto) -> Any:
