@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/integer_accuracy.py RUN DATA [--boards cpu kneron-kl720] [--split test]
 
 RUN is a training's folder (with detector.pt), a checkpoint, or A.cfg+A.weights. For each board: AP on the split in fp32
-and in 8 bits with every calibrator; then the gate, which decides on validation; then its choice on the split. On the
-cpu the integer kernels are ONNX Runtime's, and are executed.
+and in 8 bits with every calibrator; then the gate, which decides on validation and training pictures; then its choice on
+the split. On the cpu the integer kernels are ONNX Runtime's, and are executed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--split", default="test")
     parser.add_argument("--max-drop", type=float, default=0.5, help="AP points")
     parser.add_argument("--calibration-pictures", type=int, default=128)
-    parser.add_argument("--judged-pictures", type=int, default=None, help="of validation; all of them if not given")
+    parser.add_argument("--judged-pictures", type=int, default=256, help="of validation, then training")
     parser.add_argument(
         "--epochs", type=float, default=3.0, help="of training under rounding, if nothing else helps; 0: none"
     )

@@ -117,7 +117,7 @@ def test_fine_tuning_changes_weights_and_keeps_the_plan(
     folded = fold(network)
     plan = make_plan(KL720, seen, 9)
     settings = FineTuning(epochs=0.5, batch_size=3, rate=1e-4)
-    tuned, again = (fine_tune(folded, info, plan, dataset.train, settings) for _ in range(2))
+    tuned, again = (fine_tune(folded, info.strategy, plan, dataset.train, settings) for _ in range(2))
     assert not torch.equal(tuned.block(0)[0].weight, folded.block(0)[0].weight)
     assert torch.equal(tuned.block(0)[0].weight, again.block(0)[0].weight), "a function of its arguments"
     largest = max(

@@ -37,17 +37,16 @@ class Inquiry(Settings):
     Attributes:
         max_drop: of AP that is allowed.
         calibration_pictures: of the training split, spread over it; vendors ask for a hundred or more.
-        judged_on: split on which the gate decides.
         tested_on: split of the reported AP.
-        judged_pictures: of the first; None: all.
+        judged_pictures: on which the gate decides: those of validation, and as many of the training split as are left.
+            What is judged is a difference of AP; on the validation split of a small set alone it is mostly chance.
         fine_tuning: under rounding; None: never.
     """
 
     max_drop: float = Field(default=MAX_DROP, ge=0, lt=1)
     calibration_pictures: int = Field(default=128, ge=1)
-    judged_on: str = "val"
     tested_on: str = "test"
-    judged_pictures: int | None = Field(default=None, ge=1)
+    judged_pictures: int = Field(default=256, ge=1)
     fine_tuning: FineTuning | None = FineTuning()
 
 
@@ -124,10 +123,19 @@ def average_precision_of(runtime: Runtime, info: DetectorInfo, samples: Sequence
 
 def calibration_pictures(network: Network, info: DetectorInfo, dataset: Dataset, count: int) -> list[Tensor]:
     """Pictures ``[3, h, w]`` of the training split as the network gets them, evenly spread over it."""
-    step = max(1, len(dataset.train) / count)
-    chosen = [dataset.train[int(k * step)] for k in range(min(count, len(dataset.train)))]
     detector = Detector(info, TorchRuntime(network))
-    return [detector.prepare(sample.read().image) for sample in chosen]
+    return [detector.prepare(sample.read().image) for sample in _spread(dataset.train, count)]
+
+
+def judged_samples(dataset: Dataset, count: int) -> list[Sample]:
+    """All of validation, or ``count`` of it; and of the training split as many as are left, evenly spread over it."""
+    first = _spread(dataset.val, count)
+    return [*first, *_spread(dataset.train, count - len(first))]
+
+
+def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    count = min(count, len(samples))
+    return [samples[k * len(samples) // count] for k in range(count)]
 
 
 def integer_accuracy(
@@ -156,13 +164,13 @@ def integer_accuracy(
     inquiry = inquiry or Inquiry()
     scheme = scheme_of(board) if isinstance(board, str) else board
     info.require_classes(dataset.class_names)
-    judged = _split(dataset, inquiry.judged_on)[: inquiry.judged_pictures]
+    judged = judged_samples(dataset, inquiry.judged_pictures)
     tested = _split(dataset, inquiry.tested_on)
     folded, tuning = fold(network), inquiry.fine_tuning
 
     def tune(net: Network, plan: Plan) -> Network:
         assert tuning is not None
-        return fine_tune(net, info, plan, dataset.train, tuning)
+        return fine_tune(net, info.strategy, plan, dataset.train, tuning)
 
     subject = Subject(
         network=folded,

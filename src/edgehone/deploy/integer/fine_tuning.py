@@ -1,37 +1,39 @@
-"""A few epochs in which the network feels its rounding, and learns to live with it.
+"""A few epochs in which the network feels its rounding, and learns to say what it said without.
 
 Results and weights are rounded on the way forward as the simulator rounds them; on the way back a rounded number passes
 the gradient on as if it had not been rounded, and one that was cut off passes none (the straight-through estimator of
-Y. Bengio et al., 2013). Batch norms stay folded and ranges stay as calibrated, so the plan still holds afterwards.
+Y. Bengio et al., 2013). What is taught are the network's own answers in fp32: a few epochs of labels undo the end of a
+long training, and what it learned is not in question. Batch norms stay folded and ranges stay as calibrated, so the plan
+still holds afterwards.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from contextlib import closing
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgehone.batches import BatchSource
 from edgehone.data import Sample
 from edgehone.deploy.integer.plan import Format, Plan, passes_on
 from edgehone.deploy.integer.scheme import LEVELS
 from edgehone.deploy.integer.simulator import hold, weight_steps, whole_weights
-from edgehone.deploy.integer.tensors import before_activation, tensor_name
-from edgehone.inference import DetectorInfo
+from edgehone.deploy.integer.tensors import PARTS, before_activation, tensor_name
 from edgehone.models import Convolutional, Layer, Network
 from edgehone.models.layers import both
 from edgehone.models.network import activated
-from edgehone.optimisation import AdamW, Cosine, NoAverage, Optimisation, WarmUp
-from edgehone.projection.distillation import NoDistillation
-from edgehone.projection.missing import Punish
+from edgehone.optimisation import Cosine, WarmUp
 from edgehone.space import Settings
-from edgehone.training import Job, picture_cache
-from edgehone.training.state import State
+from edgehone.strategy import Strategy
+from edgehone.training import picture_cache
+
+CLIP_NORM = 10.0
+BACKGROUND = 0.1
+"""How much an anchor counts that is sure of nothing, where one that is sure counts one more."""
 
 
 class FineTuning(Settings):
@@ -96,42 +98,55 @@ class RoundedNetwork(Network):
 
 
 def fine_tune(
-    folded: Network, info: DetectorInfo, plan: Plan, samples: Sequence[Sample], settings: FineTuning
+    folded: Network, strategy: Strategy, plan: Plan, samples: Sequence[Sample], settings: FineTuning
 ) -> Network:
     """A copy of a folded network, trained for a few epochs under a plan's rounding.
 
-    Pictures, augmentation, coding and losses are those of the strategy that it learned by; labels alone are taught.
-
     Args:
         folded: the network, batch norms folded.
-        info: how it learned.
+        strategy: how it learned: its pictures and their augmentation are those.
         plan: formats, kept.
-        samples: the training split.
+        samples: the training split; labels are not read.
         settings: of the steps.
-
-    Raises:
-        Diverged: the loss is not finite.
     """
     steps = max(1, round(settings.epochs * len(samples) / settings.batch_size))
-    optimisation = Optimisation(
-        optimizer=AdamW(lr=settings.rate, weight_decay=0.0),
-        schedule=Cosine(),
-        warm_up=WarmUp(fraction=0.1, power=1.0),
-        average=NoAverage(),
-        clip_norm=info.strategy.optimisation.clip_norm,
-    )
-    projection = info.strategy.projection.model_copy(update={"distillation": NoDistillation(), "missing": Punish()})
-    strategy = info.strategy.model_copy(update={"optimisation": optimisation, "projection": projection})
-    job = Job(model=info.model, strategy=strategy, steps=steps, batch_size=settings.batch_size, seed=settings.seed)
     torch.manual_seed(settings.seed)
     network = RoundedNetwork(folded, plan)
-    state = State(network, info.class_counts, [], optimisation.optimizer.build(network), None, 0, 0.0, [])
-    source = BatchSource(strategy, picture_cache(samples, strategy), job.seed, job.steps, job.batch_size, job.painter)
-    lattice_at = functools.cache(info.lattice)
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings.rate)
+    source = BatchSource(strategy, picture_cache(samples, strategy), settings.seed, steps, settings.batch_size)
+    warm_up, schedule = WarmUp(fraction=0.1, power=1.0), Cosine()
     with closing(source.stream()) as batches:
-        while state.step < steps:
-            batch = next(batches)
-            state.take_step(job, batch, lattice_at((batch.pixels.shape[2], batch.pixels.shape[3])))
+        for step in range(steps):
+            progress = (step + 1) / steps
+            optimizer.param_groups[0]["lr"] = settings.rate * warm_up.factor(progress) * schedule.factor(progress)
+            pixels = next(batches).pixels
+            with torch.no_grad():
+                wanted = folded(pixels)
+            loss = unlikeness(network(pixels), wanted, plan.fields)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
+            optimizer.step()
     tuned = Network(folded.graph)
     tuned.load_state_dict(network.state_dict())
     return tuned.eval()
+
+
+def unlikeness(said: Sequence[Tensor], wanted: Sequence[Tensor], fields: int) -> Tensor:
+    """Noise over signal of heads, mean of their parts; anchors count as much as they are sure of an object.
+
+    Args:
+        said: heads ``[b, A * fields, h, w]``.
+        wanted: likewise.
+        fields: numbers of an anchor.
+    """
+    ratios: list[Tensor] = []
+    for one, other in zip(said, wanted, strict=True):
+        shape = (len(one), -1, fields, *one.shape[2:])
+        got, true = one.reshape(shape), other.reshape(shape)
+        weight = BACKGROUND + true[:, :, PARTS["objectness"]].sigmoid()
+        for columns in PARTS.values():
+            signal = true[:, :, columns]
+            noise = weight * (got[:, :, columns] - signal).square()
+            ratios.append(noise.sum() / (weight * signal.square()).sum().clamp(min=1e-12))
+    return torch.stack(ratios).mean()
