@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/integer_accuracy.py RUN DATA [--boards cpu kneron-kl720] [--split test]
 
 RUN is a training's folder (with detector.pt), a checkpoint, or A.cfg+A.weights. For each board: AP on the split in fp32
-and in 8 bits with every calibrator; then the gate, which decides on validation and training pictures; then its choice on
-the split. On the cpu the integer kernels are ONNX Runtime's, and are executed.
+and in 8 bits with every calibrator; then the gate, which decides on validation and training pictures; then its choice
+on the split. On the cpu the integer kernels are ONNX Runtime's, and are executed.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Results and weights are rounded on the way forward as the simulator rounds them; on the way back a rounded number passes
 the gradient on as if it had not been rounded, and one that was cut off passes none (the straight-through estimator of
 Y. Bengio et al., 2013). What is taught are the network's own answers in fp32: a few epochs of labels undo the end of a
-long training, and what it learned is not in question. Batch norms stay folded and ranges stay as calibrated, so the plan
-still holds afterwards.
+long training, and what it learned is not in question. Batch norms stay folded and ranges stay as calibrated, so the
+plan still holds afterwards.
 """
 
 from __future__ import annotations
