@@ -17,10 +17,11 @@ from edgehone.deploy.integer.accuracy import (
     RoundedOnnxRuntime,
     calibration_pictures,
     integer_accuracy,
+    judged_samples,
     open_trained,
 )
 from edgehone.deploy.integer.calibration import Entropy, Max
-from edgehone.deploy.integer.fine_tuning import FineTuning, fine_tune
+from edgehone.deploy.integer.fine_tuning import FineTuning, fine_tune, unlikeness
 from edgehone.deploy.integer.plan import Plan, make_plan
 from edgehone.deploy.integer.qdq import Rounding, insert_rounding, rounded_model
 from edgehone.deploy.integer.scheme import JETSON, KL720, ONNX_RUNTIME, scheme_of
@@ -79,7 +80,7 @@ def test_the_cpu_is_executed_and_agrees_with_its_simulation(
     detector: tuple[Network, DetectorInfo], dataset: Dataset
 ) -> None:
     network, info = detector
-    inquiry = Inquiry(calibration_pictures=4, max_drop=0.9)
+    inquiry = Inquiry(calibration_pictures=4, judged_pictures=4, max_drop=0.9)
     found, chosen = integer_accuracy(network, info, dataset, "cpu", inquiry)
     assert found.ap_executed == pytest.approx(found.ap, abs=0.02)
     assert found.pictures == 4
@@ -110,21 +111,40 @@ def test_the_command_answers_in_json(
     assert set(found["noise"]["outputs"]) >= {"stride32", "stride16_box"}
 
 
-def test_fine_tuning_changes_weights_and_keeps_the_plan(
+def test_fine_tuning_makes_rounding_quieter(
     detector: tuple[Network, DetectorInfo], dataset: Dataset, seen: Seen
 ) -> None:
     network, info = detector
     folded = fold(network)
-    plan = make_plan(KL720, seen, 9)
-    settings = FineTuning(epochs=0.5, batch_size=3, rate=1e-4)
-    tuned, again = (fine_tune(folded, info.strategy, plan, dataset.train, settings) for _ in range(2))
-    assert not torch.equal(tuned.block(0)[0].weight, folded.block(0)[0].weight)
-    assert torch.equal(tuned.block(0)[0].weight, again.block(0)[0].weight), "a function of its arguments"
-    largest = max(
-        float((a - b).detach().abs().max()) for a, b in zip(tuned.parameters(), folded.parameters(), strict=True)
-    )
-    assert largest < 1e-3
-    assert Simulator(tuned, plan).formats.keys() == Simulator(folded, plan).formats.keys()
+    before = {name: value.clone() for name, value in folded.state_dict().items()}
+    plan = make_plan(KL720.model_copy(update={"steps": "power_of_two", "heads": "joint"}), seen, 9)
+    pixels = torch.stack(calibration_pictures(network, info, dataset, 4))
+    with torch.inference_mode():
+        wanted = folded(pixels)
+    tuned = fine_tune(folded, info.strategy, plan, dataset.train, FineTuning(epochs=2.5, batch_size=3))
+    loud, quiet = (float(unlikeness(Simulator(n, plan).heads(pixels), wanted, 9)) for n in (folded, tuned))
+    assert quiet < loud
+    assert all(torch.equal(value, before[name]) for name, value in folded.state_dict().items())
+    short = FineTuning(epochs=0.25, batch_size=3)
+    one, two = (fine_tune(folded, info.strategy, plan, dataset.train, short) for _ in range(2))
+    assert torch.equal(one.block(0)[0].weight, two.block(0)[0].weight), "a function of its arguments"
+
+
+def test_unlikeness_is_noise_over_signal_of_each_part() -> None:
+    head = torch.zeros(1, 9, 1, 1)
+    head[0, :4], head[0, 4], head[0, 5:] = 2.0, 0.0, 10.0
+    moved = head.clone()
+    moved[0, 0] += 2.0  # one of four box numbers by its own size: a quarter, of three parts
+    assert float(unlikeness([head], [head], 9)) == 0.0
+    head[0, 4] = moved[0, 4] = 1.0
+    assert float(unlikeness([moved], [head], 9)) == pytest.approx(0.25 / 3)
+
+
+def test_the_gate_judges_validation_first(dataset: Dataset) -> None:
+    assert judged_samples(dataset, 2) == [dataset.val[0], dataset.val[2]]
+    assert judged_samples(dataset, 10)[:4] == list(dataset.val)
+    assert len(judged_samples(dataset, 10)) == 10
+    assert len(judged_samples(dataset, 1000)) == len(dataset.val) + len(dataset.train)
 
 
 def test_what_cannot_be_is_refused_with_its_reason(

@@ -40,7 +40,7 @@ class FineTuning(Settings):
     """How long, and how carefully. Adam's steps do not depend on the scale that folding gave a layer's weights."""
 
     epochs: float = Field(default=3.0, gt=0)
-    rate: float = Field(default=2e-5, gt=0)
+    rate: float = Field(default=3e-5, gt=0)
     batch_size: int = Field(default=8, ge=1)
     seed: int = 0
 
