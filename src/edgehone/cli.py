@@ -215,6 +215,12 @@ def evaluate(
     model: ModelArgument,
     data: DataArgument,
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
+    integer: Annotated[
+        str | None, typer.Option(help="in 8 bits, as this board calculates, and repaired where that costs too much")
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option(help="AP points that 8 bits may cost before they are repaired", min=0.0, max=100.0)
+    ] = 0.5,
     data_format: FormatOption = None,
     merge: MergeOption = None,
     drop: DropOption = None,
@@ -224,9 +230,16 @@ def evaluate(
     """COCO metrics of a model on a split, with a 95 % interval over images."""
     from edgehone import console_view
     from edgehone.data import read_dataset
-    from edgehone.single import evaluate_model
+    from edgehone.single import evaluate_integer, evaluate_model
 
     dataset = read_dataset(data, format=data_format, selection=selection(merge, drop, ignore))
+    if integer is not None:
+        found, lines = evaluate_integer(model, dataset, split, integer, max_drop / 100)
+        if as_json:
+            emit(found)
+        else:
+            typer.echo("\n".join(lines))
+        return
     evaluation = evaluate_model(model, dataset, split)
     if as_json:
         emit(console_view.evaluation_summary(evaluation))
