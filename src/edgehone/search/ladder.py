@@ -123,7 +123,9 @@ def _first_rung(searcher: Searcher, make: TaskMaker, run_tasks: RunTasks, rung: 
             for k, suggestion in enumerate(suggestions)
         ]
         wave = run_tasks(tasks)
-        searcher.update([Result(o.task.job.strategy, o.ap) for o in wave])
+        searcher.update(
+            [Result(o.task.job.strategy, (o.ap,), seed=o.task.job.seed, trial=start + k) for k, o in enumerate(wave)]
+        )
         outcomes += wave
     return outcomes
 

@@ -30,11 +30,19 @@ TRIAL_OVERHEAD_S = 5.0
 
 
 class Rung(Settings):
-    """One level of fidelity: ``trials`` trainings of ``share`` of the full compute each."""
+    """One level of fidelity.
+
+    Attributes:
+        name: of the rung.
+        share: of the full compute, of each training.
+        trials: strategies that are trained at this length.
+        varied: trainings that vary the augmentation of the best of them.
+    """
 
     name: str
     share: float
     trials: int
+    varied: int = 0
 
 
 class Calibration(Settings):
@@ -56,7 +64,18 @@ class Calibration(Settings):
 
 
 class Plan(Settings):
-    """What will be trained. ``full_gflops`` is the compute of one full training."""
+    """What will be trained.
+
+    Attributes:
+        budget_s: wall-clock of the whole run.
+        proof: how much of it proves the gain.
+        calibration: speed of the machine.
+        full_gflops: compute of one full training.
+        rungs: below the full trainings.
+        finalists: strategies that are trained in full.
+        repeats: seeds of each finalist.
+        reserve_s: kept for what is not training.
+    """
 
     budget_s: float
     proof: Proof
@@ -64,6 +83,7 @@ class Plan(Settings):
     full_gflops: float
     rungs: tuple[Rung, ...]
     finalists: int
+    repeats: int = 1
     reserve_s: float
 
     def images(self, gflops_per_image: float, share: float = 1.0) -> int:
@@ -72,8 +92,12 @@ class Plan(Settings):
 
     def total_gflops(self) -> float:
         """Everything that is planned."""
-        rungs = sum(rung.share * rung.trials for rung in self.rungs)
-        return self.full_gflops * (rungs + self.finalists + proof_shares(self.proof))
+        return self.full_gflops * (self.search_shares() + proof_shares(self.proof))
+
+    def search_shares(self) -> float:
+        """Compute of the search, in full trainings."""
+        rungs = sum(rung.share * (rung.trials + rung.varied) for rung in self.rungs)
+        return rungs + self.finalists * self.repeats
 
     def batch_size(self, gflops_per_image: float, wanted: int) -> int:
         """The wanted batch size, halved until a full training has :data:`MIN_STEPS` steps."""
