@@ -21,7 +21,8 @@ from edgehone.evaluation import evaluate_detections, match
 from edgehone.report.run_page import Story, run_content, write_run_report
 from edgehone.results import Entry, Gain, Results, judge
 from edgehone.search import verdict
-from edgehone.search.ladder import Ladder, agreement
+from edgehone.search.agreement import agree
+from edgehone.search.ladder import Ladder
 from edgehone.search.plan import Calibration, Plan, Rung
 from edgehone.search.proof import PresetRuns
 from edgehone.search.trial import Outcome, Task
@@ -115,7 +116,7 @@ def search(winner: Strategy) -> Ladder:
         outcome(f"final-{k:02d}", "final", o.task.job.strategy, o.ap + 0.07, f"promoted from {o.task.name}")
         for k, o in enumerate(middle[:2])
     ]
-    return Ladder([*short, *middle, *final], final, agreement([*short, *middle, *final]))
+    return Ladder([*short, *middle, *final], final, [agree("short", "middle", [(0.1 * k, 0.2 * k) for k in range(6)])])
 
 
 def plan() -> Plan:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from edgehone.report import charts
 from edgehone.report.content import Block, Code, Figure, Section, Table, Text
-from edgehone.report.story import Story, duration, number, percent, plain
+from edgehone.report.story import Story, duration, number, percent, plain, with_interval
+from edgehone.search.agreement import RungAgreement
 from edgehone.search.origins import value_origins
 from edgehone.search.trial import Outcome
 from edgehone.space import Prior, flatten
@@ -154,16 +155,20 @@ def _agreement(story: Story) -> list[Block]:
     """Rank correlation between neighbouring rungs, and what it means."""
     if not story.ladder.agreement:
         return []
-    rows = tuple(
-        (f"{a.lower} to {a.upper}", str(a.trials), "too few trials" if a.tau is None else f"{a.tau:+.2f}")
-        for a in story.ladder.agreement
-    )
+    rows = tuple((f"{a.lower} to {a.upper}", str(a.trials), *_correlations(a)) for a in story.ladder.agreement)
     caption = (
         "Did shorter trainings rank strategies as longer ones do? Kendall's tau over the trials that "
-        "both rungs hold: +1 the same order, 0 no relation. With few trials it is rough, and only "
-        "promoted ones are in it."
+        "both rungs hold, and Spearman's rho with its 95 % interval: +1 the same order, 0 no relation. With few "
+        "trials they are rough, and only promoted ones are in them. Where the interval shows that a rung ranks well, "
+        "fewer trials go up from it; where it shows that it does not, more."
     )
-    return [Table(("rungs", "trials in both", "Kendall's tau"), rows, caption=caption)]
+    return [Table(("rungs", "trials in both", "Kendall's tau", "Spearman's rho [95 %]"), rows, caption=caption)]
+
+
+def _correlations(found: RungAgreement) -> tuple[str, str]:
+    if found.tau is None or found.rho is None:
+        return "too few trials", "too few trials"
+    return f"{found.tau:+.2f}", with_interval(found.rho, found.interval95)
 
 
 def reproduce_section(story: Story) -> Section:
@@ -225,4 +230,20 @@ def command(request: dict[str, Any]) -> str:
     for key in ("model", "proof", "max_input", "latency", "compare", "workers", "seed"):
         if request.get(key) is not None:
             words += [f"--{key.replace('_', '-')}", str(request[key])]
+    words += scope_words(request)
     return shlex.join([*words, "--out", "runs/again"])
+
+
+def scope_words(request: dict[str, Any]) -> list[str]:
+    """Objectives, and how the search was narrowed."""
+    scope = cast("dict[str, Any]", request.get("scope") or {})
+    words: list[str] = []
+    for objective in request.get("objectives", ()):
+        words += ["--objective", str(objective)]
+    if scope.get("searcher", "informed") != "informed":
+        words += ["--searcher", str(scope["searcher"])]
+    for assignment in scope.get("fix", ()):
+        words += ["--fix", str(assignment)]
+    if scope.get("only"):
+        words += ["--only", ",".join(scope["only"])]
+    return words + [f"--{flag}" for flag in ("blind", "deterministic") if scope.get(flag)]

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from edgehone.search.ladder import FINAL, RunTasks, TaskMaker, best
-from edgehone.search.plan import SHORT
+from edgehone.search.ladder import RunTasks, TaskMaker, best
+from edgehone.search.plan import FINAL, SHORT
 from edgehone.search.searcher import History, Result, Suggestion
 from edgehone.search.trial import Outcome
 from edgehone.space import Choice, Dimension, SearchSpace, Span, flatten, replace
@@ -45,7 +45,7 @@ def evolve(winner: Strategy, make: TaskMaker, run_tasks: RunTasks) -> Outcome:
         generation = run_tasks(tasks)
         searcher.update([Result(o.task.job.strategy, (fitness(o),), trial=start + k) for k, o in enumerate(generation)])
         outcomes += generation
-    suggestion = Suggestion(best(outcomes, 1)[0].task.job.strategy, "the best that evolution found")
+    suggestion = Suggestion(best(outcomes, 1, make.objectives)[0].task.job.strategy, "the best that evolution found")
     return run_tasks([make.task(f"{FINAL}-evolution", FINAL, 1.0, suggestion)])[0]
 
 
