@@ -243,7 +243,7 @@ class Study:
         repeats = self._rungs[top].repeated
         for trial in self.best(top):
             seeds = 1 + sum(self.trials[n].parent == trial.number for n in repeats)
-            if trial.kind != "repeated" and seeds < self.terms.repeats and self._affordable(top):
+            if trial.kind != "repeated" and seeds < self.terms.repeats and self._affordable(top, repeat=True):
                 origin = f"{self.name(trial)} with seed {seeds + 1} of {self.terms.repeats}"
                 return self._trial(top, "repeated", trial.number, Suggestion(trial.strategy, origin))
         return None
@@ -266,17 +266,18 @@ class Study:
         factor = self.agreement(rung - 1).promotion
         return max(1, round(self.terms.rungs[rung].trials * (max(factor, 1.0) if rung == 1 else factor)))
 
-    def _affordable(self, rung: int) -> bool:
-        """Whether the plan's compute buys a training on this rung and everything that is still due above it."""
+    def _affordable(self, rung: int, *, repeat: bool = False) -> bool:
+        """Whether the plan's compute buys a training on this rung and everything that is still due after it."""
         due = sum(self._due(above) for above in range(rung + 1, len(self._rungs)))
+        if not repeat:
+            top = self.terms.rungs[-1]
+            due += max((self.terms.repeats - 1) * top.trials - len(self._rungs[-1].repeated), 0) * top.share
         return self._spent + self.terms.rungs[rung].share + due <= self._compute() + SLACK
 
     def _due(self, rung: int) -> float:
         level, planned = self._rungs[rung], self.terms.rungs[rung]
         promoted = len(level.asked) - len(level.varied) - len(level.repeated)
         left = max(self._target(rung) - promoted, 0) + max(planned.varied - len(level.varied), 0)
-        if rung + 1 == len(self._rungs):
-            left += max((self.terms.repeats - 1) * planned.trials - len(level.repeated), 0)
         return left * planned.share
 
     def _compute(self) -> float:
