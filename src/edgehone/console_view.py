@@ -138,7 +138,7 @@ def print_found(console: Console, standings: Sequence[Standing], front: Sequence
         table.add_column(column, justify="left" if column == "trial" else "right")
     for standing in standings:
         interval = with_interval(standing.values[0], (standing.low, standing.high))
-        table.add_row(str(standing.trial), interval, str(standing.seeds))
+        table.add_row(standing.name, interval, str(standing.seeds))
     console.print(table)
     for point in front:
         values = ", ".join(f"{name} {value:.4g}" for name, value in point.values.items())

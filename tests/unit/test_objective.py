@@ -23,6 +23,7 @@ from edgehone.search.objective import (
     check_on,
     parse_objective,
     parse_objectives,
+    shown,
 )
 from edgehone.search.trial import Outcome, Task
 from edgehone.strategy import AUTHORS
@@ -130,7 +131,7 @@ def test_several_objectives_and_their_signs() -> None:
     each = parse_objectives(["ap[RBC]", "latency"], CLASSES, ["cpu", "jetson-xavier-nx"])
     objectives = Objectives(each, {"cpu": {416: 12.5}})
     assert objectives.values(outcome(FOUND)) == (0.5, -12.5)
-    assert objectives.shown((0.5, -12.5)) == {"ap[RBC]": 0.5, "latency[cpu]": 12.5}
+    assert shown(objectives.names, (0.5, -12.5)) == {"ap[RBC]": 0.5, "latency[cpu]": 12.5}
     assert objectives.values(outcome(None)) == (0.0, -12.5), "a training that diverged is as fast as any"
     assert AP.values(outcome(FOUND)) == (0.4,)
     for texts, words in ((["latency"], "first objective is an accuracy"), (["ap", "ap"], "given once")):

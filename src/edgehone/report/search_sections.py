@@ -9,6 +9,7 @@ from typing import Any, cast
 from edgehone.report import charts
 from edgehone.report.content import Block, Code, Figure, Section, Table, Text
 from edgehone.report.story import Story, duration, number, percent, plain, with_interval
+from edgehone.results import Gain
 from edgehone.search.agreement import RungAgreement
 from edgehone.search.origins import value_origins
 from edgehone.search.trial import Outcome
@@ -107,7 +108,9 @@ def trials_section(story: Story) -> Section:
             charts.trials(dots, rungs),
             "Each dot is a training. Rungs differ in length, so a rung is compared with itself only.",
         ),
+        *_front(story),
         *_agreement(story),
+        *_standings(story),
         Table(columns, rows, words, "All trials of the search", marked, folded=len(rows) > 12),
     ]
     rates = tuple(
@@ -149,6 +152,50 @@ def _trial_row(outcome: Outcome, fate: str) -> tuple[str, ...]:
         duration(outcome.seconds),
         outcome.task.origin + (f"; {outcome.message}" if outcome.message else ""),
     )
+
+
+def _front(story: Story) -> list[Block]:
+    """Full trainings that none other beats on every objective; drawn by the first two of them."""
+    points = story.results.front
+    if not points:
+        return []
+    names = tuple(points[0].values)
+    columns = ("trial", "input, px", *names)
+    rows = tuple(
+        (p.trial, str(p.strategy.input.size), *(f"{value:.4g}" for value in p.values.values())) for p in points
+    )
+    others = [each.shown for each in story.ladder.standings if each.name not in {p.trial for p in points}]
+    placed = sorted((p.values[names[1]], p.values[names[0]], p.trial) for p in points)
+    chart = charts.front(
+        [(trial, x, y) for x, y, trial in placed],
+        [(values[names[1]], values[names[0]]) for values in others],
+        (names[0], names[1]),
+    )
+    return [
+        Figure(chart, "The front: no other full training is better on one objective without being worse on another."),
+        Table(columns, rows, frozenset({0}), "The front, on validation, as means over seeds."),
+    ]
+
+
+def _standings(story: Story) -> list[Block]:
+    """Finalists over their seeds: who was chosen, and how sure that is."""
+    rows = tuple(
+        (each.name, f"{each.values[0]:.3f} [{each.low:.3f}, {each.high:.3f}]", str(each.seeds))
+        for each in story.ladder.standings
+    )
+    margin = story.results.margin
+    said = "" if margin is None else f" Against the default, on validation: {points_of(margin)}, {margin.verdict}."
+    caption = (
+        "Finalists, by the lower end of their 95 % interval over seeds; the noise between seeds is pooled with what is "
+        f"known from elsewhere.{said} Kept: {story.results.kept}."
+    )
+    return [Table(("trial", "first objective", "seeds"), rows, frozenset({0}), caption)] if rows else []
+
+
+def points_of(gain: Gain) -> str:
+    """``+3.2 points [+1.0, +5.1]``."""
+    low, high = gain.interval95
+    return f"{100 * gain.ap:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def _agreement(story: Story) -> list[Block]:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from edgehone.search.objective import shown
 from edgehone.search.study import Study
 from edgehone.space import Settings
 
@@ -19,15 +20,19 @@ class Standing(Settings):
     """A finalist over all its seeds.
 
     Attributes:
+        name: of its first training.
         trial: number of its first training, whose detector it is: seeds are repeated to know, not to choose.
         seeds: trained.
         values: means over the seeds, one an objective.
+        shown: the same by the objectives' names, milliseconds positive.
         low: and ``high``: 95 % interval of the first value over seeds.
     """
 
+    name: str
     trial: int
     seeds: int
     values: tuple[float, ...]
+    shown: dict[str, float]
     low: float
     high: float
 
@@ -41,7 +46,15 @@ def standings(study: Study) -> list[Standing]:
             means = tuple(float(value) for value in np.mean(group, axis=0))
             half = 1.96 * noise / math.sqrt(len(group))
             found.append(
-                Standing(trial=number, seeds=len(group), values=means, low=means[0] - half, high=means[0] + half)
+                Standing(
+                    name=study.name(study.trials[number]),
+                    trial=number,
+                    seeds=len(group),
+                    values=means,
+                    shown=shown(study.terms.objectives, means),
+                    low=means[0] - half,
+                    high=means[0] + half,
+                )
             )
     return sorted(found, key=lambda standing: -standing.low)
 

@@ -172,14 +172,9 @@ def ladder(study: Study, make: TaskMaker, runs: Runs) -> Ladder:
     order = standings(study)
     if not order:
         raise EdgehoneError("every trial diverged; the trials' messages in the run's folder say at what loss")
-    several = make.objectives.several
-    chosen = front([standing.values for standing in order]) if several else []
+    chosen = front([standing.values for standing in order]) if make.objectives.several else []
     points = [
-        FrontPoint(
-            trial=study.name(study.trials[order[k].trial]),
-            strategy=study.trials[order[k].trial].strategy,
-            values=make.objectives.shown(order[k].values),
-        )
+        FrontPoint(trial=order[k].name, strategy=study.trials[order[k].trial].strategy, values=order[k].shown)
         for k in chosen
     ]
     return Ladder(

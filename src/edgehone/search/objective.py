@@ -102,16 +102,15 @@ class Objectives:
             for objective in self.each
         )
 
-    def shown(self, values: Sequence[float]) -> dict[str, float]:
-        """By name, with milliseconds positive."""
-        return {
-            name: round(-value if isinstance(objective, Latency) else value, 5)
-            for name, objective, value in zip(self.names, self.each, values, strict=True)
-        }
-
     def score(self, outcome: Outcome) -> float:
         """The accuracy that chooses."""
         return self.values(outcome)[0]
+
+
+def shown(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+    """Values by the names of their objectives, with milliseconds positive."""
+    pairs = zip(names, values, strict=True)
+    return {name: round(-value if LATENCY.fullmatch(name) else value, 5) for name, value in pairs}
 
 
 NOTHING = Evaluation(
