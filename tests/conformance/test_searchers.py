@@ -110,6 +110,13 @@ class SearcherConformance:
         )
         assert len({fingerprint(s.strategy) for s in searcher.suggest(4)}) == 4
 
+    def test_a_space_of_six_strategies_is_exhausted_after_six(self) -> None:
+        if self.name == "authors":
+            pytest.skip("it searches the numbers of the authors' recipe, whatever the space")
+        searcher = make_searcher(self.name, SPACE.keep_only(("projection.normalisation", "projection.vote")), 3)
+        assert len(searcher.suggest(9)) == 6
+        assert searcher.suggest(2) == []
+
     def test_ten_thousand_results_do_not_slow_it_down(self, many: list[Result]) -> None:
         searcher = self.make()
         searcher.update(many)

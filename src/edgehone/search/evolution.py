@@ -29,7 +29,9 @@ EXCHANGED = 0.5
 """Probability that a child takes a gene from the second parent, where both have it."""
 
 SWITCHED = 0.05
-"""Probability that a gene is drawn anew from its whole range: the only way for a choice, or for a zero, to change."""
+"""Probability that a gene is drawn anew from its whole range: the only way for a choice, or for a zero, to change.
+
+Where there are few genes, one of them on average."""
 
 
 def evolve(winner: Strategy, make: TaskMaker, run_tasks: RunTasks) -> Outcome:
@@ -107,12 +109,13 @@ class GeneticSearcher(History):
         weights = np.arange(len(parents), 0, -1) / np.arange(len(parents) + 1).sum()
         first, second = (parents[int(k)] for k in rng.choice(len(parents), size=2, p=weights))
         spare = flatten(second)
+        switched = max(SWITCHED, 1 / max(len(self.space.active(first)), 1))
 
         def gene(dimension: Dimension, value: Any) -> Any:
             exists = all(spare.get(path) == kind for path, kind in dimension.when)
             if exists and rng.random() < EXCHANGED:
                 value = spare[dimension.path]
-            if rng.random() < SWITCHED:
+            if rng.random() < switched:
                 return self.space.draw(dimension, rng)
             if isinstance(dimension.domain, Choice):
                 allowed = self.space.allowed(dimension)

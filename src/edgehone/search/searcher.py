@@ -26,7 +26,8 @@ from edgehone.strategy import Strategy
 MUTATIONS = 8
 """Dimensions that change, on average, between an incumbent and its neighbour."""
 
-ATTEMPTS = 50
+ATTEMPTS, PATIENCE = 80, 10
+"""Draws for one suggestion before the space counts as exhausted, and before another way of drawing is tried."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Searcher(Protocol):
     """Anything that proposes strategies."""
 
     def suggest(self, count: int) -> list[Suggestion]:
-        """The next strategies, all different from each other and from earlier ones."""
+        """The next strategies, all different from each other and from earlier ones; fewer where nothing new is left."""
         ...
 
     def update(self, results: Sequence[Result]) -> None:
@@ -95,7 +96,10 @@ class History:
 
     def suggest(self, count: int) -> list[Suggestion]:
         """See :class:`Searcher`."""
-        return [self._next() for _ in range(count)]
+        found: list[Suggestion] = []
+        while len(found) < count and (suggestion := self._next()) is not None:
+            found.append(suggestion)
+        return found
 
     def update(self, results: Sequence[Result]) -> None:
         """See :class:`Searcher`."""
@@ -122,16 +126,20 @@ class History:
         """The suggestion of this number (0 is the first); may be one that was made before."""
         raise NotImplementedError
 
-    def _next(self) -> Suggestion:
+    def _next(self) -> Suggestion | None:
         number = len(self.seen)
         rng = np.random.default_rng([self.seed, number])
-        suggestion = self.draw(number, rng)
-        for _ in range(ATTEMPTS):
-            if fingerprint(suggestion.strategy) not in self.seen:
-                break
-            suggestion = self.draw(number, rng)
-        self.seen.add(fingerprint(suggestion.strategy))
-        return suggestion
+        for attempt in range(ATTEMPTS):
+            if attempt < ATTEMPTS // 2:
+                # After some attempts as a later suggestion would be drawn: one way may be exhausted before another.
+                suggestion = self.draw(number + attempt // PATIENCE, rng)
+            else:
+                suggestion = Suggestion(cast(Strategy, self.space.blind().sample(rng)), "one of the last untried")
+            key = fingerprint(suggestion.strategy)
+            if key not in self.seen:
+                self.seen.add(key)
+                return suggestion
+        return None
 
 
 class PriorSearcher(History):
