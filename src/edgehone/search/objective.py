@@ -13,6 +13,7 @@ from typing import Protocol
 from edgehone.data import Dataset
 from edgehone.errors import UsageError
 from edgehone.evaluation import Evaluation, evaluate_detections
+from edgehone.evaluation.operating_point import mean_recall
 from edgehone.search.expression import Expression
 from edgehone.search.trial import Outcome
 from edgehone.types import Detections
@@ -53,10 +54,8 @@ class RecallAtPrecision:
         return f"recall@precision={self.precision:g}"
 
     def value(self, evaluation: Evaluation) -> float:
-        """The interpolated precision falls with recall, so the recalls that do are counted."""
-        curves = evaluation.precision_recall.values()
-        reached = [sum(point >= self.precision for point in curve) - 1 for curve in curves]
-        return sum(max(count, 0) for count in reached) / (100 * max(len(reached), 1))
+        """On validation."""
+        return mean_recall(list(evaluation.precision_recall.values()), self.precision)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from edgehone.data import Dataset
 from edgehone.errors import EdgehoneError
-from edgehone.evaluation import Evaluation, Matches, evaluate_detections, match, paired_difference
-from edgehone.evaluation.operating_point import operating_point, score_thresholds
+from edgehone.evaluation import Evaluation, Matches, Score, coco_ap, evaluate_detections, match, paired_difference
+from edgehone.evaluation.operating_point import operating_point, recall_at_precision, score_thresholds
 from edgehone.inference import CHECKPOINT, Detector, PostProcess, TorchRuntime, open_network
 from edgehone.results import Application, Entry, Gain, Kept, judge
 from edgehone.search.ladder import Ladder
-from edgehone.search.objective import Objectives, RecallAtPrecision
+from edgehone.search.objective import Accuracy, Latency, Objectives, RecallAtPrecision
 from edgehone.search.proof import PresetRuns
 from edgehone.search.trial import Outcome
 from edgehone.types import Detections
@@ -79,16 +79,23 @@ def gain(found: Tested, other: Tested) -> Gain:
 def margin_on_validation(found: Outcome, default: Outcome, ladder: Ladder, aim: Objectives, split: Split) -> Gain:
     """The found strategy against the default on validation, by the first objective, with the noise of both.
 
-    The half-width of the interval joins what the pictures leave open (paired bootstrap of AP) and what the seeds do
-    (over the found strategy's seeds, one of the default).
+    The half-width of the interval joins what the pictures leave open (a paired bootstrap, of AP where the objective is
+    an expression) and what the seeds do (over the found strategy's seeds, one of the default).
     """
     first, second = (_matches(outcome, split) for outcome in (found, default))
-    low, high = paired_difference(first, second, samples=DRAWS)[1]
+    low, high = paired_difference(first, second, samples=DRAWS, score=_score(aim.each[0]))[1]
     standing = ladder.standings[0]
     seeds = ladder.seed_noise * math.sqrt(1 / standing.seeds + 1)
     half = 1.96 * math.hypot((high - low) / (2 * 1.96), seeds)
     difference = standing.values[0] - aim.score(default)
     return judge(difference, (difference - half, difference + half))
+
+
+def _score(wanted: Accuracy | Latency) -> Score:
+    """What is drawn again and again over pictures."""
+    if not isinstance(wanted, RecallAtPrecision):
+        return coco_ap
+    return lambda matches, weights: recall_at_precision(matches, wanted.precision, weights)
 
 
 def application(found: Tested, outcome: Outcome, precision: float, split: Split) -> Application:
