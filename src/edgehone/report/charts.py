@@ -120,11 +120,11 @@ def front(
         names: of the first and the second objective.
     """
     data = [{"x": x, "y": y, "label": label} for label, x, y in points]
-    x = alt.X("x", type="quantitative", title=names[1]).scale(zero=False, padding=20)
+    x = alt.X("x", type="quantitative", title=names[1]).scale(zero=False, padding=30)
     y = alt.Y("y", type="quantitative", title=f"{names[0]} on validation").scale(zero=False, padding=20)
     line = _chart(data).mark_line(strokeWidth=1.5, color=series_colour(1)).encode(x=x, y=y)
     dots = _chart(data).mark_circle(size=90, opacity=1, color=series_colour(1)).encode(x=x, y=y)
-    labels = _chart(data).mark_text(align="left", dx=7, dy=-7, color="currentColor").encode(x=x, y=y)
+    labels = _chart(data).mark_text(align="left", dx=8, dy=14, color="currentColor").encode(x=x, y=y)
     labels = labels.encode(text=alt.Text("label", type="nominal"))
     others = _chart([{"x": a, "y": b} for a, b in rest]).mark_circle(size=60, color=series_colour(0)).encode(x=x, y=y)
     return _svg(alt.layer(others, line, dots, labels).properties(width=WIDTH, height=HEIGHT))

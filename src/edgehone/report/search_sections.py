@@ -11,6 +11,7 @@ from edgehone.report.content import Block, Code, Figure, Section, Table, Text
 from edgehone.report.story import Story, duration, number, percent, plain, with_interval
 from edgehone.results import Gain
 from edgehone.search.agreement import RungAgreement
+from edgehone.search.objective import LATENCY
 from edgehone.search.origins import value_origins
 from edgehone.search.trial import Outcome
 from edgehone.space import Prior, flatten
@@ -169,7 +170,7 @@ def _front(story: Story) -> list[Block]:
     chart = charts.front(
         [(trial, x, y) for x, y, trial in placed],
         [(values[names[1]], values[names[0]]) for values in others],
-        (names[0], names[1]),
+        (names[0], f"{names[1]}, ms" if LATENCY.fullmatch(names[1]) else names[1]),
     )
     return [
         Figure(chart, "The front: no other full training is better on one objective without being worse on another."),

@@ -153,24 +153,24 @@ class Workers:
         waiting = iter(tasks)
         pending: set[Future[Outcome]] = set()
         shares: dict[str, float] = {}
-        while True:
-            while len(pending) < self.count and (task := next(waiting, None)) is not None:
-                pending.add(self.pool.submit(_run, task))
-            if not pending:
-                return
-            try:
+        try:
+            while True:
+                while len(pending) < self.count and (task := next(waiting, None)) is not None:
+                    pending.add(self.pool.submit(_run, task))
+                if not pending:
+                    return
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 self._read_reports(shares)
                 for future in done:
                     outcome = future.result()
                     shares[outcome.task.name] = 1.0
                     yield outcome
-            except BrokenProcessPool:
-                raise EdgehoneError(
-                    "a worker process ended without a result (out of memory, or killed); finished trials are "
-                    "kept: give the same command again to go on"
-                ) from None
-            tick(shares)
+                tick(shares)
+        except BrokenProcessPool:
+            raise EdgehoneError(
+                "a worker process ended without a result (out of memory, or killed); finished trials are "
+                "kept: give the same command again to go on"
+            ) from None
 
     def _read_reports(self, shares: dict[str, float]) -> None:
         while True:
