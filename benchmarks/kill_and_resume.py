@@ -29,6 +29,9 @@ from edgehone.cli import parse_duration
 from edgehone.files import read_json
 from edgehone.search.journal import Journal
 
+MOST = 8
+"""Kills of one study, so that it ends; with --deterministic more studies follow until there were enough."""
+
 TINY = (
     "import edgehone.search.calibration as calibration, edgehone.search.plan as plan, edgehone.training as training;"
     "plan.MIN_STEPS, plan.TRIAL_OVERHEAD_S, calibration.NOMINAL_SECONDS = 8, 0.1, 0.35;"
@@ -48,22 +51,33 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true")
     own, more = divided(sys.argv[1:])
     options = parser.parse_args(own, argparse.Namespace(more=more))
-    verb = "search" if options.deterministic else "run"
-    killed = options.out / "killed" if options.deterministic else options.out
     seconds = parse_duration(options.budget)
     if options.deterministic:
         began = time.monotonic()
-        code = subprocess.run(command(options, verb, options.out / "calm"), check=False).returncode
+        code = subprocess.run(command(options, "search", options.out / "calm"), check=False).returncode
         seconds = time.monotonic() - began
         print(f"undisturbed: code {code} after {seconds:.0f} s", flush=True)
-    repeated = disturb(command(options, verb, killed), killed, seconds, options)
-    final = "results.json" if verb == "run" else "found.json"
-    complete = (killed / final).is_file()
-    faults = journal_faults(killed)
+    kills, faults, rng = 0, list[str](), random.Random(options.seed)
+    while kills < options.kills:
+        killed = options.out / f"killed-{kills:02d}" if options.deterministic else options.out
+        count, found = study(options, killed, seconds, rng)
+        kills, faults = kills + count, faults + found
+        print(f"{kills} kills so far; faults: {faults or 'none'}", flush=True)
+        if not options.deterministic:
+            break
+    raise SystemExit(int(bool(faults)))
+
+
+def study(options: argparse.Namespace, out: Path, seconds: float, rng: random.Random) -> tuple[int, list[str]]:
+    """One study, killed a few times and let end: how often it was killed, and what is wrong with what it left."""
+    verb, final = ("search", "found.json") if options.deterministic else ("run", "results.json")
+    kills, repeated = disturb(command(options, verb, out), out, seconds, min(options.kills, MOST), rng)
+    faults = [f"{name} was trained again" for name in repeated] + journal_faults(out)
+    if not (out / final).is_file():
+        faults.append(f"{out} is not complete")
     if options.deterministic:
-        faults += differences(trials(options.out / "calm"), trials(killed))
-    print(f"complete: {complete}; trained again: {repeated or 'none'}; faults: {faults or 'none'}")
-    raise SystemExit(int(not complete or bool(repeated) or bool(faults)))
+        faults += differences(trials(options.out / "calm"), trials(out))
+    return kills, faults
 
 
 def divided(words: list[str]) -> tuple[list[str], list[str]]:
@@ -80,15 +94,14 @@ def command(options: argparse.Namespace, verb: str, out: Path) -> list[str]:
     return [*words, *(["--deterministic"] if options.deterministic else []), *options.more]
 
 
-def disturb(words: Sequence[str], out: Path, seconds: float, options: argparse.Namespace) -> list[str]:
-    """Start and kill, over and over, then let it end; the trials that were trained again although finished."""
-    rng = random.Random(options.seed)
+def disturb(words: Sequence[str], out: Path, seconds: float, most: int, rng: random.Random) -> tuple[int, list[str]]:
+    """Start and kill, over and over, then let it end: the kills, and the trials that were trained again."""
     stamps: dict[Path, int] = {}
     repeated: list[str] = []
-    kills = 0
-    for start in range(1, 10 * options.kills + 10):
+    kills = code = 0
+    while code or not stamps:  # until it ends well
         process = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        gap = rng.uniform(0.05, 0.4) * seconds if kills < options.kills else None
+        gap = rng.uniform(0.05, 0.3) * seconds if kills < most else None
         victim = "main process" if rng.random() < 0.5 else "worker"
         what = "ran to its end"
         try:
@@ -100,11 +113,10 @@ def disturb(words: Sequence[str], out: Path, seconds: float, options: argparse.N
         code = process.wait()
         repeated += [path.parent.name for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp]
         stamps = {path: path.stat().st_mtime_ns for path in out.glob("trials/*/result.json")}
-        print(f"start {start}: {what}, code {code}, {len(stamps)} trials finished", flush=True)
-        if code == 0:
-            break
-    print(f"{kills} kills")
-    return repeated
+        print(f"{out.name}: {what}, code {code}, {len(stamps)} trials finished", flush=True)
+        if code and gap is None:
+            break  # it fails by itself
+    return kills, repeated
 
 
 def kill(main: int, victim: str, rng: random.Random) -> None:

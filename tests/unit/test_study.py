@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import random
 import time
@@ -165,6 +166,29 @@ def test_with_many_trials_promotion_does_not_wait_for_the_rung() -> None:
     rung_of = [t.rung for t in one.trials]
     assert 10 < rung_of.count(1) < 25, "about half of those that are finished"
     assert rung_of.index(1) == 16, "not before there is something to choose from"
+
+
+def test_eight_workers_hardly_ever_wait() -> None:
+    """Events of a simulated clock: trainings take what their rung says, give or take a fifth."""
+    rungs = (
+        Rung(name="short", share=1 / 6, trials=240),
+        Rung(name="middle", share=1 / 3, trials=120, varied=20),
+        Rung(name=FINAL, share=1.0, trials=15),
+    )
+    one = study(rungs=rungs, searcher="random")
+    rng = np.random.default_rng(0)
+    now, busy = 0.0, 0.0
+    running: list[tuple[float, int]] = []
+    while True:
+        while len(running) < 8 and (trial := one.ask()) is not None:
+            length = rungs[trial.rung].share * rng.lognormal(0, 0.2)
+            busy += length
+            heapq.heappush(running, (now + length, trial.number))
+        if not running:
+            break
+        now, number = heapq.heappop(running)
+        one.tell([worth(one.trials[number])])
+    assert busy / (8 * now) > 0.9
 
 
 def test_a_rung_that_ranks_badly_sends_more_up_and_one_that_ranks_well_fewer() -> None:
