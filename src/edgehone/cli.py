@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +11,20 @@ import typer
 from edgehone import __version__
 from edgehone.cli_data import group
 from edgehone.cli_options import (
+    BlindOption,
     DataArgument,
+    DeterministicOption,
     DropOption,
+    FixOption,
     FormatOption,
     IgnoreOption,
     JsonOption,
+    LatencyOption,
     MergeOption,
     ModelArgument,
+    ObjectiveOption,
+    OnlyOption,
+    SearcherOption,
     SetOption,
     StrategyOption,
     TeacherOption,
@@ -27,10 +33,12 @@ from edgehone.cli_options import (
     console,
     emit,
     fail,
+    parse_duration,
     screen,
     selection,
 )
-from edgehone.errors import EdgehoneError, UsageError
+from edgehone.cli_search import scope
+from edgehone.errors import EdgehoneError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -82,7 +90,7 @@ def run(
         str, typer.Option(help="full: both presets trained as long as the winner; quick: the better one; off")
     ] = "full",
     max_input: Annotated[int, typer.Option(help="largest input size that is searched, pixels")] = 416,
-    latency: Annotated[str | None, typer.Option(help="limit like cpu<=8ms (90th percentile)")] = None,
+    latency: LatencyOption = None,
     weights: WeightsOption = None,
     compare: Annotated[
         str | None,
@@ -91,6 +99,12 @@ def run(
     workers: Annotated[int, typer.Option(help="trainings side by side, one thread each")] = 2,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
     teacher: TeacherOption = None,
+    objective: ObjectiveOption = None,
+    searcher: SearcherOption = "informed",
+    blind: BlindOption = False,
+    fix: FixOption = None,
+    only: OnlyOption = None,
+    deterministic: DeterministicOption = False,
     data_format: FormatOption = None,
     merge: MergeOption = None,
     drop: DropOption = None,
@@ -106,27 +120,15 @@ def run(
     wanted = {"data": data, "format": data_format, "model": model, "boards": board or ["cpu"], "proof": proof}
     limits = {"budget_s": parse_duration(budget), "max_input": max_input, "latency": latency, "weights": weights}
     classes = {"selection": selection(merge, drop, ignore).model_dump()}
-    request = load(
-        Request,
-        {**wanted, **limits, **classes, "compare": compare, "workers": workers, "seed": seed, "teacher": teacher},
-    )
+    aim = {"objectives": objective or ["ap"], "scope": scope(searcher, blind, fix, only, deterministic)}
+    how = {"compare": compare, "workers": workers, "seed": seed, "teacher": teacher}
+    request = load(Request, {**wanted, **limits, **classes, **aim, **how})
     with console_view.live(console, request.budget_s) as show:
         results = run_pipeline(request, out, show)
     if as_json:
         emit(results.to_json())
         return
     console_view.print_results(screen(), results, out)
-
-
-def parse_duration(text: str) -> float:
-    """Seconds from ``90s``, ``30m``, ``2h``, ``1h30m``; ``0`` needs no unit."""
-    if text.strip() == "0":
-        return 0.0
-    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip())
-    if not text.strip() or found is None:
-        raise UsageError(f"a duration is given like 90s, 30m, 2h or 1h30m, got {text!r}")
-    hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    return hours * 3600 + minutes * 60 + seconds
 
 
 app.add_typer(group, name="data")
@@ -338,3 +340,6 @@ def convert(
         emit({"written": written})
     else:
         typer.echo("\n".join(written))
+
+
+__all__ = ["app", "main", "parse_duration"]

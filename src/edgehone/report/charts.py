@@ -109,6 +109,27 @@ def trials(rows: Sequence[tuple[str, float, str]], rungs: Sequence[str]) -> str:
     return _svg(chart.properties(width=WIDTH, height=HEIGHT))
 
 
+def front(
+    points: Sequence[tuple[str, float, float]], rest: Sequence[tuple[float, float]], names: tuple[str, str]
+) -> str:
+    """Two objectives of the full trainings: the front joined by a line, what it beats as dots.
+
+    Args:
+        points: of the front: a label, the second objective and the first.
+        rest: other full trainings, likewise.
+        names: of the first and the second objective.
+    """
+    data = [{"x": x, "y": y, "label": label} for label, x, y in points]
+    x = alt.X("x", type="quantitative", title=names[1]).scale(zero=False, padding=30)
+    y = alt.Y("y", type="quantitative", title=f"{names[0]} on validation").scale(zero=False, padding=20)
+    line = _chart(data).mark_line(strokeWidth=1.5, color=series_colour(1)).encode(x=x, y=y)
+    dots = _chart(data).mark_circle(size=90, opacity=1, color=series_colour(1)).encode(x=x, y=y)
+    labels = _chart(data).mark_text(align="left", dx=8, dy=14, color="currentColor").encode(x=x, y=y)
+    labels = labels.encode(text=alt.Text("label", type="nominal"))
+    others = _chart([{"x": a, "y": b} for a, b in rest]).mark_circle(size=60, color=series_colour(0)).encode(x=x, y=y)
+    return _svg(alt.layer(others, line, dots, labels).properties(width=WIDTH, height=HEIGHT))
+
+
 def curves(runs: Mapping[str, Sequence[Row]], key: str, title: str, *, log: bool = False) -> str:
     """One value over the training of several runs, by share of the training.
 

@@ -14,6 +14,9 @@ SIZE = 224
 BATCH = 8
 STEPS = 7
 
+NOMINAL_SECONDS = 0.03
+"""A GFLOP of training in fp32 on one core of a common server."""
+
 
 def calibrate(workers: Workers, model: str, classes: int) -> Calibration:
     """Seconds of training per image-GFLOP for one worker, in the precision that is faster here."""
@@ -30,6 +33,17 @@ def calibrate(workers: Workers, model: str, classes: int) -> Calibration:
         seconds_per_gflop_by_precision={str(p): round(s, 5) for p, s in speeds.items()},
         workers=workers.count,
         cpu=cpu_name(),
+    )
+
+
+def nominal(workers: int) -> Calibration:
+    """A machine that is the same everywhere: what a plan is made for that must not depend on this one."""
+    return Calibration(
+        precision="fp32",
+        seconds_per_gflop=NOMINAL_SECONDS,
+        seconds_per_gflop_by_precision={},
+        workers=workers,
+        cpu=f"nominal, {1 / NOMINAL_SECONDS:.0f} GFLOPs of training a second; run on {cpu_name()}",
     )
 
 
