@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -27,10 +26,12 @@ from edgehone.cli_options import (
     console,
     emit,
     fail,
+    parse_duration,
     screen,
     selection,
 )
-from edgehone.errors import EdgehoneError, UsageError
+from edgehone.cli_search import StoreOption, store_group
+from edgehone.errors import EdgehoneError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -91,6 +92,11 @@ def run(
     workers: Annotated[int, typer.Option(help="trainings side by side, one thread each")] = 2,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
     teacher: TeacherOption = None,
+    store: StoreOption = None,
+    same_data: Annotated[
+        bool, typer.Option("--same-data", help="start from earlier searches of the very same data, too")
+    ] = False,
+    ray: Annotated[str | None, typer.Option(help="train on a Ray cluster: its address, or auto")] = None,
     data_format: FormatOption = None,
     merge: MergeOption = None,
     drop: DropOption = None,
@@ -106,10 +112,9 @@ def run(
     wanted = {"data": data, "format": data_format, "model": model, "boards": board or ["cpu"], "proof": proof}
     limits = {"budget_s": parse_duration(budget), "max_input": max_input, "latency": latency, "weights": weights}
     classes = {"selection": selection(merge, drop, ignore).model_dump()}
-    request = load(
-        Request,
-        {**wanted, **limits, **classes, "compare": compare, "workers": workers, "seed": seed, "teacher": teacher},
-    )
+    search = {"compare": compare, "workers": workers, "seed": seed, "teacher": teacher}
+    others = {"store": store, "same_data": same_data, "ray": ray}
+    request = load(Request, {**wanted, **limits, **classes, **search, **others})
     with console_view.live(console, request.budget_s) as show:
         results = run_pipeline(request, out, show)
     if as_json:
@@ -118,18 +123,8 @@ def run(
     console_view.print_results(screen(), results, out)
 
 
-def parse_duration(text: str) -> float:
-    """Seconds from ``90s``, ``30m``, ``2h``, ``1h30m``; ``0`` needs no unit."""
-    if text.strip() == "0":
-        return 0.0
-    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip())
-    if not text.strip() or found is None:
-        raise UsageError(f"a duration is given like 90s, 30m, 2h or 1h30m, got {text!r}")
-    hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    return hours * 3600 + minutes * 60 + seconds
-
-
 app.add_typer(group, name="data")
+app.add_typer(store_group, name="store")
 
 
 @app.command(epilog="Example: edgehone analyse data/mine --probe-budget 2m --json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -10,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from edgehone.errors import UsageError
 from edgehone.types import Json
 
 if TYPE_CHECKING:
@@ -53,6 +55,17 @@ DropOption = Annotated[
 IgnoreOption = Annotated[
     list[str] | None, typer.Option("--ignore", help="classes that neither train nor count as errors", metavar="NAME")
 ]
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from ``90s``, ``30m``, ``2h``, ``1h30m``; ``0`` needs no unit."""
+    if text.strip() == "0":
+        return 0.0
+    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip())
+    if not text.strip() or found is None:
+        raise UsageError(f"a duration is given like 90s, 30m, 2h or 1h30m, got {text!r}")
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + seconds
 
 
 def selection(merge: list[str] | None, drop: list[str] | None, ignore: list[str] | None) -> Selection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,7 @@ from edgehone.files import read_json, write_json
 from edgehone.inference import EXPORT
 from edgehone.models import Network, architecture
 from edgehone.report.run_page import Story, write_run_report
+from edgehone.report.search_sections import command
 from edgehone.results import Results
 from edgehone.run_folder import RunFolder, open_run
 from edgehone.search.calibration import calibrate
@@ -27,13 +29,18 @@ from edgehone.search.facts import LatencyLimit, gather_facts
 from edgehone.search.ladder import Ladder, TaskMaker, climb
 from edgehone.search.origins import value_origins
 from edgehone.search.plan import Plan, Proof, make_plan
+from edgehone.search.pool import Pool
 from edgehone.search.progress import Monitor, Show
 from edgehone.search.proof import PresetRuns, train_presets
+from edgehone.search.ray_workers import start_ray_workers
+from edgehone.search.remembering import Memory, describe_start, entry_of
 from edgehone.search.rules import apply_rules
-from edgehone.search.searcher import PriorSearcher
+from edgehone.search.searcher import PriorSearcher, Searcher
+from edgehone.search.starts import StartingSearcher, Starts
+from edgehone.search.store import Store
 from edgehone.search.trial import Outcome, Task
 from edgehone.search.verdict import Tested, all_on_test_split, gain
-from edgehone.search.workers import Workers, start_workers
+from edgehone.search.workers import start_workers
 from edgehone.space import Forbid, Prior, SearchSpace, Settings, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
 from edgehone.teachers import open_teacher
@@ -71,6 +78,9 @@ class Request(Settings):
     workers: int = Field(default=WORKERS, ge=1, le=64)
     seed: int = 0
     teacher: str | None = None
+    store: str | None = None
+    same_data: bool = False
+    ray: str | None = None
 
 
 class Priors(Settings):
@@ -119,8 +129,10 @@ def run(request: Request, out: Path, show: Show) -> Results:
         sizes = [size for size in INPUT_SIZES if size <= request.max_input]
         profile = folder.stage("profile", Profile, lambda: analyse(dataset, request.model, sizes))
         monitor.say("analysed data space, capacity and projection")
+        memory = Memory(Store.at(request.store), request.same_data)
+        begun = folder.stage("starts", Starts, lambda: memory.starts(dataset, profile, request.model))
         limit = measure_limit(request, dataset, folder, sizes)
-        with start_workers(request.workers, dataset, folder.trials) as workers:
+        with start_pool(request, dataset, folder.trials) as workers:
             plan = folder.stage("plan", Plan, lambda: plan_run(request, folder, workers, dataset))
             facts = gather_facts(
                 dataset, profile, pictures_by_size(plan, request.model, dataset), request.max_input, limit
@@ -131,8 +143,11 @@ def run(request: Request, out: Path, show: Show) -> Results:
             weights = start_weights(request, dataset, monitor)
             fixed = frozenset[str]() if weights else WARM_START
             space = SearchSpace(Strategy(), (*priors.rules, *without_teacher(request)), fixed, TRUST)
+            searcher = StartingSearcher(PriorSearcher(space, request.seed), space, begun.starts)
+            for start in begun.starts:
+                monitor.say(describe_start(start))
             maker = task_maker(request, plan, dataset, weights)
-            explored = explore(request, space, maker, monitor, workers)
+            explored = explore(request, searcher, maker, monitor, workers)
         tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, dataset, folder.trials)
         monitor.say("evaluated on the test split")
         winner = explored.ladder.finalists[0]
@@ -142,6 +157,8 @@ def run(request: Request, out: Path, show: Show) -> Results:
         write_run_report(story, folder.path)
         found = results.found.strategy
         save_strategy(found, out / "strategy.json", value_origins(found, priors.rules, explored.ladder.outcomes))
+        entry = entry_of(dataset, profile, explored.ladder.finalists, results, command(request.model_dump(mode="json")))
+        monitor.say("this search " + memory.keep(entry, folder.path))
         write_json(out / RESULTS, results.to_json())
         monitor.say(f"done: {folder.path / 'report.html'}")
         return results
@@ -178,6 +195,13 @@ def check(request: Request) -> None:
         )
 
 
+def start_pool(request: Request, dataset: Dataset, trials: Path) -> AbstractContextManager[Pool]:
+    """What trains: processes of this machine, or the nodes of a cluster."""
+    if request.ray is not None:
+        return start_ray_workers(request.ray, dataset, trials)
+    return start_workers(request.workers, dataset, trials)
+
+
 def measure_limit(
     request: Request, dataset: Dataset, folder: RunFolder, sizes: list[int]
 ) -> tuple[LatencyLimit, dict[int, float]] | None:
@@ -189,7 +213,7 @@ def measure_limit(
     return LatencyLimit.parse(request.latency), found.p90_ms
 
 
-def plan_run(request: Request, folder: RunFolder, workers: Workers, dataset: Dataset) -> Plan:
+def plan_run(request: Request, folder: RunFolder, workers: Pool, dataset: Dataset) -> Plan:
     """Time a few steps, then fit the run into what is left of the budget."""
     classes = len(dataset.class_names)
     calibration = calibrate(workers, request.model, classes)
@@ -226,7 +250,7 @@ def task_maker(request: Request, plan: Plan, dataset: Dataset, weights: StartWei
     return TaskMaker(plan, request.model, cost, request.seed, weights, request.teacher)
 
 
-def explore(request: Request, space: SearchSpace, make: TaskMaker, monitor: Monitor, workers: Workers) -> Explored:
+def explore(request: Request, searcher: Searcher, make: TaskMaker, monitor: Monitor, workers: Pool) -> Explored:
     """Search, then train the proof."""
     plan = make.plan
     monitor.follow(plan, plan.total_gflops())
@@ -234,7 +258,7 @@ def explore(request: Request, space: SearchSpace, make: TaskMaker, monitor: Moni
     def run_tasks(tasks: Sequence[Task]) -> list[Outcome]:
         return monitor.run(workers, tasks)
 
-    ladder = climb(PriorSearcher(space, request.seed), make, run_tasks)
+    ladder = climb(searcher, make, run_tasks)
     winner = ladder.finalists[0]
     if winner.status != "done":
         raise EdgehoneError("every finalist diverged; the trials' messages in the run's folder say at what loss")

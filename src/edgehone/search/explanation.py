@@ -66,9 +66,7 @@ class Explanation(Settings):
 
 def explain_trials(outcomes: Sequence[Outcome], priors: Sequence[Prior], seed: int = 0) -> Explanation:
     """What the trials of a search tell by themselves, without another training."""
-    return Explanation(
-        importances=importances(outcomes, seed), rules=tuple(rule_verdicts(priors, outcomes, seed))
-    )
+    return Explanation(importances=importances(outcomes, seed), rules=tuple(rule_verdicts(priors, outcomes, seed)))
 
 
 def judge_step(gain: float, interval: tuple[float, float]) -> Effect:

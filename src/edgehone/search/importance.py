@@ -23,7 +23,7 @@ from edgehone.space import Choice, Dimension, Settings, Span, dimensions, finger
 from edgehone.strategy import Strategy
 from edgehone.types import Json
 
-LEAST_TRIALS = 5
+LEAST_TRIALS = 8
 """Fewer trials tell nothing about any dimension."""
 
 DRAWS, TREES = 24, 24
@@ -206,9 +206,14 @@ class Table:
 def _grid(dimension: Dimension, tried: Sequence[Any]) -> tuple[Any, ...]:
     """All tried values of a choice; the quantiles of a span's."""
     if isinstance(dimension.domain, Choice):
-        return tuple(sorted(set(tried), key=lambda value: (str(type(value)), value)))
+        return tuple(sorted(set(tried), key=_rank))
     quantiles = np.quantile(np.array(tried, float), np.linspace(0, 1, GRID), method="nearest")
     return tuple(dict.fromkeys(float(value) for value in quantiles))
+
+
+def _rank(value: Any) -> tuple[bool, Any]:
+    """Words after numbers: a choice may hold both."""
+    return isinstance(value, str), value
 
 
 def _fit(table: Table, scores: Rows, rows: NDArray[np.int64], seed: int, trees: int = TREES) -> Any:
@@ -240,9 +245,7 @@ def _importance(column: Column, shares: Rows, marginal: Rows, floor: float) -> I
     )
 
 
-def _agreement(
-    table: Table, scores: Rows, fits: Sequence[Any], draws: Sequence[NDArray[np.int64]]
-) -> float | None:
+def _agreement(table: Table, scores: Rows, fits: Sequence[Any], draws: Sequence[NDArray[np.int64]]) -> float | None:
     """Correlation of the scores with the mean prediction of the forests that were not shown them."""
     predictions = np.array([fit.predict(table.rows) for fit in fits])
     unseen = np.array([[row not in set(draw.tolist()) for row in range(len(scores))] for draw in draws])

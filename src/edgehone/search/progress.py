@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from edgehone.run_folder import RunFolder
 from edgehone.search.plan import Plan
+from edgehone.search.pool import Pool
 from edgehone.search.trial import Outcome, Task, finished
-from edgehone.search.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Monitor:
         self.folder.clock.tick()
         self._report(message, event=True)
 
-    def run(self, workers: Workers, tasks: Sequence[Task]) -> list[Outcome]:
+    def run(self, workers: Pool, tasks: Sequence[Task]) -> list[Outcome]:
         """The outcomes of the tasks, in their order; finished ones are taken from disk, not run again."""
         known = finished(self.folder.trials)
         outcomes = {task.name: known[task.name] for task in tasks if task.name in known}

@@ -1,0 +1,322 @@
+"""Trials on the nodes of a Ray cluster: one worker for each of its processors, lost ones made up for.
+
+Nodes need edgehone of the same version. Pictures that a node cannot see at their place are sent there once; trials
+whose folder it cannot see are trained in a folder of the node's own, and their files are sent back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+
+import edgehone
+from edgehone.data import Dataset, Sample
+from edgehone.data.picture import FileImage
+from edgehone.errors import EdgehoneError, UsageError
+from edgehone.files import write_bytes
+from edgehone.search.pool import TrialQueue
+from edgehone.search.trial import RESULT, Outcome, Task, save_outcome
+from edgehone.search.workers import calibrate_job, run_task
+from edgehone.training import Job, Progress
+
+POLL_SECONDS = 0.5
+NOTE_SECONDS = 1.0
+"""How often a trial says how far it is."""
+
+PATIENCE_SECONDS = 120.0
+"""How long a cluster without a single node is waited for."""
+
+PARCEL = 64
+"""Pictures that are sent at once."""
+
+Tick = Callable[[dict[str, float]], None]
+Fetch = Callable[[Sequence[Path]], Mapping[Path, bytes]]
+"""Bytes of picture files of the machine that searches."""
+
+Trained = tuple[Outcome, dict[str, bytes] | None]
+
+
+def ray_library() -> Any:
+    """The ray package.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        return importlib.import_module("ray")
+    except ModuleNotFoundError:
+        raise UsageError("--ray needs the ray package: pip install 'edgehone[ray]'") from None
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """What a node needs: the data, and how to tell what of it the node can see.
+
+    Attributes:
+        dataset: with the pictures' places on the machine that searches.
+        folder: of the trials on the machine that searches.
+        marker: a file in it that only who shares that folder can see.
+        pictures: fingerprint of the picture files.
+        version: of edgehone.
+    """
+
+    dataset: Dataset
+    folder: Path
+    marker: Path
+    pictures: str
+    version: str
+
+    def arrive(self, fetch: Fetch) -> tuple[Dataset, Path]:
+        """The data as this node can read it, and where its trials are kept.
+
+        Raises:
+            EdgehoneError: this node has another version.
+        """
+        if edgehone.__version__ != self.version:
+            raise EdgehoneError(
+                f"all nodes need the same edgehone: the search runs {self.version}, {socket.gethostname()} "
+                f"{edgehone.__version__}; install {self.version} there"
+            )
+        folder = self.folder if self.marker.is_file() else own_folder(self.marker.name)
+        places = picture_places(self.dataset)
+        if all(place.is_file() for place in places):
+            return self.dataset, folder
+        own = own_folder(self.pictures)
+        moved = {place: own / f"{k}{place.suffix}" for k, place in enumerate(places)}
+        missing = [place for place, path in moved.items() if not path.is_file()]
+        for start in range(0, len(missing), PARCEL):
+            for place, content in fetch(missing[start : start + PARCEL]).items():
+                write_bytes(moved[place], content)
+        return relocated(self.dataset, moved), folder
+
+
+def picture_places(dataset: Dataset) -> list[Path]:
+    """The picture files of training and validation, each once; trials read no others."""
+    sources = [sample.source for split in (dataset.train, dataset.val) for sample in split]
+    return list(dict.fromkeys(source.path for source in sources if isinstance(source, FileImage)))
+
+
+def relocated(dataset: Dataset, moved: Mapping[Path, Path]) -> Dataset:
+    """The data set with its picture files at other places."""
+
+    def there(sample: Sample) -> Sample:
+        source = sample.source
+        return replace(sample, source=FileImage(moved[source.path])) if isinstance(source, FileImage) else sample
+
+    train, val = (tuple(there(sample) for sample in split) for split in (dataset.train, dataset.val))
+    return replace(dataset, train=train, val=val)
+
+
+def own_folder(name: str) -> Path:
+    """A folder of this user on this node."""
+    folder = Path(tempfile.gettempdir()) / f"edgehone-{os.getuid()}-{name}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def train_here(task: Task, shipment: Shipment, fetch: Fetch, note: Callable[[str, float], None]) -> Trained:
+    """On a node: train; the outcome and, where the trials' folder is not shared, the files that it left."""
+    cv2.setNumThreads(1)
+    dataset, folder = shipment.arrive(fetch)
+    said = 0.0
+
+    def watch(progress: Progress) -> None:
+        nonlocal said
+        if time.monotonic() - said >= NOTE_SECONDS:
+            said = time.monotonic()
+            note(task.name, progress.step / progress.steps)
+
+    outcome = run_task(task, dataset, folder, watch)
+    if folder == shipment.folder:
+        return outcome, None
+    home = folder / task.name
+    files = {path.name: path.read_bytes() for path in home.iterdir() if path.name != RESULT}
+    shutil.rmtree(home)
+    return outcome, files
+
+
+class Home:
+    """An actor on the machine that searches: hears how far trials are, and hands out pictures."""
+
+    def __init__(self) -> None:
+        self.shares: dict[str, float] = {}
+
+    def note(self, name: str, share: float) -> None:
+        """A trial is so far."""
+        self.shares[name] = share
+
+    def all(self) -> dict[str, float]:
+        """How far each is."""
+        return self.shares
+
+    def pictures(self, places: Sequence[Path]) -> dict[Path, bytes]:
+        """The bytes of picture files."""
+        return {place: place.read_bytes() for place in places}
+
+
+def _train(task: Task, shipment: Shipment, home: Any) -> Trained:
+    ray = ray_library()
+    return train_here(
+        task,
+        shipment,
+        lambda places: ray.get(home.pictures.remote(places)),
+        lambda name, share: home.note.remote(name, share),
+    )
+
+
+def _time(job: Job, shipment: Shipment, home: Any) -> float:
+    ray = ray_library()
+    return calibrate_job(job, shipment.arrive(lambda places: ray.get(home.pictures.remote(places)))[0])
+
+
+class RayWorkers:
+    """The cluster as a pool, see :class:`~edgehone.search.pool.Pool`.
+
+    Attributes:
+        count: processors of the cluster when the search began.
+    """
+
+    def __init__(self, ray: Any, shipment: Shipment) -> None:
+        self.ray = ray
+        self.shipment: Any = ray.put(shipment)
+        self.folder = shipment.folder
+        self.count = processors(ray)
+        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=False
+        )
+        self.home: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(Home).remote()
+        self.train: Any = ray.remote(num_cpus=1, max_retries=0)(_train)
+        self.time: Any = ray.remote(num_cpus=1, max_retries=0)(_time)
+
+    def calibrate(self, job: Job) -> float:
+        """Seconds per step while all workers do the same."""
+        queue: TrialQueue[str] = TrialQueue([(f"timing {k}", 1.0) for k in range(self.count)])
+        return max(self._drain(queue, lambda _: self.time.remote(job, self.shipment, self.home), _deaf))
+
+    def run(self, tasks: Sequence[Task], tick: Tick) -> Iterator[Outcome]:
+        """Outcomes as they come; a trial whose node is lost is trained again elsewhere."""
+        by_name = {task.name: task for task in tasks}
+        queue: TrialQueue[str] = TrialQueue([(task.name, task.gflops) for task in tasks])
+        done: set[str] = set()
+
+        def start(name: str) -> Any:
+            return self.train.remote(by_name[name], self.shipment, self.home)
+
+        def listen() -> None:
+            running = set(queue.running.values())
+            shares = {name: share for name, share in self._shares().items() if name in running}
+            tick(shares | dict.fromkeys(done, 1.0))
+
+        for outcome, files in self._drain(queue, start, listen):
+            if files is not None:
+                for name, content in files.items():
+                    write_bytes(self.folder / outcome.task.name / name, content)
+                save_outcome(outcome, self.folder)
+            done.add(outcome.task.name)
+            yield outcome
+
+    def _drain(self, queue: TrialQueue[str], start: Callable[[str], Any], listen: Callable[[], None]) -> Iterator[Any]:
+        """Give out what waits, as many as there are processors; yield results; what is lost waits again."""
+        ray, flying = self.ray, dict[Any, int]()
+        alone_since: float | None = None
+        try:
+            while queue:
+                free = max(processors(ray), 1) - len(flying)
+                while free > 0 and (taken := queue.take()) is not None:
+                    flying[start(taken[1])] = taken[0]
+                    free -= 1
+                ready, _ = ray.wait(list(flying), num_returns=1, timeout=POLL_SECONDS)
+                for reference in ready:
+                    number = flying.pop(reference)
+                    try:
+                        value = ray.get(reference)
+                    except _losses(ray):
+                        queue.lose(number)
+                        continue
+                    queue.finish(number)
+                    yield value
+                alone_since = _still_there(ray, alone_since)
+                listen()
+        finally:
+            for reference in flying:
+                ray.cancel(reference, force=True)
+
+    def _shares(self) -> dict[str, float]:
+        """What running trials say; nothing where the node that collects it is slow or lost."""
+        try:
+            return self.ray.get(self.home.all.remote(), timeout=POLL_SECONDS)
+        except self.ray.exceptions.RayError:
+            return {}
+
+
+def _deaf() -> None:
+    """Nobody asks how far a timing is."""
+
+
+def processors(ray: Any) -> int:
+    """Of all nodes that are alive."""
+    return int(sum(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]))
+
+
+def _losses(ray: Any) -> tuple[type[BaseException], ...]:
+    """What is raised where a worker or its node is gone, rather than the trial wrong."""
+    names = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "ObjectLostError", "LocalRayletDiedError")
+    return tuple(cast(type[BaseException], getattr(ray.exceptions, name)) for name in names)
+
+
+def _still_there(ray: Any, alone_since: float | None) -> float | None:
+    """Since when the cluster has no processor left.
+
+    Raises:
+        EdgehoneError: for too long.
+    """
+    if processors(ray):
+        return None
+    now = time.monotonic()
+    if alone_since is not None and now - alone_since > PATIENCE_SECONDS:
+        raise EdgehoneError(
+            f"a search needs a node, but the cluster has had none for {PATIENCE_SECONDS:.0f} s; finished trials are "
+            "kept: start nodes, then give the same command again to go on"
+        )
+    return now if alone_since is None else alone_since
+
+
+def _shipment(dataset: Dataset, folder: Path, marker: str) -> Shipment:
+    sent = replace(dataset, test=(), seen={})
+    stamps = [f"{place} {FileImage(place).stamp()}" for place in picture_places(sent)]
+    pictures = hashlib.sha256("\n".join(stamps).encode()).hexdigest()[:16]
+    return Shipment(sent, folder, folder / marker, pictures, edgehone.__version__)
+
+
+@contextmanager
+def start_ray_workers(address: str, dataset: Dataset, folder: Path) -> Generator[RayWorkers]:
+    """Join the cluster at ``address`` (``auto`` for the one on this machine) until the block is left.
+
+    Raises:
+        UsageError: ray is not installed, or there is no cluster.
+    """
+    ray = ray_library()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", namespace="edgehone")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UsageError(f"--ray names a running cluster, but {address} answers: {error}") from None
+    marker = folder / f"node-{os.getpid()}-{time.time_ns()}"
+    marker.touch()
+    try:
+        yield RayWorkers(ray, _shipment(dataset, folder.resolve(), marker.name))
+    finally:
+        marker.unlink(missing_ok=True)
+        ray.shutdown()
