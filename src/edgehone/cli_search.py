@@ -48,17 +48,11 @@ def store_list(store: StoreOption = None, as_json: JsonOption = False) -> None:
 
     found, shipped = Store.at(store), shipped_entries()
     entries = [*found.entries(), *shipped]
+    place = None if found.path is None else str(found.path)
     if as_json:
-        emit(
-            {
-                "store": None if found.path is None else str(found.path),
-                "searches": [e.model_dump(mode="json") for e in entries],
-            }
-        )
+        emit({"store": place, "searches": [entry.model_dump(mode="json") for entry in entries]})
     else:
-        console_search.print_store(
-            screen(), "no store" if found.path is None else str(found.path), entries, len(shipped)
-        )
+        console_search.print_store(screen(), place or "no store", entries, len(shipped))
 
 
 @store_group.command("export", epilog="Example: edgehone store export searches.jsonl")

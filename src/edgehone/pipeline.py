@@ -27,17 +27,18 @@ from edgehone.search.calibration import calibrate
 from edgehone.search.evolution import evolve
 from edgehone.search.facts import LatencyLimit, gather_facts
 from edgehone.search.ladder import Ladder, TaskMaker, climb
+from edgehone.search.likeness import Identity, Likeness, model_name
 from edgehone.search.origins import value_origins
 from edgehone.search.plan import Plan, Proof, make_plan
 from edgehone.search.pool import Pool
 from edgehone.search.progress import Monitor, Show
 from edgehone.search.proof import PresetRuns, train_presets
 from edgehone.search.ray_workers import start_ray_workers
-from edgehone.search.remembering import Memory, describe_start, entry_of
+from edgehone.search.remembering import entry_of, keep
 from edgehone.search.rules import apply_rules
 from edgehone.search.searcher import PriorSearcher, Searcher
-from edgehone.search.starts import StartingSearcher, Starts
-from edgehone.search.store import Store
+from edgehone.search.starts import Asking, StartingSearcher, Starts, starts
+from edgehone.search.store import Store, known_searches
 from edgehone.search.trial import Outcome, Task
 from edgehone.search.verdict import Tested, all_on_test_split, gain
 from edgehone.search.workers import start_workers
@@ -129,8 +130,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
         sizes = [size for size in INPUT_SIZES if size <= request.max_input]
         profile = folder.stage("profile", Profile, lambda: analyse(dataset, request.model, sizes))
         monitor.say("analysed data space, capacity and projection")
-        memory = Memory(Store.at(request.store), request.same_data)
-        begun = folder.stage("starts", Starts, lambda: memory.starts(dataset, profile, request.model))
+        begun = recall(request, dataset, profile, folder, monitor)
         limit = measure_limit(request, dataset, folder, sizes)
         with start_pool(request, dataset, folder.trials) as workers:
             plan = folder.stage("plan", Plan, lambda: plan_run(request, folder, workers, dataset))
@@ -144,8 +144,6 @@ def run(request: Request, out: Path, show: Show) -> Results:
             fixed = frozenset[str]() if weights else WARM_START
             space = SearchSpace(Strategy(), (*priors.rules, *without_teacher(request)), fixed, TRUST)
             searcher = StartingSearcher(PriorSearcher(space, request.seed), space, begun.starts)
-            for start in begun.starts:
-                monitor.say(describe_start(start))
             maker = task_maker(request, plan, dataset, weights)
             explored = explore(request, searcher, maker, monitor, workers)
         tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, dataset, folder.trials)
@@ -157,8 +155,8 @@ def run(request: Request, out: Path, show: Show) -> Results:
         write_run_report(story, folder.path)
         found = results.found.strategy
         save_strategy(found, out / "strategy.json", value_origins(found, priors.rules, explored.ladder.outcomes))
-        entry = entry_of(dataset, profile, explored.ladder.finalists, results, command(request.model_dump(mode="json")))
-        monitor.say("this search " + memory.keep(entry, folder.path))
+        entry = entry_of(dataset, profile, explored.ladder.finalists, results, nameless(request, dataset))
+        monitor.say("this search " + keep(Store.at(request.store), entry, out))
         write_json(out / RESULTS, results.to_json())
         monitor.say(f"done: {folder.path / 'report.html'}")
         return results
@@ -193,6 +191,26 @@ def check(request: Request) -> None:
         raise UsageError(
             f"a latency limit names one of the boards {', '.join(request.boards)}; got {request.latency!r}"
         )
+
+
+def recall(request: Request, dataset: Dataset, profile: Profile, folder: RunFolder, monitor: Monitor) -> Starts:
+    """What earlier searches on similar data found, frozen: a store grows while a run is interrupted."""
+
+    def ask() -> Starts:
+        exclude = None if request.same_data else Identity.of(dataset)
+        asking = Asking(Likeness.of(profile), model_name(request.model), exclude)
+        return Starts(starts=tuple(starts(known_searches(Store.at(request.store)), asking)))
+
+    begun = folder.stage("starts", Starts, ask)
+    for start in begun.starts:
+        monitor.say(f"starts also from the store: {start.because} (weight {start.weight:.2f})")
+    return begun
+
+
+def nameless(request: Request, dataset: Dataset) -> str:
+    """The command line, without this machine's places."""
+    names = {"data": dataset.name, "model": model_name(request.model), "store": None, "ray": None}
+    return command(request.model_dump(mode="json") | names)
 
 
 def start_pool(request: Request, dataset: Dataset, trials: Path) -> AbstractContextManager[Pool]:

@@ -52,6 +52,11 @@ class TrialQueue(Generic[T]):
         self.waiting = deque((number, items[number][0]) for number in order)
         self.running: dict[int, T] = {}
         self.losses: dict[int, int] = {}
+        self.items = [item for item, _ in items]
+
+    def lost(self, item: T) -> bool:
+        """Whether a trial has lost a worker."""
+        return any(self.items[number] == item for number in self.losses)
 
     def __bool__(self) -> bool:
         """Whether anything is left to wait for."""

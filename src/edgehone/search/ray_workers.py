@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import cv2
 
-import edgehone
 from edgehone.data import Dataset, Sample
 from edgehone.data.picture import FileImage
 from edgehone.errors import EdgehoneError, UsageError
@@ -37,6 +37,9 @@ NOTE_SECONDS = 1.0
 
 PATIENCE_SECONDS = 120.0
 """How long a cluster without a single node is waited for."""
+
+AGAIN = "its worker was lost; trained on another"
+"""Said of a trial in its outcome."""
 
 PARCEL = 64
 """Pictures that are sent at once."""
@@ -84,10 +87,11 @@ class Shipment:
         Raises:
             EdgehoneError: this node has another version.
         """
-        if edgehone.__version__ != self.version:
+        here = version("edgehone")
+        if here != self.version:
             raise EdgehoneError(
-                f"all nodes need the same edgehone: the search runs {self.version}, {socket.gethostname()} "
-                f"{edgehone.__version__}; install {self.version} there"
+                f"all nodes need the same edgehone: the search runs {self.version}, {socket.gethostname()} {here}; "
+                f"install {self.version} there"
             )
         folder = self.folder if self.marker.is_file() else own_folder(self.marker.name)
         places = picture_places(self.dataset)
@@ -223,6 +227,9 @@ class RayWorkers:
             if files is not None:
                 for name, content in files.items():
                     write_bytes(self.folder / outcome.task.name / name, content)
+            if queue.lost(outcome.task.name):
+                outcome = outcome.model_copy(update={"message": f"{outcome.message} {AGAIN}".strip()})
+            if files is not None or queue.lost(outcome.task.name):
                 save_outcome(outcome, self.folder)
             done.add(outcome.task.name)
             yield outcome
@@ -297,7 +304,7 @@ def _shipment(dataset: Dataset, folder: Path, marker: str) -> Shipment:
     sent = replace(dataset, test=(), seen={})
     stamps = [f"{place} {FileImage(place).stamp()}" for place in picture_places(sent)]
     pictures = hashlib.sha256("\n".join(stamps).encode()).hexdigest()[:16]
-    return Shipment(sent, folder, folder / marker, pictures, edgehone.__version__)
+    return Shipment(sent, folder, folder / marker, pictures, version("edgehone"))
 
 
 @contextmanager

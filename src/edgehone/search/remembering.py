@@ -1,9 +1,8 @@
-"""A finished search as an entry of the store, and the store as a run uses it."""
+"""A finished search as an entry of the store."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgehone.analysis import Profile
@@ -12,8 +11,7 @@ from edgehone.errors import EdgehoneError
 from edgehone.files import write_text
 from edgehone.results import Entry, Results
 from edgehone.search.likeness import Identity, Likeness, model_name
-from edgehone.search.starts import Asking, Start, Starts, starts
-from edgehone.search.store import Provenance, Store, StoredStrategy, StoreEntry, shipped_entries, store_text
+from edgehone.search.store import Provenance, Store, StoredStrategy, StoreEntry, store_text
 from edgehone.search.trial import Outcome
 from edgehone.space import fingerprint
 
@@ -24,40 +22,17 @@ KEPT = 3
 """Strategies of a search that are kept: the found one and other finalists."""
 
 
-@dataclass(frozen=True)
-class Memory:
-    """What a run remembers of others, and is remembered by.
-
-    Attributes:
-        store: the user's.
-        same_data: searches of the very same data count, too.
-    """
-
-    store: Store
-    same_data: bool = False
-
-    def starts(self, dataset: Dataset, profile: Profile, model: str) -> Starts:
-        """The strategies to begin with.
-
-        Raises:
-            EdgehoneError: the store is not in order.
-        """
-        if self.store.path is None:
-            return Starts(starts=())
-        exclude = None if self.same_data else Identity.of(dataset)
-        asking = Asking(Likeness.of(profile), model_name(model), exclude)
-        return Starts(starts=tuple(starts([*self.store.entries(), *shipped_entries()], asking)))
-
-    def keep(self, entry: StoreEntry, folder: Path) -> str:
-        """Add a finished search; say what became of it. A store that is broken by now must not break the run."""
-        write_text(folder / ENTRY, store_text([entry]))
-        if self.store.path is None:
-            return f"not kept in a store; edgehone store import {folder / ENTRY} does it later"
-        try:
-            new = self.store.add([entry])
-        except EdgehoneError as error:
-            return f"could not be kept: {error}; edgehone store import {folder / ENTRY} does it later"
-        return f"kept in {self.store.path}" if new else f"was kept in {self.store.path} before"
+def keep(store: Store, entry: StoreEntry, folder: Path) -> str:
+    """Add a finished search; say what became of it. A store that is broken by now must not break the run."""
+    write_text(folder / ENTRY, store_text([entry]))
+    later = f"edgehone store import {folder / ENTRY} does it later"
+    if store.path is None:
+        return f"was not kept in a store; {later}"
+    try:
+        new = store.add([entry])
+    except EdgehoneError as error:
+        return f"could not be kept: {error}; {later}"
+    return f"was kept in {store.path}" if new else f"was kept in {store.path} before"
 
 
 def entry_of(
@@ -107,8 +82,3 @@ def _finalist(outcome: Outcome) -> StoredStrategy:
         validation_ap=outcome.ap,
         steps=outcome.task.job.steps,
     )
-
-
-def describe_start(start: Start) -> str:
-    """A start in one line."""
-    return f"starts also from the store: {start.because} (weight {start.weight:.2f})"

@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -159,6 +159,15 @@ def shipped_entries() -> list[StoreEntry]:
     return parse_store(files("edgehone.search").joinpath(SHIPPED).read_text(encoding="utf-8"), SHIPPED)
 
 
+def known_searches(store: Store) -> list[StoreEntry]:
+    """What the user's store holds and what the package brings along; nothing where the user wants no store.
+
+    Raises:
+        EdgehoneError: the user's store is not in order.
+    """
+    return [] if store.path is None else [*store.entries(), *shipped_entries()]
+
+
 def store_text(entries: Sequence[StoreEntry], about: str = "searches of edgehone, one a line") -> str:
     """The content of a store's file."""
     head = {"format": FORMAT, "schema": SCHEMA, "about": about}
@@ -173,8 +182,8 @@ def parse_store(text: str, name: str) -> list[StoreEntry]:
         EdgehoneError: not a store, another schema, or a damaged line; nothing is skipped in silence.
     """
     lines = text.split("\n")
-    read = _json(lines[0])
-    head: dict[str, Any] = read if isinstance(read, dict) else {}
+    first = _json(lines[0])
+    head = cast(dict[str, Any], first) if isinstance(first, dict) else {}
     if head.get("format") != FORMAT:
         raise EdgehoneError(f"the first line of a store says that it is one; {name} is something else; {WAYS_OUT}")
     schema = head.get("schema")
