@@ -8,7 +8,6 @@ what the most important dimension reaches when the scores are dealt to the trial
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -26,8 +25,11 @@ from edgehone.types import Json
 LEAST_TRIALS = 8
 """Fewer trials tell nothing about any dimension."""
 
-DRAWS, TREES = 24, 24
-"""Draws of trials, with a small forest for each; the same number of deals of the scores makes the floor."""
+DRAWS, TREES = 20, 24
+"""Draws of trials, and deals of the scores; a small forest for each."""
+
+DRAWN = 0.8
+"""Share of the trials in a draw: without any twice, which would look like certainty."""
 
 GRID = 5
 """Values of a span at which its marginal is taken."""
@@ -95,16 +97,19 @@ def importances(outcomes: Sequence[Outcome], seed: int = 0) -> Importances:
     if len(trials) < LEAST_TRIALS or np.ptp(scores) == 0:
         return Importances(rung=rung, trials=len(trials), agreement=None, floor=1.0, dimensions=())
     table = Table.of([outcome.task.job.strategy for outcome in trials])
+    everything = np.arange(len(trials))
+    marginals = table.marginals(_fit(table, scores, everything, seed))
     rng = np.random.default_rng(seed)
-    draws = [rng.integers(len(trials), size=len(trials)) for _ in range(DRAWS)]
-    fits = [_fit(table, scores, rows, k) for k, rows in enumerate(draws)]
-    marginals = [table.marginals(fit) for fit in fits]
-    shares = np.array([_shares(each, scores) for each in marginals])
+    draws = [rng.permutation(len(trials))[: round(DRAWN * len(trials))] for _ in range(DRAWS)]
+    fits = [_fit(table, scores, rows, seed) for rows in draws]
+    drawn = np.array([_shares(table.marginals(fit), scores) for fit in fits])
     deals = [rng.permutation(scores) for _ in range(DRAWS)]
-    dealt = [_shares(table.marginals(_fit(table, deal, rows, k)), deal) for k, (deal, rows) in _pairs(deals, draws)]
-    floor = float(np.quantile(np.max(np.array(dealt), 1), 0.95))
-    means = [np.mean([each[k] for each in marginals], 0) for k in range(len(table.columns))]
-    found = [_importance(table.columns[k], shares[:, k], means[k], floor) for k in range(len(table.columns))]
+    dealt = [max(_shares(table.marginals(_fit(table, deal, everything, seed)), deal)) for deal in deals]
+    floor = float(np.quantile(dealt, 0.95))
+    found = [
+        _importance(column, share, drawn[:, k], marginals[k], floor)
+        for k, (column, share) in enumerate(zip(table.columns, _shares(marginals, scores), strict=True))
+    ]
     return Importances(
         rung=rung,
         trials=len(trials),
@@ -123,7 +128,7 @@ class Surrogate:
         if len(trials) >= LEAST_TRIALS:
             self.table = Table.of([outcome.task.job.strategy for outcome in trials])
             scores = np.array([outcome.ap for outcome in trials])
-            self.forest = _fit(self.table, scores, np.arange(len(trials)), seed, DRAWS * TREES // 4)
+            self.forest = _fit(self.table, scores, np.arange(len(trials)), seed, 4 * TREES)
 
     def expect(self, strategies: Sequence[Strategy]) -> list[float]:
         """AP at the rung of the trials."""
@@ -141,7 +146,7 @@ class Column:
     slots: tuple[int, ...]
 
     def code(self, value: Any) -> list[float]:
-        """NaN where the dimension does not exist, which the forest takes for a value of its own."""
+        """NaN where the dimension does not exist."""
         domain = self.dimension.domain
         if value is None:
             return [np.nan] * len(self.slots)
@@ -154,10 +159,22 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """The trials' strategies as numbers: one column, or several for named values, for each dimension that varied."""
+    """The trials' strategies as numbers: one column, or several for named values, for each dimension that varied.
+
+    Where a dimension does not exist stands the mean of those where it does: a gap would tell which part was chosen,
+    and take the credit for it.
+
+    Attributes:
+        columns: what is where.
+        rows: ``[trials, slots]``.
+        present: ``[trials, slots]``: the dimension exists.
+        usual: ``[slots]``: what fills the gaps.
+    """
 
     columns: tuple[Column, ...]
     rows: Rows
+    present: NDArray[np.bool_]
+    usual: Rows
 
     @staticmethod
     def of(strategies: Sequence[Strategy]) -> Table:
@@ -168,8 +185,7 @@ class Table:
         slot = 0
         for dimension in dimensions(Strategy):
             tried = [flat[dimension.path] for flat in flats if flat.get(dimension.path) is not None]
-            counts = Counter(tried)
-            if dimension.path in seen or len(counts) < 2:
+            if dimension.path in seen or len(set(tried)) < 2:
                 continue
             seen.add(dimension.path)
             values = _grid(dimension, tried)
@@ -177,20 +193,21 @@ class Table:
             width = len(values) if named else 1
             columns.append(Column(dimension, values, tuple(range(slot, slot + width))))
             slot += width
-        table = Table(tuple(columns), np.zeros((0, slot)))
-        return Table(tuple(columns), table.encode(strategies))
+        coded = _coded(columns, strategies)
+        present = ~np.isnan(coded)
+        usual = np.where(present, coded, 0.0).sum(0) / np.maximum(present.sum(0), 1)
+        return Table(tuple(columns), np.where(present, coded, usual), present, usual)
 
     def encode(self, strategies: Sequence[Strategy]) -> Rows:
         """``[strategies, slots]``."""
-        flats = [flatten(strategy) for strategy in strategies]
-        coded = [[number for c in self.columns for number in c.code(flat.get(c.dimension.path))] for flat in flats]
-        return np.array(coded, float).reshape(len(strategies), -1)
+        coded = _coded(self.columns, strategies)
+        return np.where(np.isnan(coded), self.usual, coded)
 
     def marginals(self, forest: Any) -> list[NDArray[np.float64]]:
         """For each column, the mean prediction over all trials that have the dimension, at each of its values."""
         blocks: list[Rows] = []
         for column in self.columns:
-            having = self.rows[~np.isnan(self.rows[:, column.slots[0]])]
+            having = self.rows[self.present[:, column.slots[0]]]
             for value in column.values:
                 block = having.copy()
                 block[:, column.slots] = column.code(value)
@@ -201,6 +218,12 @@ class Table:
         parts = np.split(forest.predict(np.concatenate(blocks)), ends)
         means = iter([float(part.mean()) for part in parts])
         return [np.array([next(means) for _ in column.values]) for column in self.columns]
+
+
+def _coded(columns: Sequence[Column], strategies: Sequence[Strategy]) -> Rows:
+    flats = [flatten(strategy) for strategy in strategies]
+    coded = [[number for c in columns for number in c.code(flat.get(c.dimension.path))] for flat in flats]
+    return np.array(coded, float).reshape(len(strategies), -1)
 
 
 def _grid(dimension: Dimension, tried: Sequence[Any]) -> tuple[Any, ...]:
@@ -217,12 +240,8 @@ def _rank(value: Any) -> tuple[bool, Any]:
 
 
 def _fit(table: Table, scores: Rows, rows: NDArray[np.int64], seed: int, trees: int = TREES) -> Any:
-    forest = RandomForestRegressor(trees, min_samples_leaf=2, max_features=0.5, random_state=seed)
+    forest = RandomForestRegressor(trees, min_samples_leaf=2, max_features=0.7, random_state=seed)
     return cast(Any, forest).fit(table.rows[rows], scores[rows])
-
-
-def _pairs(deals: Sequence[Rows], draws: Sequence[NDArray[np.int64]]) -> list[tuple[int, Any]]:
-    return list(enumerate(zip(deals, draws, strict=True)))
 
 
 def _shares(marginals: Sequence[Rows], scores: Rows) -> list[float]:
@@ -230,14 +249,13 @@ def _shares(marginals: Sequence[Rows], scores: Rows) -> list[float]:
     return [min(float(np.var(marginal)) / total, 1.0) for marginal in marginals]
 
 
-def _importance(column: Column, shares: Rows, marginal: Rows, floor: float) -> Importance:
-    low, high = np.quantile(shares, [0.05, 0.95])
-    share = float(shares.mean())
+def _importance(column: Column, share: float, drawn: Rows, marginal: Rows, floor: float) -> Importance:
+    low, high = np.quantile([*drawn, share], [0.05, 0.95])
     best, worst = int(np.argmax(marginal)), int(np.argmin(marginal))
     return Importance(
         path=column.dimension.path,
         share=round(share, 4),
-        interval90=(round(float(low), 4), round(float(high), 4)),
+        interval90=(round(min(float(low), share), 4), round(max(float(high), share), 4)),
         best=column.values[best],
         worst=column.values[worst],
         effect=round(float(marginal[best] - marginal[worst]), 4),
