@@ -2,11 +2,11 @@
 
 python benchmarks/worker_scaling.py durations.jsonl [--trials 10000] [--workers 1,16,64,256]
 
-Reads recorded trainings, one {"seconds": ...} a line, and draws so many trials from them. Ideal is all work divided by
-the workers. What is lost on the way: the search hands out one trial after another, a worker takes time to start, the
-last trials leave others idle, workers are lost in mid-trial (their trial is run again) and come back. Two ways of
-searching are shown: without pauses, and with rungs that wait for each other. Exit 1 if the last row of the first way
-is below 0.9.
+Reads recorded trainings, one {"seconds": ..., "gflops": ...} a line (the planned cost is optional), and draws so many
+trials from them. Ideal is all work divided by the workers. What is lost on the way: the search hands out one trial
+after another, a worker takes time to start, the last trials leave others idle, workers are lost in mid-trial (their
+trial is run again) and come back. Two ways of searching are shown: without pauses, and with rungs that wait for each
+other. Exit 1 if the last row of the first way is below 0.9.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import argparse
 import heapq
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +96,8 @@ def with_rungs(trials: Sequence[tuple[float, float]], workers: int, cluster: Clu
     """The same, where each rung waits for the one before."""
     ends = np.cumsum([round(share * len(trials)) for share in RUNGS])
     parts = [list(trials[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
-    found = [simulate(part, workers, cluster) for part in parts if part]
+    begun = replace(cluster, startup=0.0)
+    found = [simulate(part, workers, begun if k else cluster) for k, part in enumerate(parts) if part]
     seconds = sum(each.seconds for each in found)
     work = sum(duration for duration, _ in trials)
     return Found(
@@ -104,10 +105,10 @@ def with_rungs(trials: Sequence[tuple[float, float]], workers: int, cluster: Clu
     )
 
 
-def recorded(path: Path) -> list[float]:
-    """Seconds of each training."""
+def recorded(path: Path) -> list[tuple[float, float]]:
+    """Seconds of each training, and its planned cost where the file holds it: a search knows that beforehand."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return [float(row["seconds"]) for row in rows]
+    return [(float(row["seconds"]), float(row.get("gflops", 1.0))) for row in rows]
 
 
 def main() -> None:
@@ -121,22 +122,19 @@ def main() -> None:
     parser.add_argument("--losses-an-hour", type=float, default=0.02, help="of each worker")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    seconds = recorded(options.durations)
+    known = recorded(options.durations)
     rng = np.random.default_rng(options.seed)
-    drawn = [(float(value), 1.0) for value in rng.choice(seconds, options.trials)]
+    drawn = [known[k] for k in rng.integers(len(known), size=options.trials)]
     cluster = Cluster(options.dispatch_ms / 1000, options.startup_s, options.losses_an_hour, options.seed)
-    low, middle, high = np.quantile(seconds, [0.05, 0.5, 0.95])
-    print(
-        f"{len(seconds)} recorded trainings of {low:.0f} to {high:.0f} s (median {middle:.0f}); {options.trials} drawn"
-    )
+    low, middle, high = np.quantile([seconds for seconds, _ in known], [0.05, 0.5, 0.95])
+    print(f"{len(known)} recorded trainings of {low:.0f} to {high:.0f} s (median {middle:.0f}); {options.trials} drawn")
     print(f"{'workers':>8} {'hours':>8} {'of ideal':>9} {'lost':>5} {'with rungs':>11}")
     last = 0.0
     for count in (int(text) for text in options.workers.split(",")):
         found, stepped = simulate(drawn, count, cluster), with_rungs(drawn, count, cluster)
         last = found.efficiency
-        print(
-            f"{count:>8} {found.seconds / 3600:>8.2f} {found.efficiency:>9.3f} {found.lost:>5} {stepped.efficiency:>11.3f}"
-        )
+        took = f"{found.seconds / 3600:>8.2f} {found.efficiency:>9.3f} {found.lost:>5}"
+        print(f"{count:>8} {took} {stepped.efficiency:>11.3f}")
     raise SystemExit(int(last < ENOUGH))
 
 

@@ -201,7 +201,7 @@ def test_the_change_that_the_trials_promise_most_of_goes_first() -> None:
     )
     changes = changes_between(AUTHORS, winner)
     steps = order_changes(AUTHORS, list(reversed(changes)), knowledge(planted(40, aligned)))
-    assert [change.path for step in steps for change in step][0] == "projection.assigner"
+    assert next(change.path for step in steps for change in step) == "projection.assigner"
     assert sorted(c.path for step in steps for c in step) == sorted(c.path for c in changes)
     sure = Knowledge(Surrogate([]), NOTHING_KNOWN, [prefer("augmentation.flip.vertical", 0.5, 0.9)])
     blind = order_changes(AUTHORS, changes, sure)
