@@ -108,17 +108,20 @@ def shares(rows: Sequence[tuple[str, float, float, float]], floor: float, title:
     return _svg(alt.layer(bars, ranges, line).properties(width=WIDTH - 220, height={"step": 26}))
 
 
+EFFECTS = ("whole", "hurts", "helps", "within noise")
+"""What a bar of a waterfall shows, in the order of their colours."""
+
+
 def waterfall(rows: Sequence[tuple[str, float, float, str]], title: str) -> str:
     """Bars that each begin where the one above ends: ``(name, from, to, what it did)``, the first and last whole."""
     data = [
         {"name": f"{k}. {n}" if 0 < k < len(rows) - 1 else n, "from": a, "to": b, "effect": e, "label": _signed(a, b)}
         for k, (n, a, b, e) in enumerate(rows)
     ]
-    effects = list(dict.fromkeys(row[3] for row in rows))
     y = alt.Y("name", type="nominal", sort=[str(row["name"]) for row in data], title=None).axis(labelLimit=300)
     x = alt.X("from", type="quantitative", title=title)
     bars = _chart(data).mark_bar(height={"band": 0.65})
-    bars = bars.encode(x=x, x2=alt.X2("to"), y=y, color=_colour("effect", effects))
+    bars = bars.encode(x=x, x2=alt.X2("to"), y=y, color=_colour("effect", EFFECTS))
     numbers = _chart([{**row, "end": max(float(row["from"]), float(row["to"]))} for row in data])
     numbers = numbers.mark_text(align="left", dx=4, color="currentColor")
     numbers = numbers.encode(x=alt.X("end", type="quantitative"), y=y, text=alt.Text("label", type="nominal"))
