@@ -30,7 +30,7 @@ from edgehone.cli_options import (
     screen,
     selection,
 )
-from edgehone.cli_search import StoreOption, store_group
+from edgehone.cli_search import RayOption, StoreOption, store_group
 from edgehone.errors import EdgehoneError
 
 INTERRUPTED = 130
@@ -96,7 +96,7 @@ def run(
     same_data: Annotated[
         bool, typer.Option("--same-data", help="start from earlier searches of the very same data, too")
     ] = False,
-    ray: Annotated[str | None, typer.Option(help="train on a Ray cluster: its address, or auto")] = None,
+    ray: RayOption = None,
     data_format: FormatOption = None,
     merge: MergeOption = None,
     drop: DropOption = None,

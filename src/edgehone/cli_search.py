@@ -17,12 +17,16 @@ StoreOption = Annotated[
 ]
 
 
+RayOption = Annotated[str | None, typer.Option(help="train on a Ray cluster: its address, or auto")]
+
+
 @app.command(epilog="Example: edgehone explain runs/mine --budget 20m")
 def explain(
     run: Annotated[Path, typer.Argument(help="the folder of a finished run", metavar="RUN")],
     budget: Annotated[
         str, typer.Option(help="wall-clock for trainings from default to winner, like 10m; 0 for none")
     ] = "10m",
+    ray: RayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Why a run found what it found: from default to winner, one change at a time; goes on where it was."""
@@ -32,7 +36,7 @@ def explain(
 
     seconds = parse_duration(budget)
     with console_view.live(console, seconds) as show:
-        explanation = explain_run(run, seconds, show)
+        explanation = explain_run(run, seconds, show, ray)
     if as_json:
         emit(explanation.model_dump(mode="json"))
         return

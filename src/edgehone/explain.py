@@ -60,19 +60,24 @@ class FinishedRun:
     outcomes: Mapping[str, Outcome]
 
     @staticmethod
-    def open(path: Path) -> FinishedRun:
-        """Read it.
+    def open(path: Path, ray: str | None = None) -> FinishedRun:
+        """Read it; further trainings are done on this machine, or on the cluster at ``ray``.
 
         Raises:
             UsageError: it holds no finished run.
         """
         if not (path / RESULTS).is_file():
             raise UsageError(f"explain needs the folder of a finished run; {path} holds no {RESULTS}")
+        request = load(Request, read_json(path / "request.json")).model_copy(update={"ray": ray})
+        plan = load(Plan, read_json(path / "plan.json"))
+        if ray is None:
+            calibration = plan.calibration.model_copy(update={"workers": request.workers})
+            plan = plan.model_copy(update={"calibration": calibration})
         return FinishedRun(
             path,
-            load(Request, read_json(path / "request.json")),
+            request,
             load(Results, read_json(path / RESULTS)),
-            load(Plan, read_json(path / "plan.json")),
+            plan,
             load(Priors, read_json(path / "rules.json")).rules,
             finished(path / "trials"),
         )
@@ -96,19 +101,20 @@ class FinishedRun:
         return "preset authors", AUTHORS.model_copy(update={"input": results.found.strategy.input})
 
 
-def explain(path: Path, budget_s: float, show: Show) -> Explanation:
+def explain(path: Path, budget_s: float, show: Show, ray: str | None = None) -> Explanation:
     """Explain a run: from its trials, and with trainings where there is a budget; written into its folder.
 
     Args:
         path: folder of a finished run.
         budget_s: wall-clock for ablations by the run's plan, 0 for none; an earlier ablation is kept then.
         show: told of every step.
+        ray: address of a cluster to train on; else this machine.
 
     Raises:
         UsageError: no finished run, or a budget that buys no ablation.
         EdgehoneError: the data cannot be read, another process works on the run, or a worker died.
     """
-    run = FinishedRun.open(path)
+    run = FinishedRun.open(path, ray)
     with only_process(path):
         explanation = explain_trials(run.searched, run.priors)
         ablation = _earlier(path) if budget_s == 0 else _ablate(run, explanation, budget_s, show)

@@ -33,7 +33,7 @@ from edgehone.search.plan import Plan, Proof, make_plan
 from edgehone.search.pool import Pool
 from edgehone.search.progress import Monitor, Show
 from edgehone.search.proof import PresetRuns, train_presets
-from edgehone.search.ray_workers import start_ray_workers
+from edgehone.search.ray_workers import ray_library, start_ray_workers
 from edgehone.search.remembering import entry_of, keep
 from edgehone.search.rules import apply_rules
 from edgehone.search.searcher import PriorSearcher, Searcher
@@ -183,6 +183,8 @@ def analyse_only(
 def check(request: Request) -> None:
     """Refuse early what could only fail late."""
     architecture(request.model)
+    if request.ray is not None:
+        ray_library()
     for name in request.boards:
         deployable(name)
     if request.max_input < INPUT_SIZES[0]:

@@ -15,7 +15,15 @@ from edgehone.data import Dataset, read_dataset
 from edgehone.data.writing import write_dataset
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.search import ray_workers
-from edgehone.search.ray_workers import Home, Shipment, picture_places, relocated, start_ray_workers, train_here
+from edgehone.search.ray_workers import (
+    Home,
+    Shipment,
+    check_address,
+    picture_places,
+    relocated,
+    start_ray_workers,
+    train_here,
+)
 from edgehone.search.trial import Task
 from edgehone.space import replace
 from edgehone.strategy import AUTHORS
@@ -26,9 +34,7 @@ DATA = "builtin:digits?train=8&val=4&test=4&width=96&height=96&min_px=30&max_px=
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="ray is not installed: pip install 'edgehone[ray]'"
-)
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed: pip install 'edgehone[ray]'")
 def test_a_node_killed_in_mid_trial_costs_no_trial(tmp_path: Path) -> None:
     script = [sys.executable, str(ROOT / "benchmarks" / "ray_node_loss.py"), "--trials-only", "--out"]
     ended = subprocess.run([*script, str(tmp_path / "run")], capture_output=True, text=True, check=False, timeout=400)
@@ -47,6 +53,21 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"edgehone\[ray\]"), start_ray_workers("auto", files, tmp_path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("127.0.0.1:1", "there is none"),
+        ("127.0.0.1:99999", "there is none"),
+        ("nonsense", "HOST:PORT"),
+        ("ray://somewhere:10001", "HOST:PORT"),
+        ("", "HOST:PORT"),
+    ],
+)
+def test_an_address_without_a_cluster_is_told_at_once(address: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        check_address(address)
 
 
 def shipment(data: Dataset, folder: Path, marker: str = "marker") -> Shipment:

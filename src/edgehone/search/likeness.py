@@ -115,9 +115,7 @@ class Identity(Settings):
         pictures = sorted(f"{sample.id} {sample.size}" for split in dataset.splits.values() for sample in split)
         digest = hashlib.sha256("\n".join(pictures).encode()).hexdigest()[:16]
         name = dataset.name.partition("?")[0]  # built-in scenes of other knobs are made of the same digits
-        return Identity(
-            name=name, class_names=dataset.class_names, labels=dataset.fingerprint(), pictures=digest
-        )
+        return Identity(name=name, class_names=dataset.class_names, labels=dataset.fingerprint(), pictures=digest)
 
     def same_data(self, other: Identity) -> bool:
         """One sign is enough: a store must not answer with what was learned from the very same data.

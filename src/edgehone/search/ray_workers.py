@@ -35,6 +35,7 @@ POLL_SECONDS = 0.5
 NOTE_SECONDS = 1.0
 """How often a trial says how far it is."""
 
+KNOCK_SECONDS = 5.0
 PATIENCE_SECONDS = 120.0
 """How long a cluster without a single node is waited for."""
 
@@ -300,6 +301,23 @@ def _still_there(ray: Any, alone_since: float | None) -> float | None:
     return now if alone_since is None else alone_since
 
 
+def check_address(address: str) -> None:
+    """Knock before Ray does: it takes minutes to give up, and then ends the process.
+
+    Raises:
+        UsageError: not an address, or nobody answers.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise UsageError(f"--ray takes HOST:PORT of a cluster, or auto on one of its machines; got {address!r}")
+    try:
+        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"--ray names a running cluster, but at {address} there is none: {error}") from None
+
+
 def _shipment(dataset: Dataset, folder: Path, marker: str) -> Shipment:
     sent = replace(dataset, test=(), seen={})
     stamps = [f"{place} {FileImage(place).stamp()}" for place in picture_places(sent)]
@@ -315,11 +333,15 @@ def start_ray_workers(address: str, dataset: Dataset, folder: Path) -> Generator
         UsageError: ray is not installed, or there is no cluster.
     """
     ray = ray_library()
+    check_address(address)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", namespace="edgehone")
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UsageError(f"--ray names a running cluster, but {address} answers: {error}") from None
+    if not processors(ray):
+        ray.shutdown()
+        raise UsageError(f"--ray needs a cluster with processors; {address} has none: ray start --address=...")
     marker = folder / f"node-{os.getpid()}-{time.time_ns()}"
     marker.touch()
     try:
