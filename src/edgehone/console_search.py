@@ -29,7 +29,7 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
 def _table(title: str, columns: Sequence[str], words: Sequence[str]) -> Table:
     table = Table(title=escape(title))
     for column in columns:
-        table.add_column(escape(column), justify="left" if column in words else "right")
+        table.add_column(escape(column), justify="left" if column in words else "right", no_wrap="[" in column)
     return table
 
 
@@ -75,7 +75,7 @@ def _print_rules(console: Console, rules: Sequence[RuleVerdict]) -> None:
 
 def print_store(console: Console, place: str, entries: Sequence[StoreEntry], shipped: int) -> None:
     """A row a search; the shipped ones come last."""
-    columns = ("data", "model", "AP found", "gain over default [95 %]", "trials", "objects, share of side", "when")
+    columns = ("data", "model", "AP found", "gain [95 %]", "trials", "object, share of side", "when")
     table = _table(place, columns, ("data", "model", "when"))
     for k, entry in enumerate(entries):
         best = next((s for s in entry.strategies if s.found), None)

@@ -261,6 +261,15 @@ def test_starts_keep_to_limits_and_to_half_of_the_first_trials() -> None:
     assert len({fingerprint(s.strategy) for s in (*first, *second)}) == 8
 
 
+def test_what_the_rules_prefer_is_not_tried_twice_where_it_is_a_start_already() -> None:
+    space = SearchSpace(Strategy())
+    preferred = entry().strategies[0].model_copy(update={"strategy": space.preferred().model_dump(mode="json")})
+    searcher = StartingSearcher(PriorSearcher(space, 0), space, starts([entry(strategies=(preferred,))], ask()))
+    tried = [s for _ in range(3) for s in searcher.suggest(6)]
+    assert tried[0].strategy == space.preferred()
+    assert len({fingerprint(s.strategy) for s in tried}) == 18
+
+
 def test_without_starts_a_search_is_what_it_was() -> None:
     space = SearchSpace(Strategy())
     plain, started = PriorSearcher(space, 3), StartingSearcher(PriorSearcher(space, 3), space, [])

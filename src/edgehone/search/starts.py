@@ -22,6 +22,9 @@ FAITH = {"better": 1.0, "unproven": 0.6, "tie": 0.5, "worse": 0.2}
 HALF_TRIALS = 8
 """A search of so many trials counts half of one that tried everything."""
 
+ATTEMPTS = 50
+"""To be told something else than a start."""
+
 SHARE = 0.5
 """Of the first suggestions, at most, come from the store: the rest of the search stays its own."""
 
@@ -133,13 +136,21 @@ class StartingSearcher:
     def __init__(self, searcher: Searcher, space: SearchSpace, starts: Sequence[Start]) -> None:
         self.searcher = searcher
         unique = {fingerprint(s): (s, start) for start in starts for s in (within(space, start.strategy),)}
+        self.given: set[str] = set()
         self.left = [Suggestion(s, f"from the store: {start.because}") for s, start in unique.values()]
 
     def suggest(self, count: int) -> list[Suggestion]:
-        """The starts first, never more than half; the searcher's own for the rest."""
+        """The starts first, never more than half; for the rest the searcher's own, but not what has been a start."""
         given = self.left[: int(SHARE * count)]
         self.left = self.left[len(given) :]
-        return [*given, *self.searcher.suggest(count - len(given))]
+        self.given |= {fingerprint(suggestion.strategy) for suggestion in given}
+        own: list[Suggestion] = []
+        for _ in range(ATTEMPTS):
+            fresh = self.searcher.suggest(count - len(given) - len(own))
+            own += [suggestion for suggestion in fresh if fingerprint(suggestion.strategy) not in self.given]
+            if len(given) + len(own) == count:
+                break
+        return [*given, *own]
 
     def update(self, results: Sequence[Result]) -> None:
         """Learn from all, starts included."""
