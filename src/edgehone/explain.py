@@ -22,13 +22,14 @@ from edgehone.results import Results
 from edgehone.run_folder import RunFolder, only_process
 from edgehone.search.ablation import (
     Knowledge,
-    Steps,
+    Trained,
     ablation_tasks,
     fit_budget,
     judge_path,
     on_validation,
     order_changes,
     train_path,
+    trainings_of,
 )
 from edgehone.search.changes import changes_between
 from edgehone.search.explanation import Ablation, Explanation, explain_trials
@@ -37,7 +38,7 @@ from edgehone.search.plan import Plan
 from edgehone.search.progress import Monitor, Show
 from edgehone.search.proof import RATE
 from edgehone.search.trial import Outcome, Task, finished
-from edgehone.space import Prior, load
+from edgehone.space import Prior, fingerprint, load
 from edgehone.strategy import AUTHORS, PRESETS, Strategy
 from edgehone.training import StartWeights
 
@@ -136,38 +137,38 @@ def _ablate(run: FinishedRun, explanation: Explanation, budget_s: float, show: S
     changes = changes_between(base, run.results.found.strategy)
     if not changes:
         return None
-    known = Knowledge(Surrogate(run.searched), explanation.importances, run.priors)
-    ordered = order_changes(base, changes, known)
-    share, steps = fit_budget(ordered, run.plan, budget_s, run.results.default is not None)
     read = read_dataset(run.request.data, format=run.request.format, selection=run.request.selection)
     dataset = replace(read, test=())
-    trained, here = _train(run, _tasks(run, dataset, base, steps, share), dataset, show)
-    here.clock.save()
+    weights = None if run.request.weights is None else StartWeights.of(run.request.weights)
+    make = task_maker(run.request, run.plan, dataset, weights)
+    known = trainings_of(run.outcomes.values(), RunFolder(run.path))
+    ends = ablation_tasks(base, (tuple(changes),), 1.0, make)
+    ordered = order_changes(base, changes, Knowledge(Surrogate(run.searched), explanation.importances, run.priors))
+    share, steps = fit_budget(ordered, run.plan, budget_s, all(fingerprint(end.job) in known for end in ends))
+    trained = _train(run, ablation_tasks(base, steps, share, make), known, dataset, show)
     return judge_path(name, share, steps, trained, lambda outcome, folder: on_validation(outcome, folder, dataset))
 
 
-def _tasks(run: FinishedRun, dataset: Dataset, base: Strategy, steps: Steps, share: float) -> list[Task]:
-    weights = None if run.request.weights is None else StartWeights.of(run.request.weights)
-    return ablation_tasks(base, steps, share, task_maker(run.request, run.plan, dataset, weights))
-
-
 def _train(
-    run: FinishedRun, tasks: Sequence[Task], dataset: Dataset, show: Show
-) -> tuple[list[tuple[Outcome, RunFolder]], RunFolder]:
+    run: FinishedRun, tasks: Sequence[Task], known: Mapping[str, Trained], dataset: Dataset, show: Show
+) -> list[Trained]:
+    """In a folder of the run's own, with a clock of its own."""
     (run.path / TRAININGS).mkdir(exist_ok=True)
-    here, there = RunFolder(run.path / TRAININGS), RunFolder(run.path)
+    here = RunFolder(run.path / TRAININGS)
     monitor = Monitor(here, show)
-    monitor.follow(run.plan, sum(task.gflops for task in tasks))
+    monitor.follow(run.plan, sum(task.gflops for task in tasks if fingerprint(task.job) not in known) or 1.0)
     monitor.say(f"{len(tasks)} trainings from {run.default[0]} to the winner")
 
     def run_tasks(missing: Sequence[Task]) -> list[Outcome]:
-        known = finished(here.trials)
-        if all(task.name in known for task in missing):
-            return [known[task.name] for task in missing]
+        there = finished(here.trials)
+        if all(task.name in there for task in missing):
+            return [there[task.name] for task in missing]
         with start_pool(run.request, dataset, here.trials) as workers:
             return monitor.run(workers, missing)
 
-    return train_path(tasks, run_tasks, [(o, there) for o in run.outcomes.values()], here), here
+    trained = train_path(tasks, run_tasks, known, here)
+    here.clock.save()
+    return trained
 
 
 def _into_report(page: Path, explanation: Explanation) -> None:

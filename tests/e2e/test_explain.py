@@ -16,7 +16,7 @@ import pytest
 from edgehone.data import read_dataset
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.evaluation import Evaluation
-from edgehone.explain import explain
+from edgehone.explain import FinishedRun, explain
 from edgehone.files import write_json
 from edgehone.pipeline import Priors, Request, task_maker
 from edgehone.report.content import Headline, ReportContent, Section, Text
@@ -141,3 +141,19 @@ def test_what_cannot_be_explained_is_told(tmp_path: Path) -> None:
     alone = explain(run, 0.0, lambda status: None)
     assert alone.ablation is None
     assert alone.rules[0].verdict == "not tested"
+
+
+def test_ends_that_are_there_are_not_trained_again(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", trained=True)
+    only = json.loads((run / "results.json").read_text())
+    only["found"]["strategy"] = replace(BASE, {"optimisation.optimizer.lr": 0.002}).model_dump(mode="json")
+    write_json(run / "results.json", only)
+    dataset = read_dataset(DATA)
+    request = Request(data=DATA, budget_s=60, workers=1)
+    make = task_maker(request, FinishedRun.open(run).plan, dataset, None)
+    near = replace(BASE, {"optimisation.optimizer.lr": 0.002})
+    run_task(make.task("final-01", "final", 1.0, Suggestion(near, "test")), dataset, run / "trials")
+    found = explain(run, 60.0, lambda status: None).ablation
+    assert found is not None
+    assert (found.trainings, len(found.steps), found.share) == (0, 1, 1.0)
+    assert not list(run.glob("explain/trials/*"))

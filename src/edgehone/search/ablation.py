@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,28 +134,37 @@ def ablation_tasks(base: Strategy, steps: Steps, share: float, make: TaskMaker) 
     return tasks
 
 
+Trained = tuple[Outcome, RunFolder]
+"""A training and the folder that holds it."""
+
+
+def trainings_of(outcomes: Iterable[Outcome], folder: RunFolder) -> dict[str, Trained]:
+    """Those that left a detector, by fingerprint of the job."""
+    kept = (o for o in outcomes if (folder.trials / o.task.name / CHECKPOINT).is_file())
+    return {fingerprint(outcome.task.job): (outcome, folder) for outcome in kept}
+
+
 def train_path(
-    tasks: Sequence[Task], run_tasks: RunTasks, known: Sequence[tuple[Outcome, RunFolder]], here: RunFolder
-) -> list[tuple[Outcome, RunFolder]]:
+    tasks: Sequence[Task], run_tasks: RunTasks, known: Mapping[str, Trained], here: RunFolder
+) -> list[Trained]:
     """Train what is not there yet.
 
     Args:
         tasks: in order.
         run_tasks: trains in ``here``, or goes on there.
-        known: full trainings of the run, with the folder that holds them.
+        known: trainings of the run, see :func:`trainings_of`.
         here: where ablations are kept.
     """
-    there = {fingerprint(o.task.job): (o, f) for o, f in known if (f.trials / o.task.name / CHECKPOINT).is_file()}
-    missing = [task for task in tasks if fingerprint(task.job) not in there]
+    missing = [task for task in tasks if fingerprint(task.job) not in known]
     trained = {fingerprint(o.task.job): (o, here) for o in run_tasks(missing)}
-    return [(there | trained)[fingerprint(task.job)] for task in tasks]
+    return [(trained | dict(known))[fingerprint(task.job)] for task in tasks]
 
 
 def judge_path(
     base: str,
     share: float,
     steps: Steps,
-    trained: Sequence[tuple[Outcome, RunFolder]],
+    trained: Sequence[Trained],
     matches: Callable[[Outcome, RunFolder], Matches],
 ) -> Ablation:
     """What each step gave on validation.
