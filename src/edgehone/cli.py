@@ -10,6 +10,7 @@ import typer
 
 from edgehone import __version__
 from edgehone.cli_data import group
+from edgehone.cli_explain import RayOption, StoreOption, store_group
 from edgehone.cli_options import (
     DataArgument,
     DropOption,
@@ -30,7 +31,6 @@ from edgehone.cli_options import (
     screen,
     selection,
 )
-from edgehone.cli_search import RayOption, StoreOption, store_group
 from edgehone.errors import EdgehoneError
 
 INTERRUPTED = 130

@@ -24,6 +24,17 @@ def test_long_trials_go_first_and_equal_ones_in_order() -> None:
     assert [item and item[1] for item in taken] == ["b", "d", "a", "c", None]
 
 
+def test_what_is_added_later_waits_behind_what_was_lost() -> None:
+    queue: TrialQueue[str] = TrialQueue()
+    assert not queue
+    queue.add("a")
+    first = queue.take()
+    queue.add("b")
+    assert first is not None
+    queue.lose(first[0])
+    assert [item and item[1] for item in (queue.take(), queue.take(), queue.take())] == ["a", "b", None]
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(0.1, 10), min_size=1, max_size=30), st.integers(0, 2**31), st.integers(1, 5))
 def test_every_trial_ends_once_whatever_is_lost(costs: list[float], seed: int, workers: int) -> None:

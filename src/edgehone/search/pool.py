@@ -47,7 +47,7 @@ class TrialQueue(Generic[T]):
     A lost trial goes before all others: it has waited longest.
     """
 
-    def __init__(self, items: Sequence[tuple[T, float]]) -> None:
+    def __init__(self, items: Sequence[tuple[T, float]] = ()) -> None:
         order = sorted(range(len(items)), key=lambda number: -items[number][1])
         self.waiting = deque((number, items[number][0]) for number in order)
         self.running: dict[int, T] = {}
@@ -61,6 +61,11 @@ class TrialQueue(Generic[T]):
     def __bool__(self) -> bool:
         """Whether anything is left to wait for."""
         return bool(self.waiting or self.running)
+
+    def add(self, item: T) -> None:
+        """Another trial, after those that wait."""
+        self.waiting.append((len(self.items), item))
+        self.items.append(item)
 
     def take(self) -> tuple[int, T] | None:
         """The next trial with its number; None where none waits."""

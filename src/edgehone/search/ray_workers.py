@@ -13,7 +13,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -207,13 +207,19 @@ class RayWorkers:
 
     def calibrate(self, job: Job) -> float:
         """Seconds per step while all workers do the same."""
-        queue: TrialQueue[str] = TrialQueue([(f"timing {k}", 1.0) for k in range(self.count)])
-        return max(self._drain(queue, lambda _: self.time.remote(job, self.shipment, self.home), _deaf))
+        names = iter([f"timing {k}" for k in range(self.count)])
+        return max(self._drain(names, TrialQueue(), lambda _: self.time.remote(job, self.shipment, self.home), _deaf))
 
-    def run(self, tasks: Sequence[Task], tick: Tick) -> Iterator[Outcome]:
-        """Outcomes as they come; a trial whose node is lost is trained again elsewhere."""
-        by_name = {task.name: task for task in tasks}
-        queue: TrialQueue[str] = TrialQueue([(task.name, task.gflops) for task in tasks])
+    def run(self, tasks: Iterable[Task | None], tick: Tick) -> Iterator[Outcome]:
+        """Outcomes as they come; a trial whose node is lost is trained again elsewhere.
+
+        Args:
+            tasks: all at once (then the longest goes first), or made one at a time, whenever a worker is free; None
+                says that nothing can be done before the next outcome.
+            tick: told about twice a second how far running tasks are.
+        """
+        by_name: dict[str, Task] = {}
+        queue: TrialQueue[str] = TrialQueue()
         done: set[str] = set()
 
         def start(name: str) -> Any:
@@ -224,27 +230,38 @@ class RayWorkers:
             shares = {name: share for name, share in self._shares().items() if name in running}
             tick(shares | dict.fromkeys(done, 1.0))
 
-        for outcome, files in self._drain(queue, start, listen):
-            if files is not None:
-                for name, content in files.items():
-                    write_bytes(self.folder / outcome.task.name / name, content)
-            if queue.lost(outcome.task.name):
+        for outcome, files in self._drain(_names(tasks, by_name), queue, start, listen):
+            name, lost = outcome.task.name, queue.lost(outcome.task.name)
+            if lost:
                 outcome = outcome.model_copy(update={"message": f"{outcome.message} {AGAIN}".strip()})
-            if files is not None or queue.lost(outcome.task.name):
+            for file, content in (files or {}).items():
+                write_bytes(self.folder / name / file, content)
+            if lost or files is not None:
                 save_outcome(outcome, self.folder)
-            done.add(outcome.task.name)
+            done.add(name)
             yield outcome
 
-    def _drain(self, queue: TrialQueue[str], start: Callable[[str], Any], listen: Callable[[], None]) -> Iterator[Any]:
-        """Give out what waits, as many as there are processors; yield results; what is lost waits again."""
+    def _drain(
+        self,
+        names: Iterator[str | None],
+        queue: TrialQueue[str],
+        start: Callable[[str], Any],
+        listen: Callable[[], None],
+    ) -> Iterator[Any]:
+        """Give out what was lost, then what is new, as many as there are processors; yield results."""
         ray, flying = self.ray, dict[Any, int]()
         alone_since: float | None = None
         try:
-            while queue:
-                free = max(processors(ray), 1) - len(flying)
-                while free > 0 and (taken := queue.take()) is not None:
+            while True:
+                while len(flying) < max(processors(ray), 1):
+                    if not queue.waiting and (fresh := next(names, None)) is not None:
+                        queue.add(fresh)
+                    taken = queue.take()
+                    if taken is None:
+                        break
                     flying[start(taken[1])] = taken[0]
-                    free -= 1
+                if not flying:
+                    return
                 ready, _ = ray.wait(list(flying), num_returns=1, timeout=POLL_SECONDS)
                 for reference in ready:
                     number = flying.pop(reference)
@@ -267,6 +284,16 @@ class RayWorkers:
             return self.ray.get(self.home.all.remote(), timeout=POLL_SECONDS)
         except self.ray.exceptions.RayError:
             return {}
+
+
+def _names(tasks: Iterable[Task | None], by_name: dict[str, Task]) -> Iterator[str | None]:
+    """Of tasks as they are taken, each noted; the longest first where all are there."""
+    if isinstance(tasks, Sequence):
+        tasks = sorted((task for task in tasks if task is not None), key=lambda task: -task.gflops)
+    for task in tasks:
+        if task is not None:
+            by_name[task.name] = task
+        yield None if task is None else task.name
 
 
 def _deaf() -> None:
