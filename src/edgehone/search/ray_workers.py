@@ -234,8 +234,9 @@ class RayWorkers:
             name, lost = outcome.task.name, queue.lost(outcome.task.name)
             if lost:
                 outcome = outcome.model_copy(update={"message": f"{outcome.message} {AGAIN}".strip()})
-            for file, content in (files or {}).items():
-                write_bytes(self.folder / name / file, content)
+            if files is not None:
+                for file, content in files.items():
+                    write_bytes(self.folder / name / file, content)
             if lost or files is not None:
                 save_outcome(outcome, self.folder)
             done.add(name)
@@ -289,11 +290,17 @@ class RayWorkers:
 def _names(tasks: Iterable[Task | None], by_name: dict[str, Task]) -> Iterator[str | None]:
     """Of tasks as they are taken, each noted; the longest first where all are there."""
     if isinstance(tasks, Sequence):
-        tasks = sorted((task for task in tasks if task is not None), key=lambda task: -task.gflops)
+        known = [task for task in tasks if task is not None]
+        known.sort(key=_longest_first)
+        tasks = known
     for task in tasks:
         if task is not None:
             by_name[task.name] = task
         yield None if task is None else task.name
+
+
+def _longest_first(task: Task) -> float:
+    return -task.gflops
 
 
 def _deaf() -> None:
