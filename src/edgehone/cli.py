@@ -10,8 +10,10 @@ import typer
 
 from edgehone import __version__
 from edgehone.cli_data import group
+from edgehone.cli_explain import RayOption, SameDataOption, StoreOption, store_group
 from edgehone.cli_options import (
     BlindOption,
+    CompareOption,
     DataArgument,
     DeterministicOption,
     DropOption,
@@ -24,6 +26,7 @@ from edgehone.cli_options import (
     ModelArgument,
     ObjectiveOption,
     OnlyOption,
+    ProofOption,
     SearcherOption,
     SetOption,
     StrategyOption,
@@ -86,16 +89,11 @@ def run(
     budget: Annotated[str, typer.Option(help="wall-clock for the whole run, like 30m, 2h, 90s")] = "30m",
     model: Annotated[str, typer.Option(help="a built-in detector, or a Darknet cfg")] = "yolov4-tiny",
     board: Annotated[list[str] | None, typer.Option(help="a board to deploy on; may be repeated")] = None,
-    proof: Annotated[
-        str, typer.Option(help="full: both presets trained as long as the winner; quick: the better one; off")
-    ] = "full",
+    proof: ProofOption = "full",
     max_input: Annotated[int, typer.Option(help="largest input size that is searched, pixels")] = 416,
     latency: LatencyOption = None,
     weights: WeightsOption = None,
-    compare: Annotated[
-        str | None,
-        typer.Option(help="evolution: also run the authors' genetic evolution, outside the budget"),
-    ] = None,
+    compare: CompareOption = None,
     workers: Annotated[int, typer.Option(help="trainings side by side, one thread each")] = 2,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
     teacher: TeacherOption = None,
@@ -105,6 +103,9 @@ def run(
     fix: FixOption = None,
     only: OnlyOption = None,
     deterministic: DeterministicOption = False,
+    store: StoreOption = None,
+    same_data: SameDataOption = False,
+    ray: RayOption = None,
     data_format: FormatOption = None,
     merge: MergeOption = None,
     drop: DropOption = None,
@@ -113,8 +114,8 @@ def run(
 ) -> None:
     """The whole job: analyse, explore, prove, deploy, explain."""
     from edgehone import console_view
-    from edgehone.pipeline import Request
     from edgehone.pipeline import run as run_pipeline
+    from edgehone.request import Request
     from edgehone.space import load
 
     wanted = {"data": data, "format": data_format, "model": model, "boards": board or ["cpu"], "proof": proof}
@@ -122,6 +123,7 @@ def run(
     classes = {"selection": selection(merge, drop, ignore).model_dump()}
     aim = {"objectives": objective or ["ap"], "scope": scope(searcher, blind, fix, only, deterministic)}
     how = {"compare": compare, "workers": workers, "seed": seed, "teacher": teacher}
+    how |= {"store": store, "same_data": same_data, "ray": ray}
     request = load(Request, {**wanted, **limits, **classes, **aim, **how})
     with console_view.live(console, request.budget_s) as show:
         results = run_pipeline(request, out, show)
@@ -132,6 +134,7 @@ def run(
 
 
 app.add_typer(group, name="data")
+app.add_typer(store_group, name="store")
 
 
 @app.command(epilog="Example: edgehone analyse data/mine --probe-budget 2m --json")

@@ -69,6 +69,12 @@ DeterministicOption = Annotated[
         "--deterministic", help="the same trials however often it is interrupted; the budget is nominal compute"
     ),
 ]
+ProofOption = Annotated[
+    str, typer.Option(help="full: both presets trained as long as the winner; quick: the better one; off")
+]
+CompareOption = Annotated[
+    str | None, typer.Option(help="evolution: also run the authors' genetic evolution, outside the budget")
+]
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="coco, voc, darknet, yolo or csv, where the detected format is wrong")
 ]
@@ -83,13 +89,6 @@ IgnoreOption = Annotated[
 ]
 
 
-def selection(merge: list[str] | None, drop: list[str] | None, ignore: list[str] | None) -> Selection:
-    """The classes that are to count."""
-    from edgehone.data import Selection
-
-    return Selection.parse(merge or [], drop or [], ignore or [])
-
-
 def parse_duration(text: str) -> float:
     """Seconds from ``90s``, ``30m``, ``2h``, ``1h30m``; ``0`` needs no unit."""
     if text.strip() == "0":
@@ -99,6 +98,13 @@ def parse_duration(text: str) -> float:
         raise UsageError(f"a duration is given like 90s, 30m, 2h or 1h30m, got {text!r}")
     hours, minutes, seconds = (float(part or 0) for part in found.groups())
     return hours * 3600 + minutes * 60 + seconds
+
+
+def selection(merge: list[str] | None, drop: list[str] | None, ignore: list[str] | None) -> Selection:
+    """The classes that are to count."""
+    from edgehone.data import Selection
+
+    return Selection.parse(merge or [], drop or [], ignore or [])
 
 
 def screen() -> Console:

@@ -60,8 +60,8 @@ def search(
 ) -> None:
     """Only search: analyse and explore, without presets beside it, without the test split, without a bundle."""
     from edgehone import console_view
-    from edgehone.pipeline import Request
     from edgehone.pipeline import search as search_only
+    from edgehone.request import Request
     from edgehone.space import load
 
     wanted = {"data": data, "format": data_format, "model": model, "boards": board or ["cpu"], "proof": "off"}

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import datetime
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field
 
 import edgehone
 from edgehone.analysis import Profile, Say, analyse, quiet
-from edgehone.data import Dataset, Selection, read_dataset
-from edgehone.deploy.bundle import Deployment, deploy, deployable
-from edgehone.errors import UsageError
+from edgehone.data import Dataset, read_dataset
+from edgehone.deploy.bundle import Deployment, deploy
 from edgehone.evaluation import Evaluation
 from edgehone.files import read_json, write_json
 from edgehone.inference import EXPORT
 from edgehone.models import Network, architecture
 from edgehone.report.run_page import Story, write_run_report
+from edgehone.report.search_sections import command
+from edgehone.request import Request, check, given
 from edgehone.results import FrontPoint, Results
 from edgehone.run_folder import RunFolder, open_run
 from edgehone.search.agreement import RungAgreement
@@ -29,22 +28,28 @@ from edgehone.search.finalists import Standing
 from edgehone.search.journal import Journal
 from edgehone.search.ladder import Ladder, TaskMaker, freely, in_batches
 from edgehone.search.latency import Latencies, LatencyLimit, latencies
+from edgehone.search.likeness import Identity, Likeness, model_name
 from edgehone.search.objective import (
+    AP,
     Latency,
     Objectives,
     check_on,
     parse_objectives,
 )
 from edgehone.search.origins import value_origins
-from edgehone.search.plan import Plan, Proof, make_plan
+from edgehone.search.plan import Plan, make_plan
+from edgehone.search.pool import Pool
 from edgehone.search.progress import Bench, Monitor, Show
 from edgehone.search.proof import PresetRuns, train_presets
+from edgehone.search.ray_workers import start_ray_workers
+from edgehone.search.remembering import entry_of, keep
 from edgehone.search.rules import apply_rules
-from edgehone.search.scope import STUDY, Given, Scope, declared_space, open_study
-from edgehone.search.searchers import SEARCHERS
+from edgehone.search.scope import STUDY, declared_space, open_study
+from edgehone.search.starts import Asking, Start, Starts, starts
+from edgehone.search.store import Store, known_searches
 from edgehone.search.trial import Outcome
 from edgehone.search.verdict import Decision, Split, Tested, all_on_test_split, decide, gain
-from edgehone.search.workers import Workers, start_workers
+from edgehone.search.workers import start_workers
 from edgehone.space import Prior, Settings, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
 from edgehone.teachers import open_teacher
@@ -56,32 +61,10 @@ RESULTS = "results.json"
 FOUND = "found.json"
 """What a search found, without a proof."""
 
-WORKERS = 2
 
 USUAL_SIZE = 256
 USUAL_PICTURES = 6500
 """What a full training of a run of half an hour shows on two cores at an input of 256 px."""
-
-
-class Request(Settings):
-    """What the user asked for; the same request in the same folder goes on where it was."""
-
-    data: str
-    format: str | None = None
-    selection: Selection = Selection()
-    model: str = "yolov4-tiny"
-    boards: tuple[str, ...] = ("cpu",)
-    budget_s: float = Field(gt=0)
-    proof: Proof = "full"
-    max_input: int = 416
-    latency: str | None = None
-    weights: str | None = None
-    compare: Literal["evolution"] | None = None
-    workers: int = Field(default=WORKERS, ge=1, le=64)
-    seed: int = 0
-    teacher: str | None = None
-    objectives: tuple[str, ...] = ("ap",)
-    scope: Scope = Scope()
 
 
 class Priors(Settings):
@@ -110,6 +93,7 @@ class Known:
     profile: Profile
     latencies: Latencies
     aim: Objectives
+    begun: tuple[Start, ...]
 
 
 @dataclass(frozen=True)
@@ -142,7 +126,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
         if (out / RESULTS).is_file():
             return load(Results, read_json(out / RESULTS))
         known = prepare(request, folder, monitor)
-        with start_workers(request.workers, known.dataset, folder.trials) as workers:
+        with start_pool(request, known.dataset, folder.trials) as workers:
             explored = explore(request, known, Bench(monitor, workers))
         tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, known.dataset, folder.trials)
         monitor.say("evaluated on the test split")
@@ -157,6 +141,8 @@ def run(request: Request, out: Path, show: Show) -> Results:
         write_run_report(story, folder.path)
         strategy = decision.outcome.task.job.strategy
         save_strategy(strategy, out / "strategy.json", value_origins(strategy, explored.priors, ladder.outcomes))
+        entry = entry_of(known.dataset, known.profile, ladder.finalists, results, nameless(request, known.dataset))
+        monitor.say("this search " + keep(Store.at(request.store), entry, out))
         write_json(out / RESULTS, results.to_json())
         monitor.say(f"done: {folder.path / 'report.html'}")
         return results
@@ -171,7 +157,7 @@ def search(request: Request, out: Path, show: Show) -> Found:
         if (out / FOUND).is_file():
             return load(Found, read_json(out / FOUND))
         known = prepare(request, folder, monitor)
-        with start_workers(request.workers, known.dataset, folder.trials) as workers:
+        with start_pool(request, known.dataset, folder.trials) as workers:
             explored = explore(request, known, Bench(monitor, workers))
         ladder = explored.ladder
         winner = ladder.finalists[0]
@@ -208,7 +194,37 @@ def prepare(request: Request, folder: RunFolder, monitor: Monitor) -> Known:
         boards.append(LatencyLimit.parse(request.latency).board)
     graph = architecture(request.model).graph(len(dataset.class_names))
     found = folder.stage("latency", Latencies, lambda: latencies(graph, boards, sizes))
-    return Known(dataset, profile, found, Objectives(each, found.middle()))
+    begun = () if request.scope.blind else recall(request, dataset, profile, folder, monitor)
+    return Known(dataset, profile, found, Objectives(each, found.middle()), begun)
+
+
+def recall(
+    request: Request, dataset: Dataset, profile: Profile, folder: RunFolder, monitor: Monitor
+) -> tuple[Start, ...]:
+    """What earlier searches on similar data found, frozen: a store grows while a run is interrupted."""
+
+    def ask() -> Starts:
+        exclude = None if request.same_data else Identity.of(dataset)
+        asking = Asking(Likeness.of(profile), model_name(request.model), exclude)
+        return Starts(starts=tuple(starts(known_searches(Store.at(request.store)), asking)))
+
+    begun = folder.stage("starts", Starts, ask).starts
+    for start in begun:
+        monitor.say(f"starts also from the store: {start.because} (weight {start.weight:.2f})")
+    return begun
+
+
+def nameless(request: Request, dataset: Dataset) -> str:
+    """The command line, without this machine's places."""
+    names = {"data": dataset.name, "model": model_name(request.model), "store": None, "ray": None}
+    return command(request.model_dump(mode="json") | names)
+
+
+def start_pool(request: Request, dataset: Dataset, trials: Path) -> AbstractContextManager[Pool]:
+    """What trains: processes of this machine, or the nodes of a cluster."""
+    if request.ray is not None:
+        return start_ray_workers(request.ray, dataset, trials)
+    return start_workers(request.workers, dataset, trials)
 
 
 def analyse_only(
@@ -223,26 +239,7 @@ def analyse_only(
     return profile, tuple(apply_rules(facts))
 
 
-def check(request: Request) -> None:
-    """Refuse early what could only fail late."""
-    architecture(request.model)
-    for name in request.boards:
-        deployable(name)
-    if request.max_input < INPUT_SIZES[0]:
-        raise UsageError(f"inputs are at least {INPUT_SIZES[0]} px, got --max-input {request.max_input}")
-    if request.latency is not None:
-        LatencyLimit.parse(request.latency)
-    if request.scope.searcher not in SEARCHERS:
-        raise UsageError(f"the searchers are {', '.join(SEARCHERS)}; got {request.scope.searcher!r}")
-    declared_space(request.scope, (), given(request))
-
-
-def given(request: Request) -> Given:
-    """What trainings are given beside their data."""
-    return Given(weights=request.weights is not None, teacher=request.teacher is not None)
-
-
-def plan_run(request: Request, folder: RunFolder, workers: Workers, dataset: Dataset) -> Plan:
+def plan_run(request: Request, folder: RunFolder, workers: Pool, dataset: Dataset) -> Plan:
     """Time a few steps, then fit the run into what is left of the budget.
 
     A deterministic run is planned for a nominal machine: its budget is compute rather than wall-clock.
@@ -275,14 +272,16 @@ def start_weights(request: Request, dataset: Dataset, monitor: Monitor) -> Start
     return weights
 
 
-def task_maker(request: Request, plan: Plan, known: Known, weights: StartWeights | None) -> TaskMaker:
+def task_maker(
+    request: Request, plan: Plan, dataset: Dataset, weights: StartWeights | None, aim: Objectives = AP
+) -> TaskMaker:
     """Makes every training of the run."""
-    classes = len(known.dataset.class_names)
+    classes = len(dataset.class_names)
 
     def cost(strategy: Strategy) -> float:
         return image_flops(request.model, classes, strategy.input.size, strategy.capacity) / 1e9
 
-    return TaskMaker(plan, request.model, cost, request.seed, weights, request.teacher, known.aim)
+    return TaskMaker(plan, request.model, cost, request.seed, weights, request.teacher, aim)
 
 
 def explore(request: Request, known: Known, bench: Bench) -> Explored:
@@ -296,11 +295,11 @@ def explore(request: Request, known: Known, bench: Bench) -> Explored:
     priors = folder.stage("rules", Priors, lambda: Priors(rules=tuple(apply_rules(facts)))).rules
     for prior in priors:
         monitor.say(describe_prior(prior))
-    make = task_maker(request, plan, known, start_weights(request, dataset, monitor))
+    make = task_maker(request, plan, dataset, start_weights(request, dataset, monitor), known.aim)
     space = declared_space(request.scope, priors, given(request))
     monitor.follow(plan, plan.total_gflops())
     with Journal(folder.path / STUDY) as journal:
-        study = open_study(request.scope, space, plan, known.aim, request.seed, journal)
+        study = open_study(request.scope, space, plan, known.aim, request.seed, journal, known.begun)
         if request.scope.deterministic:
             ladder = in_batches(study, make, bench, request.workers)
         else:

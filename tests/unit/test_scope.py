@@ -10,8 +10,8 @@ import pytest
 from edgehone.boards import latency_model
 from edgehone.errors import UsageError
 from edgehone.models import architecture
-from edgehone.pipeline import Request, check
 from edgehone.report.search_sections import command
+from edgehone.request import Request, check
 from edgehone.search.latency import Latencies, LatencyLimit, latencies
 from edgehone.search.scope import Given, Scope, declared_space
 from edgehone.search.searchers import SEARCHERS, make_searcher

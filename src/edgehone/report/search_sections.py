@@ -275,9 +275,11 @@ def command(request: dict[str, Any]) -> str:
         words += ["--board", str(name)]
     if "budget_s" in request:
         words += ["--budget", f"{request['budget_s']:g}s"]
-    for key in ("model", "proof", "max_input", "latency", "compare", "workers", "seed"):
+    for key in ("model", "proof", "max_input", "latency", "compare", "workers", "seed", "store", "ray"):
         if request.get(key) is not None:
             words += [f"--{key.replace('_', '-')}", str(request[key])]
+    if request.get("same_data"):
+        words.append("--same-data")
     words += scope_words(request)
     return shlex.join([*words, "--out", "runs/again"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgehone.deploy.latency import cpu_name
 from edgehone.inference import Precision
 from edgehone.search.plan import Calibration
-from edgehone.search.workers import Workers
+from edgehone.search.pool import Pool
 from edgehone.space import replace
 from edgehone.strategy import AUTHORS
 from edgehone.training import Job, image_flops
@@ -18,7 +18,7 @@ NOMINAL_SECONDS = 0.03
 """A GFLOP of training in fp32 on one core of a common server."""
 
 
-def calibrate(workers: Workers, model: str, classes: int) -> Calibration:
+def calibrate(workers: Pool, model: str, classes: int) -> Calibration:
     """Seconds of training per image-GFLOP for one worker, in the precision that is faster here."""
     gflops = image_flops(model, classes, SIZE) / 1e9 * BATCH
     speeds: dict[Precision, float] = {}

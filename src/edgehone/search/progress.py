@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from edgehone.run_folder import RunFolder
 from edgehone.search.plan import Plan
+from edgehone.search.pool import Pool
 from edgehone.search.trial import Outcome, Task, finished, load_outcome
-from edgehone.search.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ class Monitor:
         self.folder.clock.tick()
         self._report(message, event=True)
 
-    def run(self, workers: Workers, tasks: Sequence[Task]) -> list[Outcome]:
+    def run(self, workers: Pool, tasks: Sequence[Task]) -> list[Outcome]:
         """The outcomes of the tasks, in their order; finished ones are taken from disk, not run again."""
         outcomes = {task.name: known for task in tasks if (known := self.stored(task.name)) is not None}
         missing = [task for task in tasks if task.name not in outcomes]
         outcomes |= {outcome.task.name: outcome for outcome in self.flow(workers, missing)}
         return [outcomes[task.name] for task in tasks]
 
-    def flow(self, workers: Workers, tasks: Iterable[Task | None]) -> Iterator[Outcome]:
-        """Outcomes as they come, of tasks that are taken one by one; see :meth:`Workers.run`."""
+    def flow(self, workers: Pool, tasks: Iterable[Task | None]) -> Iterator[Outcome]:
+        """Outcomes as they come, of tasks that are taken one by one; see :meth:`Pool.run`."""
         costs: dict[str, float] = {}
 
         def noted() -> Iterator[Task | None]:
@@ -108,7 +108,7 @@ class Bench:
     """
 
     monitor: Monitor
-    workers: Workers
+    workers: Pool
 
     def run(self, tasks: Sequence[Task]) -> list[Outcome]:
         """See :meth:`Monitor.run`."""

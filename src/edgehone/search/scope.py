@@ -9,7 +9,9 @@ from edgehone.errors import UsageError
 from edgehone.search.journal import Journal
 from edgehone.search.objective import Objectives
 from edgehone.search.plan import Plan
+from edgehone.search.searcher import Searcher
 from edgehone.search.searchers import make_searcher
+from edgehone.search.starts import Start, StartingSearcher
 from edgehone.search.study import Study, Terms, without_augmentation
 from edgehone.space import Forbid, Prior, SearchSpace, Settings, dimensions, parse_assignments
 from edgehone.strategy import Strategy
@@ -85,9 +87,18 @@ def _paths(assignments: Sequence[str]) -> list[str]:
 
 
 def open_study(
-    scope: Scope, space: SearchSpace, plan: Plan, aim: Objectives, seed: int, journal: Journal | None
+    scope: Scope,
+    space: SearchSpace,
+    plan: Plan,
+    aim: Objectives,
+    seed: int,
+    journal: Journal | None,
+    begun: Sequence[Start] = (),
 ) -> Study:
-    """The study of a plan, begun or gone on with."""
-    searcher = make_searcher(scope.searcher, without_augmentation(space), seed)
+    """The study of a plan, begun or gone on with; a blind one knows nothing of earlier searches."""
+    searched = without_augmentation(space)
+    searcher: Searcher = make_searcher(scope.searcher, searched, seed)
+    if begun and not scope.blind:
+        searcher = StartingSearcher(searcher, searched, begun)
     terms = Terms(seed=seed, searcher=scope.searcher, objectives=aim.names, rungs=plan.levels(), repeats=plan.repeats)
     return Study(terms, space, searcher, journal)
