@@ -37,6 +37,8 @@ from edgehone.models.darknet import read_cfg, write_weights
 from edgehone.types import Detections
 
 THRESHOLD, SUPPRESS, NEAR = 0.25, 0.45, 0.01
+CLIPPED = 0.05
+"""Boxes are clipped to the picture after suppression: the overlap that decided may have been larger."""
 TOLERANCE = 1e-3
 CALIBRATED_ON = 8
 OPENCV_EPSILON = 1e-6
@@ -199,7 +201,7 @@ def strangers(first: Detections, second: Detections) -> list[int]:
         overlaps = iou_matrix(boxes[0], boxes[1])[0].numpy()
         same = second.classes == first.classes[row]
         decided_closely = (same & (np.abs(overlaps - SUPPRESS) < NEAR)).any()
-        rivals = np.flatnonzero(same & (overlaps > SUPPRESS))
+        rivals = np.flatnonzero(same & (overlaps > SUPPRESS - CLIPPED))
         if not decided_closely and all(has_twin(second, int(rival), first) for rival in rivals):
             found.append(row)
     return found
