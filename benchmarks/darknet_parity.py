@@ -24,7 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from detection_parity import SCORE, has_twin
+from board_parity import SCORE, has_twin
 from numpy.typing import NDArray
 from torch import nn
 

@@ -304,6 +304,31 @@ def boards(as_json: JsonOption = False) -> None:
         console_view.print_boards(screen(), BOARDS)
 
 
+@app.command(epilog="Example: edgehone deploy runs/mine --board jetson-xavier-nx --out bundles/nx")
+def deploy(
+    model: ModelArgument,
+    board: Annotated[str, typer.Option(help="cpu, jetson-xavier-nx or kneron-kl720")],
+    out: Annotated[Path, typer.Option(help="folder of the bundle; an earlier bundle in it is replaced")],
+    data: Annotated[
+        str | None, typer.Option(help="golden and calibration pictures; default: the run's own data")
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="least score", min=0.01, max=0.99)] = 0.05,
+    iou: Annotated[float, typer.Option(help="overlap above which the worse box goes", min=0.05, max=1.0)] = 0.45,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a folder that runs on a board: graphs, programs, golden tensors, scripts, a page."""
+    from edgehone import console_view
+    from edgehone.inference import PostProcess
+    from edgehone.single import deploy_model
+
+    post = PostProcess(score_threshold=threshold, iou_threshold=iou)
+    deployment = deploy_model(model, board, out, data, post)
+    if as_json:
+        emit(deployment.model_dump(mode="json"))
+    else:
+        console_view.print_deployment(screen(), board, deployment, out)
+
+
 @app.command(epilog="Example: edgehone verify runs/mine/cpu")
 def verify(
     folder: Annotated[Path, typer.Argument(help="a bundle", metavar="DIR")],

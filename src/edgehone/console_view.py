@@ -14,6 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from edgehone.boards import ANY, RULES, Board, latency_model, rules_for
+from edgehone.deploy.bundle import Deployment
+from edgehone.deploy.latency import latency_text
 from edgehone.evaluation import Evaluation
 from edgehone.results import Entry, FrontPoint, Results
 from edgehone.search.finalists import Standing
@@ -123,8 +125,7 @@ def print_results(console: Console, results: Results, out: Path) -> None:
             f"[{100 * low:+.1f}, {100 * high:+.1f}], seeds counted: {results.margin.verdict})"
         )
     for name, deployment in results.boards.items():
-        latency = deployment.latency
-        console.print(f"{name}: {latency.p50_ms:.1f} ms median, {latency.p90_ms:.1f} ms 90th percentile, batch 1")
+        print_deployment(console, name, deployment, out / Path(deployment.path).parent)
     console.print(f"total time {clock(results.seconds['total'])}")
     console.print(f"report: {out / 'report.html'}\nmodel:  {out / 'model.onnx'}", soft_wrap=True)
 
@@ -142,6 +143,13 @@ def print_found(console: Console, standings: Sequence[Standing], front: Sequence
         values = ", ".join(f"{name} {value:.4g}" for name, value in point.values.items())
         console.print(f"on the front: {point.trial}: {values}, {point.strategy.input.size} px")
     console.print(f"strategy: {out / 'strategy.json'}", soft_wrap=True)
+
+
+def print_deployment(console: Console, name: str, deployment: Deployment, folder: Path) -> None:
+    """Where a bundle is, and how long it takes: measured, or an interval."""
+    time_text, note = latency_text(deployment.latency)
+    console.print(f"{name}: {time_text} ({escape(note)})", soft_wrap=True)
+    console.print(f"bundle: {folder}", soft_wrap=True)
 
 
 def print_evaluation(console: Console, evaluation: Evaluation, title: str) -> None:

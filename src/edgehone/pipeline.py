@@ -10,7 +10,7 @@ from pathlib import Path
 import edgehone
 from edgehone.analysis import Profile, Say, analyse, quiet
 from edgehone.data import Dataset, read_dataset
-from edgehone.deploy.bundle import Deployment, deploy
+from edgehone.deploy.bundle import Deployment, deploy, export_master, open_trained
 from edgehone.evaluation import Evaluation
 from edgehone.files import read_json, write_json
 from edgehone.inference import EXPORT
@@ -132,6 +132,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
         monitor.say("evaluated on the test split")
         split = Split(known.dataset, folder.trials)
         decision = decide(explored.ladder, explored.presets, known.aim, tested["found"], split)
+        export_winner(decision.outcome, folder)
         boards = {name: deploy_winner(decision.outcome, name, known.dataset, folder) for name in request.boards}
         results = conclude(request, folder, explored, tested, boards, decision)
         presets, ladder = explored.presets, explored.ladder
@@ -310,13 +311,19 @@ def explore(request: Request, known: Known, bench: Bench) -> Explored:
     return Explored(plan, priors, ladder, presets, evolved)
 
 
+def export_winner(winner: Outcome, folder: RunFolder) -> None:
+    """The winner as one file, beside the report."""
+    if not (folder.path / EXPORT).is_file():
+        export_master(*open_trained(folder.trials / winner.task.name), folder.path / EXPORT)
+
+
 def deploy_winner(winner: Outcome, board_name: str, dataset: Dataset, folder: RunFolder) -> Deployment:
-    """The winner's bundle for a board."""
+    """The winner's bundle for a board, in a folder of its name."""
     checkpoint = folder.trials / winner.task.name
     return folder.stage(
         f"deploy-{board_name}",
         Deployment,
-        lambda: deploy(checkpoint, board_name, dataset, folder.path / EXPORT),
+        lambda: deploy(checkpoint, board_name, dataset, folder.path / board_name),
     )
 
 

@@ -16,6 +16,8 @@ from edgehone.space import Settings, diff, load
 S = TypeVar("S", bound=Settings)
 
 CLOCK_SECONDS = 3.0
+REQUEST = "request.json"
+"""What a run's folder was asked for."""
 
 
 class Clock:
@@ -68,7 +70,7 @@ def open_run(path: Path, request: Settings) -> Generator[RunFolder]:
         UsageError: the folder holds something else, or a run of another request.
         EdgehoneError: another process works on it.
     """
-    stored = path / "request.json"
+    stored = path / REQUEST
     if path.exists() and not path.is_dir():
         raise UsageError(f"a run needs a folder, but {path} is a file; choose another --out")
     if path.is_dir() and not stored.is_file() and any(path.iterdir()):

@@ -10,12 +10,14 @@ import numpy as np
 
 from edgehone.data import Dataset, Selection, read_dataset
 from edgehone.data.picture import SUFFIXES, read_image
+from edgehone.deploy.bundle import Deployment, Wishes, deploy, deployable
+from edgehone.deploy.bundle.writing import require_writable
 from edgehone.deploy.integer.accuracy import Inquiry, integer_accuracy, open_trained
 from edgehone.deploy.integer.summary import describe
 from edgehone.deploy.onnx_graph import export_onnx
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.evaluation import Evaluation, evaluate_detections
-from edgehone.files import write_bytes, write_json
+from edgehone.files import read_json, write_bytes, write_json
 from edgehone.inference import (
     CHECKPOINT,
     EXPORT,
@@ -28,11 +30,14 @@ from edgehone.inference import (
 )
 from edgehone.models import FreeCapacity
 from edgehone.report.examples import draw_example
-from edgehone.run_folder import open_run
-from edgehone.space import Settings, replace
+from edgehone.run_folder import REQUEST, open_run
+from edgehone.space import Settings, load, replace
 from edgehone.strategy import Strategy, save_strategy
 from edgehone.training import Job, Progress, train
 from edgehone.types import Json, Picture
+
+REQUEST_DEPTH = 4
+"""Folders above a model's file in which its run's request is looked for: of a trial it is three above."""
 
 
 class TrainRequest(Settings):
@@ -114,6 +119,30 @@ def evaluate_integer(
     network, info = open_trained(model)
     found, _ = integer_accuracy(network, info, dataset, board, Inquiry(max_drop=max_drop, tested_on=split))
     return found.model_dump(mode="json"), list(describe(found))
+
+
+def deploy_model(model: str, board_name: str, out: Path, data: str | None, post: PostProcess) -> Deployment:
+    """The bundle of a trained model; pictures come from ``data``, or from the data that it was trained on.
+
+    Raises:
+        UsageError: no such board or model, or nobody knows its data.
+        EdgehoneError: a graph does not say what the network says, or does not run on the board.
+    """
+    deployable(board_name)
+    require_writable(out)
+    dataset = _data_of(model) if data is None else read_dataset(data)
+    return deploy(model, board_name, dataset, out, Wishes(post=post))
+
+
+def _data_of(model: str) -> Dataset:
+    """What a run's folder, or the folder that a run's file is in, was made from."""
+    path = Path(model)
+    for folder in (path, *path.parents)[:REQUEST_DEPTH] if path.exists() else ():
+        if (folder / REQUEST).is_file():
+            request = read_json(folder / REQUEST)
+            selection = load(Selection, request.get("selection", {}))
+            return read_dataset(request["data"], format=request.get("format"), selection=selection)
+    raise UsageError(f"golden pictures come from the data of the run, and {model} is of no run: give --data")
 
 
 def detect_in(

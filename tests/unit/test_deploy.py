@@ -157,10 +157,8 @@ def test_an_unknown_board_is_refused_with_the_known_ones() -> None:
         board("toaster")
 
 
-def test_a_board_without_a_bundle_is_refused_by_its_name() -> None:
-    assert deployable("cpu") is BOARDS["cpu"]
-    with pytest.raises(UsageError, match=r"bundles are written for cpu; kneron-kl720 is described"):
-        deployable("kneron-kl720")
+def test_a_bundle_is_written_for_every_board() -> None:
+    assert {name: deployable(name) for name in BOARDS} == BOARDS
 
 
 @pytest.fixture(scope="module")
@@ -181,22 +179,23 @@ def run(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def test_deployment_is_proven_timed_and_opens_again(run: Path, dataset: Dataset) -> None:
-    deployment = deploy(run, "cpu", dataset, run / "model.onnx")
+    deployment = deploy(run, "cpu", dataset, run / "cpu")
     graph = YoloV4Tiny().graph(len(dataset.class_names))
     costs = graph.layer_costs((128, 128))
-    assert (deployment.board, deployment.path, deployment.input_size) == ("cpu", "model.onnx", (128, 128))
+    assert (deployment.board, deployment.path, deployment.input_size) == ("cpu", "cpu/model.onnx", (128, 128))
     assert deployment.parameters == sum(cost.parameters for cost in costs)
     assert deployment.bflops == pytest.approx(2 * sum(cost.macs for cost in costs) / 1e9, abs=1e-4)
     assert deployment.parity.pictures == 3
     assert deployment.parity.max_abs_difference <= bundle.MAX_DIFFERENCE
+    assert isinstance(deployment.latency, latency_module.Latency)
     assert deployment.latency.threads == core_count()
     assert Deployment.model_validate_json(deployment.model_dump_json()) == deployment
 
 
 def test_graph_and_checkpoint_detect_the_same(run: Path, dataset: Dataset) -> None:
-    deploy(run, "cpu", dataset, run / "model.onnx")
+    deploy(run, "cpu", dataset, run / "cpu")
     images = [sample.read().image for sample in dataset.val[:2]]
-    exported, trained = open_detector(run / "model.onnx", threads=1), open_detector(run / CHECKPOINT)
+    exported, trained = open_detector(run / "cpu" / "model.onnx", threads=1), open_detector(run / CHECKPOINT)
     assert exported.info == trained.info
     for theirs, ours in zip(exported.detect(images), trained.detect(images), strict=True):
         assert len(ours) > 0
@@ -206,8 +205,8 @@ def test_graph_and_checkpoint_detect_the_same(run: Path, dataset: Dataset) -> No
 
 def test_an_unknown_board_writes_nothing(run: Path, dataset: Dataset) -> None:
     with pytest.raises(UsageError):
-        deploy(run, "toaster", dataset, run / "model.onnx")
-    assert not (run / "model.onnx").exists()
+        deploy(run, "toaster", dataset, run / "toaster")
+    assert [path.name for path in run.iterdir()] == [CHECKPOINT]
 
 
 def test_an_export_that_differs_is_refused_and_removed(
@@ -218,8 +217,8 @@ def test_an_export_that_differs_is_refused_and_removed(
 
     monkeypatch.setattr(bundle, "logit_parity", differs)
     with pytest.raises(EdgehoneError, match=r"may differ by 0\.001 .* differed by 0\.5"):
-        deploy(run, "cpu", dataset, run / "model.onnx")
-    assert not (run / "model.onnx").exists()
+        deploy(run, "cpu", dataset, run / "cpu")
+    assert [path.name for path in run.iterdir()] == [CHECKPOINT]
 
 
 def test_a_network_that_diverged_is_refused_and_leaves_no_export(run: Path, dataset: Dataset) -> None:
@@ -228,8 +227,8 @@ def test_a_network_that_diverged_is_refused_and_leaves_no_export(run: Path, data
         network.head_biases()[0][0] = torch.nan
     save_detector(network, info, run / CHECKPOINT)
     with pytest.raises(EdgehoneError, match="heads must be finite, those of the network are not"):
-        deploy(run, "cpu", dataset, run / "model.onnx")
-    assert not (run / "model.onnx").exists()
+        deploy(run, "cpu", dataset, run / "cpu")
+    assert [path.name for path in run.iterdir()] == [CHECKPOINT]
 
 
 def test_the_master_graph_stays_in_the_checkpoints_terms(run: Path) -> None:

@@ -157,6 +157,7 @@ OF_GRAPHS: list[tuple[str, tuple[str, ...], GraphDescription, str]] = [
     ("opset 18", (KL720, NX), planted("Relu", opset=18), "the graph has opset 18"),
     ("opset 22", (CPU,), planted("Relu", opset=22), "the graph has opset 22"),
     ("opset 7", (KL720,), planted("Relu", opset=7), "the graph has opset 7"),
+    ("IR 8", (KL720, NX), planted("Relu", ir=8), "the file has IR version 8"),
     ("IR 9", (KL720, NX), planted("Relu", ir=9), "the file has IR version 9"),
     ("free height", (KL720, NX, CPU), planted("Relu", shape=(1, 8, "height", 16)), "1 x 8 x height x 16"),
     ("free batch", (KL720, NX, CPU), planted("Relu", shape=("n", 8, 16, 16)), "shapes are static"),

@@ -15,6 +15,8 @@ from edgehone.boards.graph import Attribute, Numbers, Shape
 FEW = 64
 """Constants of at most this many numbers are kept with their values."""
 
+ROUNDING = ("QuantizeLinear", "DequantizeLinear")
+
 
 def describe_graph(model: onnx.ModelProto) -> GraphDescription:
     """Nodes, shapes and constants of a model; shapes are inferred where the file does not say them.
@@ -24,6 +26,9 @@ def describe_graph(model: onnx.ModelProto) -> GraphDescription:
     inferred = shape_inference.infer_shapes(model)
     graph = inferred.graph
     constants = {item.name: _numbers(item) for item in graph.initializer}
+    for node in graph.node:  # a constant that is rounded in the graph stays one, to every reader of Q/DQ graphs
+        if node.op_type in ROUNDING and all(name in constants for name in node.input):
+            constants |= dict.fromkeys(map(str, node.output))
     shapes = {item.name: _shape(item) for item in (*graph.value_info, *graph.input, *graph.output)}
     shapes |= {item.name: tuple(int(side) for side in item.dims) for item in graph.initializer}
     return GraphDescription(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from edgehone.boards import LatencyEstimate
 from edgehone.inference import OnnxRuntime
 from edgehone.space import Settings
 
@@ -36,6 +37,14 @@ class Latency(Settings):
     threads: int
     runtime: str
     cpu: str
+
+
+def latency_text(latency: Latency | LatencyEstimate) -> tuple[str, str]:
+    """A latency for people, and where it comes from: an interval, never a number, where it was not measured."""
+    if isinstance(latency, LatencyEstimate):
+        return f"{latency.low_ms:.1f} to {latency.high_ms:.1f} ms", latency.because
+    note = f"90th percentile {latency.p90_ms:.1f} ms; batch 1, {latency.threads} threads, {latency.runtime}"
+    return f"{latency.p50_ms:.1f} ms", note
 
 
 def measure_latency(path: Path, *, threads: int, seconds: float) -> Latency:

@@ -11,7 +11,10 @@ from edgehone.boards import BOARDS, check_graph
 from edgehone.deploy.device.runtime.backends import cores
 from edgehone.deploy.device.runtime.backends.on_onnxruntime import OnnxRuntimeBackend
 from edgehone.deploy.device.runtime.faults import DeviceError
-from edgehone.deploy.device.runtime.manifest import read_manifest  # pyright: ignore[reportUnknownVariableType]
+from edgehone.deploy.device.runtime.manifest import (
+    Manifest,
+    read_manifest,  # pyright: ignore[reportUnknownVariableType]
+)
 from edgehone.deploy.device.runtime.testing import (
     check_detector,  # pyright: ignore[reportUnknownVariableType]
     check_files,  # pyright: ignore[reportUnknownVariableType]
@@ -19,14 +22,18 @@ from edgehone.deploy.device.runtime.testing import (
 from edgehone.deploy.graph_nodes import describe_graph
 from edgehone.deploy.plugin import PluginBackend, has_plugin
 from edgehone.errors import UsageError
+from edgehone.files import read_json
 from edgehone.space import Settings
+
+VARIANTS = "variants"
+"""Folder of the manifests that may take the place of a bundle's own."""
 
 
 class BundleCheck(Settings):
     """One thing that was looked at.
 
     Attributes:
-        name: ``manifest``, ``files``, ``graph``, ``pictures``, ``outputs`` or ``detections``.
+        name: ``manifest``, ``files``, ``graph``, ``pictures``, ``outputs``, ``detections`` or ``variants``.
         passed: whether it is as it should be.
         found: what was found, for people.
     """
@@ -68,7 +75,32 @@ def verify_bundle(folder: Path) -> Verification:
         checks.append(_graph(manifest))
     if checks[-1].passed:
         checks += _golden(manifest)
+    if all(check.passed for check in checks):
+        checks += _variants(folder, str(manifest.graph_path))
     return Verification(board=str(manifest.board), checks=tuple(checks))
+
+
+def _variants(folder: Path, seen: str) -> list[BundleCheck]:
+    """The other manifests of a bundle that may take the place of its own, as far as their graphs are others."""
+    graphs = {seen}
+    found: list[str] = []
+    for path in sorted((folder / VARIANTS).glob("*.json")):
+        try:
+            manifest: Any = Manifest(str(folder), read_json(path))
+        except (DeviceError, ValueError) as error:
+            return [_check("variants", f"{path.name}: {error}", passed=False)]
+        if manifest.graph_path in graphs:
+            continue
+        graphs.add(manifest.graph_path)
+        checks = [_graph(manifest)]
+        if checks[0].passed and not manifest.content.get("rounded"):  # how far rounding goes from the truth is no fault
+            checks += _golden(manifest)
+        failed = [f"{path.stem}: {check.name}: {check.found}" for check in checks if not check.passed]
+        if failed:
+            return [_check("variants", "; ".join(failed), passed=False)]
+        rounds = " (rounds, and so is not held against golden)" if manifest.content.get("rounded") else ""
+        found.append(Path(manifest.graph_path).name + rounds)
+    return [_check("variants", f"as described and as golden, too: {', '.join(found)}")] if found else []
 
 
 def _graph(manifest: Any) -> BundleCheck:

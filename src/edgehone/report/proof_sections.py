@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgehone.deploy.latency import latency_text
 from edgehone.report import charts
 from edgehone.report.content import Block, Fact, Figure, Gallery, Headline, Photo, Section, Table, Text
 from edgehone.report.examples import draw_example
@@ -76,9 +77,7 @@ def _cost_facts(story: Story) -> list[Fact]:
         facts.append(Fact("parameters", f"{first.parameters / 1e6:.2f} million"))
         facts.append(Fact("compute a picture", f"{first.bflops:.2f} BFLOPs", "two operations a multiply-add"))
     for name, deployed in results.boards.items():
-        latency = deployed.latency
-        note = f"90th percentile {latency.p90_ms:.1f} ms; batch 1, {latency.threads} threads, {latency.runtime}"
-        facts.append(Fact(f"latency, {name}", f"{latency.p50_ms:.1f} ms", note))
+        facts.append(Fact(f"latency, {name}", *latency_text(deployed.latency)))
     total = results.seconds.get("total")
     if total is not None:
         facts.append(Fact("wall-clock of the run", duration(total), f"{results.trials} trials in the search"))

@@ -1,0 +1,231 @@
+"""What is handed over for a board: a folder with graphs, proven equal to the network, and all that runs them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from edgehone.boards import Board, LatencyEstimate, board, latency_model
+from edgehone.data import Dataset
+from edgehone.deploy.bundle.cpu import cpu_contents
+from edgehone.deploy.bundle.proof import MAX_DIFFERENCE, prove_graphs
+from edgehone.deploy.bundle.texts import licences, readme
+from edgehone.deploy.bundle.writing import require_writable, write_bundle
+from edgehone.deploy.contents import USUAL, Contents, Maker, Source, Variant
+from edgehone.deploy.convert import open_any
+from edgehone.deploy.jetson.contents import jetson_contents
+from edgehone.deploy.kneron.contents import kneron_contents
+from edgehone.deploy.latency import Latency, core_count, measure_latency
+from edgehone.deploy.onnx_graph import export_onnx
+from edgehone.deploy.parity import Parity, logit_parity
+from edgehone.errors import EdgehoneError, UsageError
+from edgehone.inference import CHECKPOINT, EXPORT, DetectorInfo, PostProcess, open_network
+from edgehone.models import Graph, Network
+from edgehone.space import Settings
+from edgehone.types import Json, Size
+
+PARITY_PICTURES = 16
+GOLDEN_PICTURES = 3
+TIMING_SECONDS = 4.0
+
+MAKERS: dict[str, Maker] = {
+    "cpu": cpu_contents,
+    "jetson-xavier-nx": jetson_contents,
+    "kneron-kl720": kneron_contents,
+}
+"""What each board puts into its bundle. More is added by :attr:`Wishes.additions`."""
+
+
+class Deployment(Settings):
+    """A deployed detector.
+
+    Attributes:
+        board: name.
+        path: of the graph: the bundle's folder and the file in it.
+        input_size: ``(height, width)``.
+        opset: of ONNX.
+        parameters: weights, scales and biases of the trained network.
+        bflops: 2 x MAC of one picture, in thousands of millions.
+        parity: of the master graph against the trained network.
+        latency: on this machine, or an interval for a board that is not here.
+    """
+
+    board: str
+    path: str
+    input_size: Size
+    opset: int
+    parameters: int
+    bflops: float
+    parity: Parity
+    latency: Latency | LatencyEstimate
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How a bundle is made.
+
+    Attributes:
+        post: its thresholds.
+        amax: tensor of the master graph to its largest magnitude, for 8 bits; empty where it is not calibrated.
+        additions: what adds more graphs, variants and files, of whatever board; each is given the source.
+    """
+
+    post: PostProcess = USUAL
+    amax: Mapping[str, float] = field(default_factory=dict[str, float])
+    additions: tuple[Maker, ...] = ()
+
+
+def deploy(model: str | Path, board_name: str, dataset: Dataset, out: Path, wishes: Wishes | None = None) -> Deployment:
+    """Write the bundle of a trained detector for a board, proven equal, verified, and timed or estimated.
+
+    Args:
+        model: a training's or run's folder, a checkpoint, a graph of edgehone's, or ``A.cfg+A.weights``.
+        board_name: of the board.
+        dataset: its validation pictures become golden ones, its training pictures calibrate.
+        out: folder of the bundle; an earlier bundle there is replaced.
+        wishes: thresholds, ranges, additions.
+
+    Raises:
+        UsageError: no such board or model, or ``out`` holds something else.
+        EdgehoneError: a graph does not say what the network says, or does not run on the board.
+    """
+    deployable(board_name)
+    require_writable(out)
+    network, info = open_trained(model)
+    wishes = wishes or Wishes()
+    samples = dataset.val or dataset.test or dataset.train
+    if not samples:
+        raise EdgehoneError(f"golden pictures come from the data set, and {dataset.name} has none")
+    golden = [sample.read().image for sample in samples[:GOLDEN_PICTURES]]
+    source = Source(network, info, golden, dataset.train, wishes.post, wishes.amax)
+    pixels = torch.stack([source.detector.prepare(s.read().image) for s in samples[:PARITY_PICTURES]])
+    return write_deployment(source, board_name, pixels, out, wishes.additions)
+
+
+def write_deployment(
+    source: Source, board_name: str, pixels: Tensor, out: Path, additions: Sequence[Maker] = ()
+) -> Deployment:
+    """Write the bundle of what a source says; ``pixels`` ``[k, 3, h, w]`` in 0..1 prove the master graph.
+
+    Raises:
+        UsageError: see :func:`deploy`.
+        EdgehoneError: see :func:`deploy`.
+    """
+    makers = (MAKERS[deployable(board_name).name], *additions)
+    contents = sum((make(source) for make in makers), Contents())
+    checked: Mapping[str, Json] = prove_graphs(board_name, source, contents)
+    variant = contents.variants[0]
+    with tempfile.TemporaryDirectory() as folder:
+        master = export_master(source.network, source.info, Path(folder) / EXPORT)
+        parity = prove(source.network, master, pixels)
+        latency = latency_of(source, board_name, master, variant)
+    texts = {
+        "README.md": readme(board_name, source, contents, checked, latency),
+        "LICENCES.md": licences(source, board_name),
+    }
+    write_bundle(out, board_name, source, contents, checked, texts)
+    return Deployment(
+        board=board_name,
+        path=f"{out.name}/{variant.graph}",
+        input_size=source.info.input_size,
+        opset=checked[variant.graph]["opset"],
+        parameters=sum(cost.parameters for cost in source.costs),
+        bflops=round(2 * sum(cost.macs for cost in source.costs) / 1e9, 4),
+        parity=parity,
+        latency=latency,
+    )
+
+
+def latency_of(source: Source, board_name: str, master: Path, variant: Variant) -> Latency | LatencyEstimate:
+    """Measured on this machine, or an interval for a board that is not here."""
+    if board(board_name).measured_here:
+        return measure_latency(master, threads=core_count(), seconds=TIMING_SECONDS)
+    return latency_model(board_name).estimate(source.costs, variant.precision)
+
+
+def open_trained(model: str | Path) -> tuple[Network, DetectorInfo]:
+    """Network and description; of a folder its checkpoint, else its graph.
+
+    Raises:
+        UsageError: there is no such file, or its kind is unknown.
+        EdgehoneError: the file cannot be read.
+    """
+    path = Path(model)
+    if not path.is_dir():
+        return open_any(str(model))
+    if (path / CHECKPOINT).is_file():
+        return open_network(path / CHECKPOINT)
+    if not (path / EXPORT).is_file():
+        raise UsageError(f"a run folder holds {CHECKPOINT} or {EXPORT}; {path} holds neither")
+    return open_any(str(path / EXPORT))
+
+
+def export_master(network: Network, info: DetectorInfo, path: Path) -> Path:
+    """Write the master graph, which says itself how it is read."""
+    metadata: dict[str, Json] = {"detector": info.model_dump(mode="json"), "normalisation": "RGB / 255"}
+    return export_onnx(network, info.input_size, metadata, path)
+
+
+def deployable(name: str) -> Board:
+    """A board that a bundle is written for.
+
+    Raises:
+        UsageError: no such board, or one without a bundle.
+    """
+    wanted = board(name)
+    if wanted.name not in MAKERS:
+        raise UsageError(f"bundles are written for {', '.join(MAKERS)}; {name} is described and has no bundle")
+    return wanted
+
+
+def prove(network: Network, path: Path, pixels: Tensor) -> Parity:
+    """Parity of an export; one that is refused is removed, so that nobody opens it.
+
+    Raises:
+        EdgehoneError: it does not say what the network says.
+    """
+    try:
+        parity = logit_parity(network, path, pixels)
+        if parity.max_abs_difference > MAX_DIFFERENCE:
+            raise EdgehoneError(
+                f"an exported graph may differ by {MAX_DIFFERENCE} from its network, {path} differed by "
+                f"{parity.max_abs_difference:.2g} and was removed: a defect of edgehone, please report it"
+            )
+    except EdgehoneError:
+        path.unlink(missing_ok=True)
+        raise
+    return parity
+
+
+def latency_by_size(graph: Graph, sizes: Sequence[int]) -> dict[int, Latency]:
+    """Milliseconds of the untrained graph at square inputs, on this machine."""
+    found: dict[int, Latency] = {}
+    network = Network(graph)
+    with tempfile.TemporaryDirectory() as folder:
+        for size in sizes:
+            path = export_onnx(network, (size, size), {}, Path(folder) / f"{size}.onnx")
+            found[size] = measure_latency(path, threads=core_count(), seconds=1.0)
+    return found
+
+
+__all__ = [
+    "MAKERS",
+    "MAX_DIFFERENCE",
+    "Contents",
+    "Deployment",
+    "Maker",
+    "Source",
+    "Variant",
+    "Wishes",
+    "deploy",
+    "deployable",
+    "export_master",
+    "latency_by_size",
+    "open_trained",
+    "write_deployment",
+]

@@ -1,0 +1,109 @@
+"""Does every graph of a bundle say what the trained network says? Checked on the host, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgehone.boards import BOARDS, require_runnable
+from edgehone.deploy.contents import Contents, Said, Source, Variant
+from edgehone.deploy.graph_nodes import describe_graph
+from edgehone.deploy.jetson.efficient_nms import BOXES, SCORES
+from edgehone.deploy.onnx_graph import INPUT, PARTS, output_name, part_channels
+from edgehone.deploy.plugin import before_plugin, has_plugin
+from edgehone.errors import EdgehoneError
+from edgehone.types import Json
+
+MAX_DIFFERENCE = 1e-3
+"""Of raw heads and scores; of boxes in parts of the input's longer side."""
+
+Outputs = dict[str, NDArray[np.float32]]
+
+
+def expected(source: Source, heads: list[Tensor], says: Said) -> Outputs:
+    """What a graph should say of one picture, from the network's raw heads."""
+    strides = source.info.graph().strides
+    if says == "raw":
+        return {output_name(stride): head.numpy() for stride, head in zip(strides, heads, strict=True)}
+    if says == "parts":
+        found: Outputs = {}
+        for stride, head in zip(strides, heads, strict=True):
+            channels = part_channels(head.shape[1], len(source.info.class_names))
+            found |= {output_name(stride, part): head.numpy()[:, channels[part]] for part in PARTS}
+        return found
+    said = source.info.predictions(heads, source.info.lattice())
+    joint = said.objectness_logits.sigmoid()[..., None] * said.class_logits.sigmoid()
+    return {BOXES: said.boxes_xyxy.numpy(), SCORES: joint.numpy()}
+
+
+def prove_graphs(board_name: str, source: Source, contents: Contents) -> dict[str, dict[str, Json]]:
+    """Check every graph of a bundle; what was found, by file name.
+
+    Raises:
+        EdgehoneError: one is not valid, does not run on the board, or does not say what the network says.
+    """
+    says = {variant.graph: variant for variant in reversed(contents.variants)}
+    return {name: _prove(board_name, source, model, says[name]) for name, model in contents.graphs.items()}
+
+
+def _prove(board_name: str, source: Source, model: onnx.ModelProto, variant: Variant) -> dict[str, Json]:
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise EdgehoneError(
+            f"{variant.graph} is no valid graph: a defect of edgehone, please report it: {error}"
+        ) from None
+    require_runnable(describe_graph(model), BOARDS[board_name])
+    differences, noise = _compare(source, model, variant)
+    found: dict[str, Json] = {
+        "opset": next(item.version for item in model.opset_import if item.domain == ""),
+        "ir_version": model.ir_version,
+        "checked": "onnx.checker, shape inference, operator rules",
+        "pictures": len(source.golden),
+    }
+    if variant.rounded:
+        return {**found, "signal_to_noise_db": noise}
+    worst = max(differences.values(), default=0.0)
+    if not worst <= MAX_DIFFERENCE:
+        raise EdgehoneError(
+            f"a graph may differ by {MAX_DIFFERENCE} from its network, {variant.graph} differed by {worst:.2g}: a "
+            "defect of edgehone, please report it"
+        )
+    return {**found, "max_abs_difference": differences}
+
+
+def _compare(source: Source, model: onnx.ModelProto, variant: Variant) -> tuple[dict[str, float], dict[str, float]]:
+    """By output, the largest difference and the signal-to-noise ratio in dB, over the golden pictures."""
+    graph = before_plugin(model) if has_plugin(model) else model
+    session = _session(graph.SerializeToString())
+    names = [item.name for item in session.get_outputs()]
+    worst, signal, error = (dict.fromkeys(names, 0.0) for _ in range(3))
+    for image in source.golden:
+        content = source.prepared(image)
+        pixels = torch.from_numpy(content).permute(2, 0, 1)[None].float()
+        wanted = expected(source, source.detector.runtime.heads(pixels / 255), variant.says)
+        fed = (pixels * variant.scale + variant.offset).numpy()
+        for name, got in zip(names, session.run(names, {INPUT: fed}), strict=True):
+            difference = np.asarray(got, np.float64) - wanted[name]
+            whole = max(source.info.input_size) if name == BOXES else 1
+            worst[name] = max(worst[name], float(np.abs(difference).max()) / whole)
+            signal[name] += float(np.square(wanted[name], dtype=np.float64).sum())
+            error[name] += float(np.square(difference).sum())
+    return worst, _decibels(signal, error)
+
+
+def _session(content: bytes) -> Any:
+    options = cast(Any, onnxruntime).SessionOptions()
+    options.log_severity_level = 3
+    return cast(Any, onnxruntime).InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _decibels(signal: Mapping[str, float], error: Mapping[str, float]) -> dict[str, float]:
+    return {k: round(10 * float(np.log10((signal[k] + 1e-12) / (error[k] + 1e-12))), 1) for k in signal}

@@ -1,0 +1,70 @@
+"""What a Kneron KL720 gets: the graph, pictures for the vendor's calibration, and the script for its container."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgehone.deploy.contents import Contents, Source, Variant
+from edgehone.deploy.onnx_graph import GraphForm
+from edgehone.errors import EdgehoneError, UsageError
+
+GRAPH, NEF, COMPILE = "model_kl720.onnx", "model.nef", "compile_nef.py"
+OPSET = 11
+"""Read by both environments of the vendor's container, and by its older releases."""
+SCALE, OFFSET = 1 / 256, -0.5
+"""KP_NORMALIZE_KNERON, the one normalisation of the chip that keeps 8 bits."""
+RESTORE = (256 / 255, 128 / 255)
+"""Makes x / 255 of x / 256 - 0.5."""
+CALIBRATION = 128
+ENOUGH = 100
+"""Pictures for calibration that the vendor asks for."""
+QUALITY = 95
+FILES = Path(__file__).parent / "files"
+
+
+def kneron_contents(source: Source, *, one_axis_resize: bool = True) -> Contents:
+    """Of the bundle for ``kneron-kl720``.
+
+    Args:
+        source: the detector.
+        one_axis_resize: enlarge maps in two steps, as the vendor's table of operators says; without it one Resize
+            does both, which the rules refuse and the vendor's evaluator must decide.
+
+    Raises:
+        UsageError: an input width that the chip does not take.
+    """
+    if source.info.input_size[1] % 4:
+        raise UsageError(f"the KL720 takes inputs whose width is a multiple of 4, got {source.info.input_size[1]}")
+    form = GraphForm(one_axis_resize=one_axis_resize, classes=len(source.info.class_names), restore=RESTORE)
+    variant = Variant("int8", GRAPH, "kneron", "int8", "parts", NEF, scale=SCALE, offset=OFFSET)
+    pictures = calibration_pictures(source)
+    files = {COMPILE: (FILES / COMPILE).read_bytes(), **pictures}
+    return Contents({GRAPH: source.graph(OPSET, form)}, (variant,), files, readme(len(pictures)))
+
+
+def calibration_pictures(source: Source) -> dict[str, bytes]:
+    """Training pictures, spread over the set, as they enter the network; path in the bundle to JPEG.
+
+    Raises:
+        EdgehoneError: there are none.
+    """
+    samples = source.training
+    if not samples:
+        raise EdgehoneError("the vendor's calibration needs training pictures, and the data set has none")
+    places = np.unique(np.linspace(0, len(samples) - 1, min(CALIBRATION, len(samples))).round().astype(int))
+    found: dict[str, bytes] = {}
+    for k, place in enumerate(places):
+        pixels = cv2.cvtColor(source.prepared(samples[int(place)].read().image), cv2.COLOR_RGB2BGR)
+        done, content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        assert done
+        found[f"calibration/{k:03d}.jpg"] = content.tobytes()
+    return found
+
+
+def readme(pictures: int) -> str:
+    """The steps to a NEF and on the host of the board."""
+    few = "" if pictures >= ENOUGH else f" (the vendor asks for {ENOUGH}: give more with `--pictures`)"
+    return (FILES / "steps.md").read_text(encoding="utf-8").format(pictures=f"{pictures} training pictures{few}")
