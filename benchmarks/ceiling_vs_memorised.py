@@ -106,7 +106,7 @@ def main() -> None:
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
         cells = [f"{value:.3f}" for value in (can.mean(), did.mean(), extra, missed)]
         print(f"| {name} | {len(can)} | {why} | {' | '.join(cells)} |", flush=True)
-    sys.exit(failed)
+    sys.exit(int(failed))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ For every .cfg in the folder CFGS, with the .weights beside it or else with weig
 calibrated on training pictures) and writes: the largest difference of the raw heads as a share of their range over
 pictures of the test split, as they are and with OpenCV's epsilon; and whether the ONNX graph made from the pair detects
 what OpenCV detects (the same class, IoU above 0.99, score within 0.005; one that has no twin is excused within 0.005 of
-the threshold, or where suppression was decided by an IoU within 0.01 of its limit). Exit 1 if the raw heads differ by
-more than 1e-3 of their range, or if a detection is not excused.
+the threshold, or where suppression was decided by an IoU within 0.01 of its limit, or by a detection without a twin).
+Exit 1 if the raw heads differ by more than 1e-3 of their range, or if a detection is not excused.
 
 The epsilon is what a batch norm adds to a variance: 1e-5 in Darknet and here, 1e-6 in OpenCV's reader. Where a channel
 hardly varies (variances of 1e-4 are common in trained networks) that alone is more than a thousandth of the range, and
@@ -37,6 +37,8 @@ from edgehone.models.darknet import read_cfg, write_weights
 from edgehone.types import Detections
 
 THRESHOLD, SUPPRESS, NEAR = 0.25, 0.45, 0.01
+CLIPPED = 0.05
+"""Boxes are clipped to the picture after suppression: the overlap that decided may have been larger."""
 TOLERANCE = 1e-3
 CALIBRATED_ON = 8
 OPENCV_EPSILON = 1e-6
@@ -198,7 +200,9 @@ def strangers(first: Detections, second: Detections) -> list[int]:
         boxes = [torch.from_numpy(b) for b in (first.boxes_xyxy[row : row + 1], second.boxes_xyxy)]
         overlaps = iou_matrix(boxes[0], boxes[1])[0].numpy()
         same = second.classes == first.classes[row]
-        if not (same & (np.abs(overlaps - SUPPRESS) < NEAR)).any():
+        decided_closely = (same & (np.abs(overlaps - SUPPRESS) < NEAR)).any()
+        rivals = np.flatnonzero(same & (overlaps > SUPPRESS - CLIPPED))
+        if not decided_closely and all(has_twin(second, int(rival), first) for rival in rivals):
             found.append(row)
     return found
 

@@ -1,9 +1,13 @@
 """Kill a run at random instants, start it again each time, and check what it leaves.
 
-python benchmarks/kill_and_resume.py DATA --budget 6m --out runs/killed [--kills 5] [--seed 0]
+python benchmarks/kill_and_resume.py DATA --budget 6m --out runs/killed [--kills 30] [--seed 0] [-- RUN OPTIONS]
+python benchmarks/kill_and_resume.py DATA --budget 6m --out runs/killed --deterministic --tiny -- --max-input 160
 
-Prints the instants, and for the finished run whether any finished trial was trained again, how long it took over
-all restarts by its own clock and by the wall, and whether the report is there. Exit 1 if something is missing.
+What is killed is the main process or, as often, one of its workers. In any case no finished trial may be trained
+again, no trial may be lost or doubled, and the run must end. With ``--deterministic`` an undisturbed search runs
+first, in OUT/calm, and the killed one in OUT/killed must equal it trial by trial: strategy, seed, length, metrics.
+``--tiny`` lowers the floor of a full training to a few steps: the machinery is tested, not the detector. The gaps
+between kills are drawn between the start-up of a search and what an undisturbed one took. Exit 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -15,10 +19,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from edgehone.cli import parse_duration
 from edgehone.files import read_json
+from edgehone.search.journal import Journal
+
+MOST = 8
+"""Kills of one study, so that it ends; with --deterministic more studies follow until there were enough."""
+
+TINY = (
+    "import edgehone.search.calibration as calibration, edgehone.search.plan as plan, edgehone.training as training;"
+    "plan.MIN_STEPS, plan.TRIAL_OVERHEAD_S, calibration.NOMINAL_SECONDS = 8, 0.1, 0.35;"
+    "calibration.SIZE, calibration.STEPS, training.CHECKPOINT_SECONDS = 160, 4, 0.2;"
+)
 
 
 def main() -> None:
@@ -29,35 +47,114 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    # The command's own start, in this interpreter: no shell and no wrapper between the signal and the run.
-    start = "import sys; sys.argv[0] = 'edgehone'; from edgehone.cli import main; main()"
-    command = [sys.executable, "-c", start, "run", options.data, "--budget", options.budget, "--out", str(options.out)]
+    parser.add_argument("--deterministic", action="store_true")
+    parser.add_argument("--tiny", action="store_true")
+    own, more = divided(sys.argv[1:])
+    options = parser.parse_args(own, argparse.Namespace(more=more))
     seconds = parse_duration(options.budget)
-    rng = random.Random(options.seed)
-    gaps = [rng.uniform(0.05, 0.95) * seconds / options.kills for _ in range(options.kills)]
+    if options.deterministic:
+        began = time.monotonic()
+        code = subprocess.run(command(options, "search", options.out / "calm"), check=False).returncode
+        seconds = time.monotonic() - began
+        print(f"undisturbed: code {code} after {seconds:.0f} s", flush=True)
+    kills, faults, rng = 0, list[str](), random.Random(options.seed)
+    while kills < options.kills:
+        killed = options.out / f"killed-{kills:02d}" if options.deterministic else options.out
+        count, found = study(options, killed, seconds, rng)
+        kills, faults = kills + count, faults + found
+        print(f"{kills} kills so far; faults: {faults or 'none'}", flush=True)
+        if not options.deterministic:
+            break
+    raise SystemExit(int(bool(faults)))
+
+
+def study(options: argparse.Namespace, out: Path, seconds: float, rng: random.Random) -> tuple[int, list[str]]:
+    """One study, killed a few times and let end: how often it was killed, and what is wrong with what it left."""
+    verb, final = ("search", "found.json") if options.deterministic else ("run", "results.json")
+    kills, repeated = disturb(command(options, verb, out), out, seconds, min(options.kills, MOST), rng)
+    faults = [f"{name} was trained again" for name in repeated] + journal_faults(out)
+    if not (out / final).is_file():
+        faults.append(f"{out} is not complete")
+    if options.deterministic:
+        faults += differences(trials(options.out / "calm"), trials(out))
+    return kills, faults
+
+
+def divided(words: list[str]) -> tuple[list[str], list[str]]:
+    """Options before and after ``--``: of this script and of the run."""
+    place = words.index("--") if "--" in words else len(words)
+    return words[:place], words[place + 1 :]
+
+
+def command(options: argparse.Namespace, verb: str, out: Path) -> list[str]:
+    """The command's own start, in this interpreter: no shell and no wrapper between the signal and the run."""
+    start = "import sys; sys.argv[0] = 'edgehone'; " + (TINY if options.tiny else "")
+    start += "from edgehone.cli import main; main()"
+    words = [sys.executable, "-c", start, verb, options.data, "--budget", options.budget, "--out", str(out)]
+    return [*words, *(["--deterministic"] if options.deterministic else []), *options.more]
+
+
+def disturb(words: Sequence[str], out: Path, seconds: float, most: int, rng: random.Random) -> tuple[int, list[str]]:
+    """Start and kill, over and over, then let it end: the kills, and the trials that were trained again."""
     stamps: dict[Path, int] = {}
     repeated: list[str] = []
-    began = time.monotonic()
-    for number, gap in enumerate([*gaps, None]):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    kills = code = 0
+    while code or not stamps:  # until it ends well
+        process = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        gap = rng.uniform(0.05, 0.3) * seconds if kills < most else None
+        victim = "main process" if rng.random() < 0.5 else "worker"
+        what = "ran to its end"
         try:
-            code = process.wait(gap)
+            process.wait(gap)
         except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            code = process.wait()
+            kill(process.pid, victim, rng)
+            kills += 1
+            what = f"{victim} killed after {gap:.1f} s"
+        code = process.wait()
         repeated += [path.parent.name for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp]
-        stamps = {path: path.stat().st_mtime_ns for path in options.out.glob("trials/*/result.json")}
-        what = "ran to its end" if gap is None else f"killed after {gap:.0f} s"
-        print(f"start {number + 1}: {what}, code {code}, {len(stamps)} trials finished", flush=True)
-    results = options.out / "results.json"
-    complete = results.is_file() and (options.out / "report.html").is_file()
-    total = read_json(results)["seconds"]["total"] if results.is_file() else None
-    print(
-        f"complete: {complete}; trained again: {repeated or 'none'}; seconds by its clock {total}, by the wall "
-        f"{time.monotonic() - began:.0f} of {seconds:.0f}"
-    )
-    raise SystemExit(int(not complete or bool(repeated)))
+        stamps = {path: path.stat().st_mtime_ns for path in out.glob("trials/*/result.json")}
+        print(f"{out.name}: {what}, code {code}, {len(stamps)} trials finished", flush=True)
+        if code and gap is None:
+            break  # it fails by itself
+    return kills, repeated
+
+
+def kill(main: int, victim: str, rng: random.Random) -> None:
+    """SIGKILL to the main process or to one of the processes that train."""
+    children = psutil.Process(main).children(recursive=True)
+    workers = [child.pid for child in children if "spawn_main" in " ".join(child.cmdline())]
+    os.kill(rng.choice(workers) if victim == "worker" and workers else main, signal.SIGKILL)
+    if victim != "worker":
+        psutil.wait_procs(children, timeout=30)
+
+
+def journal_faults(out: Path) -> list[str]:
+    """Trials of a study that were lost or doubled."""
+    with Journal(out / "study.jsonl") as journal:
+        asked = [trial["number"] for event in journal.events for trial in event.get("asked", ())]
+        told = [each["number"] for event in journal.events for each in event.get("told", ())]
+    found: list[str] = []
+    if asked != list(range(len(asked))):
+        found.append("trials are not numbered one after the other")
+    if sorted(told) != asked:
+        found.append(f"asked for {len(asked)}, told about {len(told)} ({len(set(told))} different)")
+    return found
+
+
+def trials(out: Path) -> dict[str, dict[str, Any]]:
+    """What each trial was and what it was worth, without what the clock says."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(out.glob("trials/*/result.json")):
+        content = read_json(path)
+        found[path.parent.name] = {key: content[key] for key in ("task", "status", "ap", "validation", "curve")}
+    return found
+
+
+def differences(calm: dict[str, dict[str, Any]], killed: dict[str, dict[str, Any]]) -> list[str]:
+    """Trials that are not the same in both."""
+    print(f"{len(calm)} trials undisturbed, {len(killed)} killed; APs {[round(t['ap'], 4) for t in calm.values()]}")
+    names = sorted(set(calm) | set(killed))
+    return [name for name in names if calm.get(name) != killed.get(name)]
 
 
 if __name__ == "__main__":

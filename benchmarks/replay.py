@@ -3,12 +3,11 @@
 python benchmarks/replay.py DATA [DATA ...] [--replays 200] [--populations 4 8 16 32 64 128] [--out benchmarks/recorded]
 
 Searchers choose over the dimensions of ``recorded_trainings.py``; what they ask is answered by a surrogate fitted to
-the recorded trainings of the data set, with resampled noise (``surrogate.py``). Each search is successive halving as in
-a run: so many trials at the shortest length in two waves, the better half longer, the best few in full; evolution goes
-generation by generation at the short length, then trains its best in full. What counts is the noiseless score of what
-is chosen in the end, held against the best of the space. Prints, for each searcher and population, the compute in full
-trainings and the median distance to the best in AP points with its quartiles; and the least compute at which the median
-is within one point. ``informed`` uses the rules' preferences; ``wrong`` uses them turned to the opposite.
+the recorded trainings of the data set, with resampled noise (``surrogate.py``). Studies are those of a run: so many
+trials at the shortest length, promotion by measured trust, the best few in full. What counts is the noiseless score of
+what is chosen in the end, held against the best of the space. Prints, for each searcher and population, the compute in
+full trainings and the median distance to the best in AP points with its quartiles; and the least compute at which the
+median is within one point. ``informed`` uses the rules' preferences, or none (blind), or their opposites (wrong).
 """
 
 from __future__ import annotations
@@ -25,33 +24,19 @@ from trainings import RECORDED, Table
 
 from edgehone.data import Dataset, read_dataset
 from edgehone.files import write_json
-from edgehone.pipeline import TRUST, analyse_only
-from edgehone.search.evolution import EvolutionSearcher
-from edgehone.search.searcher import PriorSearcher, Result, Searcher, Suggestion
+from edgehone.pipeline import analyse_only
+from edgehone.search.plan import Rung
+from edgehone.search.scope import TRUST
+from edgehone.search.searchers import make_searcher
+from edgehone.search.study import Study, Terms, Trial, Worth, without_augmentation
 from edgehone.space import Choice, Prefer, SearchSpace, Span, dimensions, flatten, replace
 from edgehone.strategy import Strategy
 
-SHORT, MIDDLE, FULL = RUNGS
+FULL = RUNGS[-1]
 FINALISTS = 3
-GENERATION = 2
+BATCH = 8
 PROBED = 20_000
 WITHIN = 0.01
-
-
-class RandomSearcher:
-    """Uniform over the space."""
-
-    def __init__(self, space: SearchSpace, seed: int) -> None:
-        self.space = space
-        self.rng = np.random.default_rng(seed)
-
-    def suggest(self, count: int) -> list[Suggestion]:
-        """Independent draws."""
-        return [Suggestion(cast(Strategy, self.space.sample(self.rng)), "drawn") for _ in range(count)]
-
-    def update(self, results: Sequence[Result]) -> None:
-        """Nothing is learned."""
-        del results
 
 
 def published() -> Strategy:
@@ -82,59 +67,58 @@ def opposite(prior: Prefer) -> Prefer:
     return prior.model_copy(update={"value": next(v for v in reversed(domain.values) if v != prior.value)})
 
 
-def halving(searcher: Searcher, population: int, surrogate: Surrogate, seed: int) -> tuple[float, Strategy]:
-    """Compute in full trainings, and the strategy that is chosen."""
-    trials: list[tuple[int, Strategy, float]] = []
-    for count in ((population + 1) // 2, population // 2):
-        strategies = [s.strategy for s in searcher.suggest(count)]
-        numbers = range(len(trials), len(trials) + len(strategies))
-        scores = surrogate.answers(strategies, SHORT, list(numbers), seed) if strategies else []
-        searcher.update([Result(s, score) for s, score in zip(strategies, scores, strict=True)])
-        trials += zip(numbers, strategies, scores, strict=True)
-    cost = SHORT * len(trials)
-    for share, count in ((MIDDLE, max(FINALISTS, population // 2)), (FULL, FINALISTS)):
-        kept = sorted(trials, key=lambda trial: -trial[2])[:count]
-        scores = surrogate.answers([s for _, s, _ in kept], share, [n for n, _, _ in kept], seed)
-        trials = [(number, strategy, score) for (number, strategy, _), score in zip(kept, scores, strict=True)]
-        cost += share * len(trials)
-    return cost, max(trials, key=lambda trial: trial[2])[1]
-
-
-def evolving(start: Strategy, population: int, surrogate: Surrogate, seed: int) -> tuple[float, Strategy]:
-    """The authors' evolution: numbers only, from their recipe, generation by generation; the best few in full."""
-    searcher = EvolutionSearcher(start, seed)
-    trials: list[tuple[int, Strategy, float]] = []
-    while len(trials) < population:
-        strategies = [s.strategy for s in searcher.suggest(GENERATION)]
-        numbers = list(range(len(trials), len(trials) + len(strategies)))
-        scores = surrogate.answers(strategies, MIDDLE, numbers, seed)
-        searcher.update([Result(s, score) for s, score in zip(strategies, scores, strict=True)])
-        trials += zip(numbers, strategies, scores, strict=True)
-    kept = sorted(trials, key=lambda trial: -trial[2])[:FINALISTS]
-    finals = surrogate.answers([s for _, s, _ in kept], FULL, [n for n, _, _ in kept], seed)
-    return MIDDLE * len(trials) + FULL * len(kept), kept[int(np.argmax(finals))][1]
-
-
 Search = Callable[[int, int], tuple[float, Strategy]]
 
 
+def searched(name: str, space: SearchSpace, surrogate: Surrogate) -> Search:
+    """A search of a population with a seed: compute in full trainings, and the strategy that is chosen."""
+
+    def search(population: int, seed: int) -> tuple[float, Strategy]:
+        counts = (population, max(FINALISTS, population // 2), FINALISTS)
+        rungs = tuple(
+            Rung(name=f"rung{k}", share=share, trials=count)
+            for k, (share, count) in enumerate(zip(RUNGS, counts, strict=True))
+        )
+        terms = Terms(seed=seed, searcher=name, rungs=rungs, repeats=1)
+        study = Study(terms, space, make_searcher(name, without_augmentation(space), seed))
+        cost = 0.0
+        while trials := study.ask_batch(BATCH):
+            for share, group in by_share(trials).items():
+                roots = [root(study, trial) for trial in group]
+                scores = surrogate.answers([trial.strategy for trial in group], share, roots, seed)
+                cost += share * len(group)
+                study.tell([Worth(number=t.number, values=(v,)) for t, v in zip(group, scores, strict=True)])
+        return cost, study.best(len(RUNGS) - 1)[0].strategy
+
+    return search
+
+
+def by_share(trials: Sequence[Trial]) -> dict[float, list[Trial]]:
+    """Share of the full length to its trials."""
+    found: dict[float, list[Trial]] = {}
+    for trial in trials:
+        found.setdefault(RUNGS[trial.rung], []).append(trial)
+    return found
+
+
+def root(study: Study, trial: Trial) -> int:
+    """Number of the first trial of this strategy: its noise is theirs."""
+    while trial.parent is not None:
+        trial = study.trials[trial.parent]
+    return trial.number
+
+
 def searches(dataset: Dataset, surrogate: Surrogate) -> dict[str, Search]:
-    """Name to a search of a population with a seed."""
+    """Name to a search."""
     rules = preferences(dataset)
     print(f"{dataset.name}: rules prefer " + ", ".join(f"{p.path}={p.value} ({p.confidence})" for p in rules))
-    spaces = {
-        "informed": space_of(rules, TRUST),
-        "blind": space_of([], 0.0),
-        "wrong": space_of([opposite(p) for p in rules], 0.0),
-    }
-
-    def by_priors(space: SearchSpace) -> Search:
-        return lambda population, seed: halving(PriorSearcher(space, seed), population, surrogate, seed)
-
+    blind = space_of([], 0.0)
+    wrong = space_of([opposite(p) for p in rules], 0.0)
     return {
-        **{name: by_priors(space) for name, space in spaces.items()},
-        "random": lambda n, seed: halving(RandomSearcher(spaces["blind"], seed), n, surrogate, seed),
-        "evolution (authors)": lambda n, seed: evolving(published(), n, surrogate, seed),
+        "informed": searched("informed", space_of(rules, TRUST), surrogate),
+        "informed, blind": searched("informed", blind, surrogate),
+        "informed, wrong rules": searched("informed", wrong, surrogate),
+        **{name: searched(name, blind, surrogate) for name in ("random", "evolution", "authors", "tpe")},
     }
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from edgehone.errors import EdgehoneError
     from edgehone.evaluation import Evaluation, evaluate_detections
     from edgehone.inference import Detector, open_detector
-    from edgehone.pipeline import Request, run
+    from edgehone.pipeline import run
+    from edgehone.request import Request
     from edgehone.results import Results
     from edgehone.space import diff
     from edgehone.strategy import AUTHORS, DARKNET, Strategy
@@ -32,7 +33,8 @@ _HOMES = {
     "edgehone.errors": ("EdgehoneError",),
     "edgehone.evaluation": ("Evaluation", "evaluate_detections"),
     "edgehone.inference": ("Detector", "open_detector"),
-    "edgehone.pipeline": ("Request", "run"),
+    "edgehone.pipeline": ("run",),
+    "edgehone.request": ("Request",),
     "edgehone.results": ("Results",),
     "edgehone.space": ("diff",),
     "edgehone.strategy": ("AUTHORS", "DARKNET", "Strategy"),

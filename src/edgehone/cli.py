@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,14 +10,24 @@ import typer
 
 from edgehone import __version__
 from edgehone.cli_data import group
+from edgehone.cli_explain import RayOption, SameDataOption, StoreOption, store_group
 from edgehone.cli_options import (
+    BlindOption,
+    CompareOption,
     DataArgument,
+    DeterministicOption,
     DropOption,
+    FixOption,
     FormatOption,
     IgnoreOption,
     JsonOption,
+    LatencyOption,
     MergeOption,
     ModelArgument,
+    ObjectiveOption,
+    OnlyOption,
+    ProofOption,
+    SearcherOption,
     SetOption,
     StrategyOption,
     TeacherOption,
@@ -27,10 +36,12 @@ from edgehone.cli_options import (
     console,
     emit,
     fail,
+    parse_duration,
     screen,
     selection,
 )
-from edgehone.errors import EdgehoneError, UsageError
+from edgehone.cli_search import scope
+from edgehone.errors import EdgehoneError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -78,19 +89,23 @@ def run(
     budget: Annotated[str, typer.Option(help="wall-clock for the whole run, like 30m, 2h, 90s")] = "30m",
     model: Annotated[str, typer.Option(help="a built-in detector, or a Darknet cfg")] = "yolov4-tiny",
     board: Annotated[list[str] | None, typer.Option(help="a board to deploy on; may be repeated")] = None,
-    proof: Annotated[
-        str, typer.Option(help="full: both presets trained as long as the winner; quick: the better one; off")
-    ] = "full",
+    proof: ProofOption = "full",
     max_input: Annotated[int, typer.Option(help="largest input size that is searched, pixels")] = 416,
-    latency: Annotated[str | None, typer.Option(help="limit like cpu<=8ms (90th percentile)")] = None,
+    latency: LatencyOption = None,
     weights: WeightsOption = None,
-    compare: Annotated[
-        str | None,
-        typer.Option(help="evolution: also run the authors' genetic evolution, outside the budget"),
-    ] = None,
+    compare: CompareOption = None,
     workers: Annotated[int, typer.Option(help="trainings side by side, one thread each")] = 2,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
     teacher: TeacherOption = None,
+    objective: ObjectiveOption = None,
+    searcher: SearcherOption = "informed",
+    blind: BlindOption = False,
+    fix: FixOption = None,
+    only: OnlyOption = None,
+    deterministic: DeterministicOption = False,
+    store: StoreOption = None,
+    same_data: SameDataOption = False,
+    ray: RayOption = None,
     data_format: FormatOption = None,
     merge: MergeOption = None,
     drop: DropOption = None,
@@ -99,17 +114,17 @@ def run(
 ) -> None:
     """The whole job: analyse, explore, prove, deploy, explain."""
     from edgehone import console_view
-    from edgehone.pipeline import Request
     from edgehone.pipeline import run as run_pipeline
+    from edgehone.request import Request
     from edgehone.space import load
 
     wanted = {"data": data, "format": data_format, "model": model, "boards": board or ["cpu"], "proof": proof}
     limits = {"budget_s": parse_duration(budget), "max_input": max_input, "latency": latency, "weights": weights}
     classes = {"selection": selection(merge, drop, ignore).model_dump()}
-    request = load(
-        Request,
-        {**wanted, **limits, **classes, "compare": compare, "workers": workers, "seed": seed, "teacher": teacher},
-    )
+    aim = {"objectives": objective or ["ap"], "scope": scope(searcher, blind, fix, only, deterministic)}
+    how = {"compare": compare, "workers": workers, "seed": seed, "teacher": teacher}
+    how |= {"store": store, "same_data": same_data, "ray": ray}
+    request = load(Request, {**wanted, **limits, **classes, **aim, **how})
     with console_view.live(console, request.budget_s) as show:
         results = run_pipeline(request, out, show)
     if as_json:
@@ -118,18 +133,8 @@ def run(
     console_view.print_results(screen(), results, out)
 
 
-def parse_duration(text: str) -> float:
-    """Seconds from ``90s``, ``30m``, ``2h``, ``1h30m``; ``0`` needs no unit."""
-    if text.strip() == "0":
-        return 0.0
-    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip())
-    if not text.strip() or found is None:
-        raise UsageError(f"a duration is given like 90s, 30m, 2h or 1h30m, got {text!r}")
-    hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    return hours * 3600 + minutes * 60 + seconds
-
-
 app.add_typer(group, name="data")
+app.add_typer(store_group, name="store")
 
 
 @app.command(epilog="Example: edgehone analyse data/mine --probe-budget 2m --json")
@@ -215,6 +220,12 @@ def evaluate(
     model: ModelArgument,
     data: DataArgument,
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
+    integer: Annotated[
+        str | None, typer.Option(help="in 8 bits, as this board calculates, and repaired where that costs too much")
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option(help="AP points that 8 bits may cost before they are repaired", min=0.0, max=100.0)
+    ] = 0.5,
     data_format: FormatOption = None,
     merge: MergeOption = None,
     drop: DropOption = None,
@@ -224,9 +235,16 @@ def evaluate(
     """COCO metrics of a model on a split, with a 95 % interval over images."""
     from edgehone import console_view
     from edgehone.data import read_dataset
-    from edgehone.single import evaluate_model
+    from edgehone.single import evaluate_integer, evaluate_model
 
     dataset = read_dataset(data, format=data_format, selection=selection(merge, drop, ignore))
+    if integer is not None:
+        found, lines = evaluate_integer(model, dataset, split, integer, max_drop / 100)
+        if as_json:
+            emit(found)
+        else:
+            typer.echo("\n".join(lines))
+        return
     evaluation = evaluate_model(model, dataset, split)
     if as_json:
         emit(console_view.evaluation_summary(evaluation))
@@ -350,3 +368,6 @@ def convert(
         emit({"written": written})
     else:
         typer.echo("\n".join(written))
+
+
+__all__ = ["app", "main", "parse_duration"]

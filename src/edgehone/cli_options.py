@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -10,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from edgehone.errors import UsageError
 from edgehone.types import Json
 
 if TYPE_CHECKING:
@@ -41,6 +43,38 @@ WeightsOption = Annotated[
 TeacherOption = Annotated[
     str | None, typer.Option(help="a trained model that may be learned from; it must know the data's classes by name")
 ]
+ObjectiveOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="ap, ap50, recall@precision=0.9, an expression like 0.7*ap+0.3*ap[NAME], or, after one of them, latency; "
+        "may be repeated: then a front is searched"
+    ),
+]
+LatencyOption = Annotated[
+    str | None, typer.Option(help="limit like cpu<=8ms, on the upper end of the latency's interval")
+]
+SearcherOption = Annotated[
+    str, typer.Option(help="informed, random, evolution, authors, or with the extra [optuna] tpe and gp")
+]
+BlindOption = Annotated[bool, typer.Option("--blind", help="search without the rules' advice")]
+FixOption = Annotated[
+    list[str] | None, typer.Option("--fix", help="do not search a setting: path=value", metavar="PATH=VALUE")
+]
+OnlyOption = Annotated[
+    list[str] | None, typer.Option("--only", help="search nothing but these paths", metavar="PATH,...")
+]
+DeterministicOption = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic", help="the same trials however often it is interrupted; the budget is nominal compute"
+    ),
+]
+ProofOption = Annotated[
+    str, typer.Option(help="full: both presets trained as long as the winner; quick: the better one; off")
+]
+CompareOption = Annotated[
+    str | None, typer.Option(help="evolution: also run the authors' genetic evolution, outside the budget")
+]
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="coco, voc, darknet, yolo or csv, where the detected format is wrong")
 ]
@@ -53,6 +87,17 @@ DropOption = Annotated[
 IgnoreOption = Annotated[
     list[str] | None, typer.Option("--ignore", help="classes that neither train nor count as errors", metavar="NAME")
 ]
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from ``90s``, ``30m``, ``2h``, ``1h30m``; ``0`` needs no unit."""
+    if text.strip() == "0":
+        return 0.0
+    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip())
+    if not text.strip() or found is None:
+        raise UsageError(f"a duration is given like 90s, 30m, 2h or 1h30m, got {text!r}")
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + seconds
 
 
 def selection(merge: list[str] | None, drop: list[str] | None, ignore: list[str] | None) -> Selection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from edgehone.boards import ANY, RULES, Board, latency_model, rules_for
 from edgehone.deploy.bundle import Deployment
 from edgehone.deploy.latency import latency_text
 from edgehone.evaluation import Evaluation
-from edgehone.results import Entry, Results
+from edgehone.results import Entry, FrontPoint, Results
+from edgehone.search.finalists import Standing
 from edgehone.search.progress import Show, Status
 from edgehone.training import Progress as TrainingProgress
 from edgehone.types import Json
@@ -117,10 +118,31 @@ def print_results(console: Console, results: Results, out: Path) -> None:
             f"found against the default ({results.default_preset}): {100 * results.gain.ap:+.1f} AP points "
             f"[{100 * low:+.1f}, {100 * high:+.1f}]: {results.gain.verdict}"
         )
+    if results.margin is not None:
+        low, high = results.margin.interval95
+        console.print(
+            f"kept: {results.kept} (on validation {100 * results.margin.ap:+.1f} points "
+            f"[{100 * low:+.1f}, {100 * high:+.1f}], seeds counted: {results.margin.verdict})"
+        )
     for name, deployment in results.boards.items():
         print_deployment(console, name, deployment, out / Path(deployment.path).parent)
     console.print(f"total time {clock(results.seconds['total'])}")
     console.print(f"report: {out / 'report.html'}\nmodel:  {out / 'model.onnx'}", soft_wrap=True)
+
+
+def print_found(console: Console, standings: Sequence[Standing], front: Sequence[FrontPoint], out: Path) -> None:
+    """Finalists with their intervals over seeds; the front where there is one."""
+    table = Table(title="finalists on validation")
+    for column in ("trial", "first objective [95 %]", "seeds"):
+        table.add_column(column, justify="left" if column == "trial" else "right")
+    for standing in standings:
+        interval = with_interval(standing.values[0], (standing.low, standing.high))
+        table.add_row(standing.name, interval, str(standing.seeds))
+    console.print(table)
+    for point in front:
+        values = ", ".join(f"{name} {value:.4g}" for name, value in point.values.items())
+        console.print(f"on the front: {point.trial}: {values}, {point.strategy.input.size} px")
+    console.print(f"strategy: {out / 'strategy.json'}", soft_wrap=True)
 
 
 def print_deployment(console: Console, name: str, deployment: Deployment, folder: Path) -> None:

@@ -3,38 +3,54 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field
 
 import edgehone
 from edgehone.analysis import Profile, Say, analyse, quiet
-from edgehone.data import Dataset, Selection, read_dataset
-from edgehone.deploy.bundle import Deployment, deploy, deployable, export_master, latency_by_size, open_trained
-from edgehone.errors import EdgehoneError, UsageError
+from edgehone.data import Dataset, read_dataset
+from edgehone.deploy.bundle import Deployment, deploy, export_master, open_trained
+from edgehone.evaluation import Evaluation
 from edgehone.files import read_json, write_json
 from edgehone.inference import EXPORT
 from edgehone.models import Network, architecture
 from edgehone.report.run_page import Story, write_run_report
-from edgehone.results import Results
+from edgehone.report.search_sections import command
+from edgehone.request import Request, check, given
+from edgehone.results import FrontPoint, Results
 from edgehone.run_folder import RunFolder, open_run
-from edgehone.search.calibration import calibrate
+from edgehone.search.agreement import RungAgreement
+from edgehone.search.calibration import calibrate, nominal
 from edgehone.search.evolution import evolve
-from edgehone.search.facts import LatencyLimit, gather_facts
-from edgehone.search.ladder import Ladder, TaskMaker, climb
+from edgehone.search.facts import gather_facts
+from edgehone.search.finalists import Standing
+from edgehone.search.journal import Journal
+from edgehone.search.ladder import Ladder, TaskMaker, freely, in_batches
+from edgehone.search.latency import Latencies, LatencyLimit, latencies
+from edgehone.search.likeness import Identity, Likeness, model_name
+from edgehone.search.objective import (
+    AP,
+    Latency,
+    Objectives,
+    check_on,
+    parse_objectives,
+)
 from edgehone.search.origins import value_origins
-from edgehone.search.plan import Plan, Proof, make_plan
-from edgehone.search.progress import Monitor, Show
+from edgehone.search.plan import Plan, make_plan
+from edgehone.search.pool import Pool
+from edgehone.search.progress import Bench, Monitor, Show
 from edgehone.search.proof import PresetRuns, train_presets
+from edgehone.search.ray_workers import start_ray_workers
+from edgehone.search.remembering import entry_of, keep
 from edgehone.search.rules import apply_rules
-from edgehone.search.searcher import PriorSearcher
-from edgehone.search.trial import Outcome, Task
-from edgehone.search.verdict import Tested, all_on_test_split, gain
-from edgehone.search.workers import Workers, start_workers
-from edgehone.space import Forbid, Prior, SearchSpace, Settings, load
+from edgehone.search.scope import STUDY, declared_space, open_study
+from edgehone.search.starts import Asking, Start, Starts, starts
+from edgehone.search.store import Store, known_searches
+from edgehone.search.trial import Outcome
+from edgehone.search.verdict import Decision, Split, Tested, all_on_test_split, decide, gain
+from edgehone.search.workers import start_workers
+from edgehone.space import Prior, Settings, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
 from edgehone.teachers import open_teacher
 from edgehone.training import StartWeights, image_flops
@@ -42,35 +58,13 @@ from edgehone.training import StartWeights, image_flops
 RESULTS = "results.json"
 """Written last: where it is, the run is complete."""
 
-WORKERS = 2
-WARM_START = frozenset({"optimisation.warm_start.frozen", "optimisation.warm_start.rate"})
-"""Searched only where trainings start from weights."""
+FOUND = "found.json"
+"""What a search found, without a proof."""
 
-TRUST = 0.7
-"""Probability that a draw keeps the published value of what no rule speaks about: most of the space is off or odd."""
 
 USUAL_SIZE = 256
 USUAL_PICTURES = 6500
 """What a full training of a run of half an hour shows on two cores at an input of 256 px."""
-
-
-class Request(Settings):
-    """What the user asked for; the same request in the same folder goes on where it was."""
-
-    data: str
-    format: str | None = None
-    selection: Selection = Selection()
-    model: str = "yolov4-tiny"
-    boards: tuple[str, ...] = ("cpu",)
-    budget_s: float = Field(gt=0)
-    proof: Proof = "full"
-    max_input: int = 416
-    latency: str | None = None
-    weights: str | None = None
-    compare: Literal["evolution"] | None = None
-    workers: int = Field(default=WORKERS, ge=1, le=64)
-    seed: int = 0
-    teacher: str | None = None
 
 
 class Priors(Settings):
@@ -79,16 +73,35 @@ class Priors(Settings):
     rules: tuple[Prior, ...]
 
 
-class Latencies(Settings):
-    """90th percentile in milliseconds by input size, of the untrained graph on this machine."""
+class Found(Settings):
+    """What a search found, on validation."""
 
-    p90_ms: dict[int, float]
+    strategy: Strategy
+    validation: Evaluation
+    standings: tuple[Standing, ...]
+    front: tuple[FrontPoint, ...]
+    agreement: tuple[RungAgreement, ...]
+    trials: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known before anything is trained: the data, its profile, how fast the boards are, what is wanted."""
+
+    dataset: Dataset
+    profile: Profile
+    latencies: Latencies
+    aim: Objectives
+    begun: tuple[Start, ...]
 
 
 @dataclass(frozen=True)
 class Explored:
-    """Everything that was trained."""
+    """Everything that was trained, under which plan and on whose advice."""
 
+    plan: Plan
+    priors: tuple[Prior, ...]
     ladder: Ladder
     presets: PresetRuns
     evolved: Outcome | None
@@ -112,46 +125,107 @@ def run(request: Request, out: Path, show: Show) -> Results:
         monitor = Monitor(folder, show)
         if (out / RESULTS).is_file():
             return load(Results, read_json(out / RESULTS))
-        dataset = read_dataset(request.data, format=request.format, selection=request.selection)
-        monitor.say(f"read {dataset.name} ({dataset.format}): " + describe_splits(dataset))
-        if request.teacher is not None:
-            open_teacher(request.teacher, dataset.class_names)  # refused now rather than in the first trial
-        sizes = [size for size in INPUT_SIZES if size <= request.max_input]
-        profile = folder.stage("profile", Profile, lambda: analyse(dataset, request.model, sizes))
-        monitor.say("analysed data space, capacity and projection")
-        limit = measure_limit(request, dataset, folder, sizes)
-        with start_workers(request.workers, dataset, folder.trials) as workers:
-            plan = folder.stage("plan", Plan, lambda: plan_run(request, folder, workers, dataset))
-            facts = gather_facts(
-                dataset, profile, pictures_by_size(plan, request.model, dataset), request.max_input, limit
-            )
-            priors = folder.stage("rules", Priors, lambda: Priors(rules=tuple(apply_rules(facts))))
-            for prior in priors.rules:
-                monitor.say(describe_prior(prior))
-            weights = start_weights(request, dataset, monitor)
-            fixed = frozenset[str]() if weights else WARM_START
-            space = SearchSpace(Strategy(), (*priors.rules, *without_teacher(request)), fixed, TRUST)
-            maker = task_maker(request, plan, dataset, weights)
-            explored = explore(request, space, maker, monitor, workers)
-        tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, dataset, folder.trials)
+        known = prepare(request, folder, monitor)
+        with start_pool(request, known.dataset, folder.trials) as workers:
+            explored = explore(request, known, Bench(monitor, workers))
+        tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, known.dataset, folder.trials)
         monitor.say("evaluated on the test split")
-        winner = explored.ladder.finalists[0]
-        export_winner(winner, folder)
-        boards = {name: deploy_winner(winner, name, dataset, folder) for name in request.boards}
-        results = conclude(request, folder, explored, tested, boards, plan)
-        story = Story(request, dataset, profile, plan, priors.rules, explored.ladder, explored.presets, tested, results)
+        split = Split(known.dataset, folder.trials)
+        decision = decide(explored.ladder, explored.presets, known.aim, tested["found"], split)
+        boards = {name: deploy_winner(decision.outcome, name, known.dataset, folder) for name in request.boards}
+        export_winner(decision.outcome, folder)
+        results = conclude(request, folder, explored, tested, boards, decision)
+        presets, ladder = explored.presets, explored.ladder
+        story = Story(
+            request, known.dataset, known.profile, explored.plan, explored.priors, ladder, presets, tested, results
+        )
         write_run_report(story, folder.path)
-        found = results.found.strategy
-        save_strategy(found, out / "strategy.json", value_origins(found, priors.rules, explored.ladder.outcomes))
+        strategy = decision.outcome.task.job.strategy
+        save_strategy(strategy, out / "strategy.json", value_origins(strategy, explored.priors, ladder.outcomes))
+        entry = entry_of(known.dataset, known.profile, ladder.finalists, results, nameless(request, known.dataset))
+        monitor.say("this search " + keep(Store.at(request.store), entry, out))
         write_json(out / RESULTS, results.to_json())
         monitor.say(f"done: {folder.path / 'report.html'}")
         return results
 
 
-def without_teacher(request: Request) -> tuple[Forbid, ...]:
-    """What cannot be searched where no teacher is given."""
-    path = "projection.distillation.kind"
-    return () if request.teacher else (Forbid(path=path, values=("teacher",), because="no teacher was given"),)
+def search(request: Request, out: Path, show: Show) -> Found:
+    """The search alone: no presets beside it, the test split is not read, nothing is deployed."""
+    request = request.model_copy(update={"proof": "off", "compare": None})
+    check(request)
+    with open_run(out, request) as folder:
+        monitor = Monitor(folder, show)
+        if (out / FOUND).is_file():
+            return load(Found, read_json(out / FOUND))
+        known = prepare(request, folder, monitor)
+        with start_pool(request, known.dataset, folder.trials) as workers:
+            explored = explore(request, known, Bench(monitor, workers))
+        ladder = explored.ladder
+        winner = ladder.finalists[0]
+        strategy = winner.task.job.strategy
+        save_strategy(strategy, out / "strategy.json", value_origins(strategy, explored.priors, ladder.outcomes))
+        assert winner.validation is not None
+        found = Found(
+            strategy=strategy,
+            validation=winner.validation,
+            standings=ladder.standings,
+            front=ladder.front,
+            agreement=tuple(ladder.agreement),
+            trials=len(ladder.outcomes),
+            seconds=round(folder.clock.seconds(), 1),
+        )
+        write_json(out / FOUND, found.model_dump(mode="json"))
+        monitor.say(f"done: {out / 'strategy.json'}")
+        return found
+
+
+def prepare(request: Request, folder: RunFolder, monitor: Monitor) -> Known:
+    """Read and analyse the data; measure or estimate what the boards are asked about."""
+    dataset = read_dataset(request.data, format=request.format, selection=request.selection)
+    monitor.say(f"read {dataset.name} ({dataset.format}): " + describe_splits(dataset))
+    if request.teacher is not None:
+        open_teacher(request.teacher, dataset.class_names)  # refused now rather than in the first trial
+    each = parse_objectives(request.objectives, dataset.class_names, request.boards)
+    check_on(dataset, each)
+    sizes = [size for size in INPUT_SIZES if size <= request.max_input]
+    profile = folder.stage("profile", Profile, lambda: analyse(dataset, request.model, sizes))
+    monitor.say("analysed data space, capacity and projection")
+    boards = [objective.board for objective in each if isinstance(objective, Latency)]
+    if request.latency is not None:
+        boards.append(LatencyLimit.parse(request.latency).board)
+    graph = architecture(request.model).graph(len(dataset.class_names))
+    found = folder.stage("latency", Latencies, lambda: latencies(graph, boards, sizes))
+    begun = () if request.scope.blind else recall(request, dataset, profile, folder, monitor)
+    return Known(dataset, profile, found, Objectives(each, found.middle()), begun)
+
+
+def recall(
+    request: Request, dataset: Dataset, profile: Profile, folder: RunFolder, monitor: Monitor
+) -> tuple[Start, ...]:
+    """What earlier searches on similar data found, frozen: a store grows while a run is interrupted."""
+
+    def ask() -> Starts:
+        exclude = None if request.same_data else Identity.of(dataset)
+        asking = Asking(Likeness.of(profile), model_name(request.model), exclude)
+        return Starts(starts=tuple(starts(known_searches(Store.at(request.store)), asking)))
+
+    begun = folder.stage("starts", Starts, ask).starts
+    for start in begun:
+        monitor.say(f"starts also from the store: {start.because} (weight {start.weight:.2f})")
+    return begun
+
+
+def nameless(request: Request, dataset: Dataset) -> str:
+    """The command line, without this machine's places."""
+    names = {"data": dataset.name, "model": model_name(request.model), "store": None, "ray": None}
+    return command(request.model_dump(mode="json") | names)
+
+
+def start_pool(request: Request, dataset: Dataset, trials: Path) -> AbstractContextManager[Pool]:
+    """What trains: processes of this machine, or the nodes of a cluster."""
+    if request.ray is not None:
+        return start_ray_workers(request.ray, dataset, trials)
+    return start_workers(request.workers, dataset, trials)
 
 
 def analyse_only(
@@ -166,36 +240,18 @@ def analyse_only(
     return profile, tuple(apply_rules(facts))
 
 
-def check(request: Request) -> None:
-    """Refuse early what could only fail late."""
-    architecture(request.model)
-    for name in request.boards:
-        deployable(name)
-    if request.max_input < INPUT_SIZES[0]:
-        raise UsageError(f"inputs are at least {INPUT_SIZES[0]} px, got --max-input {request.max_input}")
-    if request.latency is not None and LatencyLimit.parse(request.latency).board not in request.boards:
-        raise UsageError(
-            f"a latency limit names one of the boards {', '.join(request.boards)}; got {request.latency!r}"
-        )
+def plan_run(request: Request, folder: RunFolder, workers: Pool, dataset: Dataset) -> Plan:
+    """Time a few steps, then fit the run into what is left of the budget.
 
-
-def measure_limit(
-    request: Request, dataset: Dataset, folder: RunFolder, sizes: list[int]
-) -> tuple[LatencyLimit, dict[int, float]] | None:
-    """Latency by input size, where the request sets a limit."""
-    if request.latency is None:
-        return None
-    graph = architecture(request.model).graph(len(dataset.class_names))
-    found = folder.stage("latency", Latencies, lambda: Latencies(p90_ms=latency_by_size(graph, sizes)))
-    return LatencyLimit.parse(request.latency), found.p90_ms
-
-
-def plan_run(request: Request, folder: RunFolder, workers: Workers, dataset: Dataset) -> Plan:
-    """Time a few steps, then fit the run into what is left of the budget."""
+    A deterministic run is planned for a nominal machine: its budget is compute rather than wall-clock.
+    """
     classes = len(dataset.class_names)
-    calibration = calibrate(workers, request.model, classes)
     cheapest = image_flops(request.model, classes, INPUT_SIZES[0]) / 1e9
-    return make_plan(request.budget_s, folder.clock.seconds(), request.proof, calibration, cheapest)
+    objectives = len(request.objectives)
+    if request.scope.deterministic:
+        return make_plan(request.budget_s, 0.0, request.proof, nominal(request.workers), cheapest, objectives)
+    calibration = calibrate(workers, request.model, classes)
+    return make_plan(request.budget_s, folder.clock.seconds(), request.proof, calibration, cheapest, objectives)
 
 
 def pictures_by_size(plan: Plan, model: str, dataset: Dataset) -> dict[int, int]:
@@ -217,31 +273,42 @@ def start_weights(request: Request, dataset: Dataset, monitor: Monitor) -> Start
     return weights
 
 
-def task_maker(request: Request, plan: Plan, dataset: Dataset, weights: StartWeights | None) -> TaskMaker:
+def task_maker(
+    request: Request, plan: Plan, dataset: Dataset, weights: StartWeights | None, aim: Objectives = AP
+) -> TaskMaker:
     """Makes every training of the run."""
     classes = len(dataset.class_names)
 
     def cost(strategy: Strategy) -> float:
         return image_flops(request.model, classes, strategy.input.size, strategy.capacity) / 1e9
 
-    return TaskMaker(plan, request.model, cost, request.seed, weights, request.teacher)
+    return TaskMaker(plan, request.model, cost, request.seed, weights, request.teacher, aim)
 
 
-def explore(request: Request, space: SearchSpace, make: TaskMaker, monitor: Monitor, workers: Workers) -> Explored:
-    """Search, then train the proof."""
-    plan = make.plan
+def explore(request: Request, known: Known, bench: Bench) -> Explored:
+    """Plan, ask the rules, search, then train the proof."""
+    monitor, folder, dataset = bench.monitor, bench.monitor.folder, known.dataset
+    plan = folder.stage("plan", Plan, lambda: plan_run(request, folder, bench.workers, dataset))
+    limit = None if request.latency is None else LatencyLimit.parse(request.latency)
+    slow = None if limit is None else (limit, known.latencies.upper(limit.board))
+    pictures = pictures_by_size(plan, request.model, dataset)
+    facts = gather_facts(dataset, known.profile, pictures, request.max_input, slow)
+    priors = folder.stage("rules", Priors, lambda: Priors(rules=tuple(apply_rules(facts)))).rules
+    for prior in priors:
+        monitor.say(describe_prior(prior))
+    make = task_maker(request, plan, dataset, start_weights(request, dataset, monitor), known.aim)
+    space = declared_space(request.scope, priors, given(request))
     monitor.follow(plan, plan.total_gflops())
-
-    def run_tasks(tasks: Sequence[Task]) -> list[Outcome]:
-        return monitor.run(workers, tasks)
-
-    ladder = climb(PriorSearcher(space, request.seed), make, run_tasks)
-    winner = ladder.finalists[0]
-    if winner.status != "done":
-        raise EdgehoneError("every finalist diverged; the trials' messages in the run's folder say at what loss")
-    presets = train_presets(winner.task.job.strategy, plan.proof, make, run_tasks)
-    evolved = evolve(winner.task.job.strategy, make, run_tasks) if request.compare == "evolution" else None
-    return Explored(ladder, presets, evolved)
+    with Journal(folder.path / STUDY) as journal:
+        study = open_study(request.scope, space, plan, known.aim, request.seed, journal, known.begun)
+        if request.scope.deterministic:
+            ladder = in_batches(study, make, bench, request.workers)
+        else:
+            ladder = freely(study, make, bench)
+    winner = ladder.finalists[0].task.job.strategy
+    presets = train_presets(winner, plan.proof, make, bench.run)
+    evolved = evolve(winner, make, bench.run) if request.compare == "evolution" else None
+    return Explored(plan, priors, ladder, presets, evolved)
 
 
 def export_winner(winner: Outcome, folder: RunFolder) -> None:
@@ -266,14 +333,14 @@ def conclude(
     explored: Explored,
     tested: dict[str, Tested],
     boards: dict[str, Deployment],
-    plan: Plan,
+    decision: Decision,
 ) -> Results:
     """Compare and put together; the default is the preset that did better on validation."""
     default = explored.presets.default
     found = tested["found"]
     evolved = tested.get("evolution")
     trials = [*explored.ladder.outcomes, *explored.presets.rates, *explored.presets.finals.values()]
-    search = sum(o.seconds for o in explored.ladder.outcomes)
+    plan, search_s = explored.plan, sum(o.seconds for o in explored.ladder.outcomes)
     return Results(
         edgehone=edgehone.__version__,
         date=datetime.date.today().isoformat(),
@@ -282,6 +349,11 @@ def conclude(
         model=request.model,
         data=request.data,
         found=found.entry,
+        kept=decision.kept,
+        margin=decision.margin,
+        objectives=request.objectives,
+        front=explored.ladder.front,
+        application=decision.application,
         default=None if default is None else tested[default].entry,
         default_preset=default,
         presets={name: tested[name].entry for name in explored.presets.finals},
@@ -290,7 +362,7 @@ def conclude(
         gain_over_evolution=None if evolved is None else gain(found, evolved),
         seconds={
             "total": round(folder.clock.seconds(), 1),
-            "search": round(search / plan.calibration.workers, 1),
+            "search": round(search_s / plan.calibration.workers, 1),
             "train": round(sum(o.seconds for o in trials) / plan.calibration.workers, 1),
         },
         trials=len(explored.ladder.outcomes),

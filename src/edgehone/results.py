@@ -6,10 +6,12 @@ from typing import Literal
 
 from edgehone.deploy.bundle import Deployment
 from edgehone.evaluation import Evaluation
+from edgehone.evaluation.operating_point import OperatingPoint
 from edgehone.space import Settings
 from edgehone.strategy import Strategy
 from edgehone.types import Json
 
+Kept = Literal["found", "default"]
 Verdict = Literal["better", "tie", "worse", "unproven"]
 
 
@@ -35,6 +37,33 @@ class Entry(Settings):
     gflops: float
 
 
+class FrontPoint(Settings):
+    """A full training that no other one beats on every objective.
+
+    Attributes:
+        trial: its name.
+        strategy: how it learned.
+        values: by objective, on validation; milliseconds for a latency.
+    """
+
+    trial: str
+    strategy: Strategy
+    values: dict[str, float]
+
+
+class Application(Settings):
+    """What the found detector does at a precision that was asked for.
+
+    Attributes:
+        thresholds: by class, the lowest score that keeps the precision on validation; None where none does.
+        validation: at these thresholds; ``test`` likewise.
+    """
+
+    thresholds: dict[str, float | None]
+    validation: OperatingPoint
+    test: OperatingPoint
+
+
 class Gain(Settings):
     """Found against default on the test split.
 
@@ -50,7 +79,12 @@ class Gain(Settings):
 
 
 class Results(Settings):
-    """Everything that scripts may rely on; see the shapes in the README."""
+    """Everything that scripts may rely on; see the shapes in the README.
+
+    ``kept`` is what is deployed and written to strategy.json: what the search found, or the default where the two
+    could not be told apart on validation; ``margin`` is that comparison, seeds counted. ``gain`` is measured on the
+    test split and changes nothing any more.
+    """
 
     edgehone: str
     date: str
@@ -58,6 +92,11 @@ class Results(Settings):
     model: str
     data: str
     found: Entry
+    kept: Kept = "found"
+    margin: Gain | None = None
+    objectives: tuple[str, ...] = ("ap",)
+    front: tuple[FrontPoint, ...] = ()
+    application: Application | None = None
     default: Entry | None = None
     default_preset: str | None
     presets: dict[str, Entry]
@@ -71,7 +110,7 @@ class Results(Settings):
     def to_json(self) -> Json:
         """The content of results.json; what was not run is left out."""
         content = self.model_dump(mode="json")
-        for key in ("evolution", "gain_over_evolution", "default", "gain"):
+        for key in ("evolution", "gain_over_evolution", "default", "gain", "margin", "application"):
             if content[key] is None:
                 del content[key]
         return content

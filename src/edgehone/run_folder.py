@@ -88,7 +88,7 @@ def open_run(path: Path, request: Settings) -> Generator[RunFolder]:
                 + "\n".join(lines)
             )
     path.mkdir(parents=True, exist_ok=True)
-    with _lock(path / "lock"):
+    with only_process(path):
         if not stored.is_file():
             write_json(stored, request.model_dump(mode="json"))
         folder = RunFolder(path)
@@ -106,18 +106,20 @@ def nothing_trained(path: Path) -> bool:
 
 
 @contextmanager
-def _lock(path: Path) -> Generator[None]:
-    """Hold a lock that the operating system drops when the process ends, however it ends."""
+def only_process(folder: Path) -> Generator[None]:
+    """Keep other processes off a run's folder; the operating system lets go when this one ends, however it ends.
+
+    Raises:
+        EdgehoneError: another process works on it.
+    """
     import fcntl
 
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise EdgehoneError(
-                f"another process works on {path.parent}; wait for it or choose another --out"
-            ) from None
+            raise EdgehoneError(f"another process works on {folder}; wait for it or choose another --out") from None
         yield
     finally:
         os.close(handle)

@@ -12,6 +12,8 @@ from edgehone.data import Dataset, Selection, read_dataset
 from edgehone.data.picture import SUFFIXES, read_image
 from edgehone.deploy.bundle import Deployment, Wishes, deploy, deployable
 from edgehone.deploy.bundle.writing import require_writable
+from edgehone.deploy.integer.accuracy import Inquiry, integer_accuracy, open_trained
+from edgehone.deploy.integer.summary import describe
 from edgehone.deploy.onnx_graph import export_onnx
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.evaluation import Evaluation, evaluate_detections
@@ -103,6 +105,20 @@ def evaluate_model(model: str, dataset: Dataset, split: str) -> Evaluation:
         raise EdgehoneError(f"the {split} split of {dataset.name} is empty")
     detector.info.require_classes(dataset.class_names)
     return _evaluate(detector, dataset, split)
+
+
+def evaluate_integer(
+    model: str, dataset: Dataset, split: str, board: str, max_drop: float
+) -> tuple[dict[str, Json], list[str]]:
+    """A trained model in a board's integer arithmetic: as JSON, and in words.
+
+    Raises:
+        UsageError: no arithmetic is known of the board, no such split, or a model without weights to round.
+        EdgehoneError: the model's classes are not the data's, or the split is empty.
+    """
+    network, info = open_trained(model)
+    found, _ = integer_accuracy(network, info, dataset, board, Inquiry(max_drop=max_drop, tested_on=split))
+    return found.model_dump(mode="json"), list(describe(found))
 
 
 def deploy_model(model: str, board_name: str, out: Path, data: str | None, post: PostProcess) -> Deployment:

@@ -53,7 +53,7 @@ def test_maxpool(size: int, stride: tuple[int, int], padding: int | None, shape:
         y, x = i * stride[0] + n - whole // 2, j * stride[1] + m - whole // 2
         if 0 <= y < shape[0] and 0 <= x < shape[1]:
             expected[k, i, j] = max(expected[k, i, j], maps[k, y, x])
-    got = Network(Graph((layer,), channels=2))._run(0, layer, [torch.from_numpy(maps)[None]])[0].numpy()
+    got = Network(Graph((layer,), channels=2)).run_layer(0, layer, [torch.from_numpy(maps)[None]])[0].numpy()
     assert layer.shape([(2, *shape)]) == got.shape
     np.testing.assert_array_equal(got, expected)
 
@@ -103,7 +103,7 @@ def test_shortcut_weighs_and_adds(weights: str, normalisation: str) -> None:
             expected[k] += factor * source[k].astype(np.float64)
     expected = np.where(expected > 0, expected, 0.1 * expected)
     with torch.no_grad():
-        got = network._run(3, layer, [torch.from_numpy(m)[None] for m in maps])[0].numpy()
+        got = network.run_layer(3, layer, [torch.from_numpy(m)[None] for m in maps])[0].numpy()
     np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-5)
 
 
@@ -112,7 +112,7 @@ def test_shortcut_of_other_widths_adds_the_first_channels(mine: int, theirs: int
     layers: tuple[Layer, ...] = (Convolutional(theirs, 1), Convolutional(mine, 1), Shortcut((0,)))
     first, second = noise(theirs, 3, 3), noise(mine, 3, 3, seed=1)
     network = Network(Graph(layers))
-    got = network._run(2, layers[2], [torch.from_numpy(second)[None], torch.from_numpy(first)[None]])[0].numpy()
+    got = network.run_layer(2, layers[2], [torch.from_numpy(second)[None], torch.from_numpy(first)[None]])[0].numpy()
     expected = second.copy()
     shared = min(mine, theirs)
     expected[:shared] += first[:shared]
@@ -125,7 +125,7 @@ def test_scale_channels_and_sam_multiply() -> None:
     network = Network(Graph((Convolutional(3, 1), Avgpool(), scale)))
 
     def of(layer: Layer, *sources: Map) -> Map:
-        return network._run(2, layer, [torch.from_numpy(s)[None] for s in sources])[0].numpy()
+        return network.run_layer(2, layer, [torch.from_numpy(s)[None] for s in sources])[0].numpy()
 
     np.testing.assert_allclose(of(scale, each, maps), maps * each)
     np.testing.assert_allclose(of(spatial, cells, maps), maps * cells)
@@ -165,7 +165,7 @@ def test_convolution(layer: Convolutional) -> None:
 
 def run_with(network: Network, maps: Map) -> Map:
     with torch.inference_mode():
-        return network._run(0, network.graph.layers[0], [torch.from_numpy(maps)[None]])[0].numpy()
+        return network.run_layer(0, network.graph.layers[0], [torch.from_numpy(maps)[None]])[0].numpy()
 
 
 def mish(x: float) -> float:
@@ -194,8 +194,8 @@ def test_dropout_is_for_training_only() -> None:
     network = Network(Graph((Convolutional(4, 1), Dropout(0.5))))
     ones = torch.ones(1, 4, 20, 20)
     layer = network.graph.layers[1]
-    assert torch.equal(network.eval()._run(1, layer, [ones]), ones)
-    assert set(network.train()._run(1, layer, [ones]).unique().tolist()) == {0.0, 2.0}
+    assert torch.equal(network.eval().run_layer(1, layer, [ones]), ones)
+    assert set(network.train().run_layer(1, layer, [ones]).unique().tolist()) == {0.0, 2.0}
 
 
 def test_upsample_repeats_and_scales() -> None:
@@ -203,5 +203,5 @@ def test_upsample_repeats_and_scales() -> None:
     layer = Upsample(2, 0.5)
     network = Network(Graph((Maxpool(2, 2), layer)))
     with torch.no_grad():
-        answer = network._run(1, layer, [torch.from_numpy(maps)[None]])[0].numpy()
+        answer = network.run_layer(1, layer, [torch.from_numpy(maps)[None]])[0].numpy()
     np.testing.assert_array_equal(answer, maps.repeat(2, 1).repeat(2, 2) * np.float32(0.5))

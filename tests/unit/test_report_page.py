@@ -19,9 +19,11 @@ from edgehone.deploy.latency import Latency
 from edgehone.deploy.parity import Parity
 from edgehone.evaluation import evaluate_detections, match
 from edgehone.report.run_page import Story, run_content, write_run_report
-from edgehone.results import Entry, Gain, Results, judge
+from edgehone.results import Entry, FrontPoint, Gain, Results, judge
 from edgehone.search import verdict
-from edgehone.search.ladder import Ladder, agreement
+from edgehone.search.agreement import agree
+from edgehone.search.finalists import Standing
+from edgehone.search.ladder import Ladder
 from edgehone.search.plan import Calibration, Plan, Rung
 from edgehone.search.proof import PresetRuns
 from edgehone.search.trial import Outcome, Task
@@ -32,6 +34,7 @@ from edgehone.training import Job
 from edgehone.types import Detections, Truth
 
 HOSTILE = "<script>alert(1)</script>"
+OBJECTIVE = f"ap['{HOSTILE}']"
 NAMES = ("fish", HOSTILE, "a\"b'c & d")
 SIDE = 200
 
@@ -115,7 +118,20 @@ def search(winner: Strategy) -> Ladder:
         outcome(f"final-{k:02d}", "final", o.task.job.strategy, o.ap + 0.07, f"promoted from {o.task.name}")
         for k, o in enumerate(middle[:2])
     ]
-    return Ladder([*short, *middle, *final], final, agreement([*short, *middle, *final]))
+    agreement = [agree("short", "middle", [(0.1 * k, 0.2 * k) for k in range(6)])]
+    standings = tuple(
+        Standing(
+            name=o.task.name,
+            trial=k,
+            seeds=2,
+            values=(o.ap, -ms),
+            shown={OBJECTIVE: o.ap, "latency[cpu]": ms},
+            low=o.ap - 0.02,
+            high=o.ap + 0.02,
+        )
+        for k, (o, ms) in enumerate(zip(final, (9.0, 6.5), strict=True))
+    )
+    return Ladder([*short, *middle, *final], final, agreement, standings)
 
 
 def plan() -> Plan:
@@ -198,6 +214,10 @@ def story() -> Story:
         evolution=None,
         gain=judge(0.034, (0.011, 0.055)),
         gain_over_evolution=None,
+        margin=judge(0.02, (-0.01, 0.05)),
+        kept="default",
+        objectives=(OBJECTIVE, "latency"),
+        front=(FrontPoint(trial="final-00", strategy=winner, values={OBJECTIVE: 0.4, "latency[cpu]": 9.0}),),
         seconds={"total": 1731.0, "search": 1100.5, "train": 1580.0},
         trials=14,
         boards={"cpu": deployment()},

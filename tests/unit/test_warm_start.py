@@ -14,7 +14,7 @@ from edgehone.errors import EdgehoneError, UsageError
 from edgehone.inference import open_network, save_detector
 from edgehone.optimisation import SlowParameters, WarmStart
 from edgehone.optimisation.optimizers import AdamW, Sgd
-from edgehone.pipeline import WARM_START
+from edgehone.search.scope import WARM_START
 from edgehone.space import dimensions, replace
 from edgehone.strategy import AUTHORS, Strategy
 from edgehone.training import Job, StartWeights, detector_info, train

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgehone.evaluation.bootstrap import intervals95, mean_ap, paired_difference
+from edgehone.evaluation.bootstrap import Score, coco_ap, intervals95, mean_ap, paired_difference
 from edgehone.evaluation.matching import (
     Matches,
     average_precision,
@@ -92,4 +92,13 @@ def _rounded(values: Any) -> list[float]:
     return [round(float(v), 4) for v in np.asarray(values)]
 
 
-__all__ = ["Evaluation", "Matches", "evaluate_detections", "match", "mean_ap", "paired_difference"]
+__all__ = [
+    "Evaluation",
+    "Matches",
+    "Score",
+    "coco_ap",
+    "evaluate_detections",
+    "match",
+    "mean_ap",
+    "paired_difference",
+]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
@@ -10,6 +12,9 @@ from edgehone.errors import EdgehoneError
 from edgehone.evaluation.matching import Matches, average_precision
 
 Interval = tuple[float, float]
+
+Score = Callable[[Matches, NDArray[np.float64] | None], float]
+"""A number of matches with each image counted so many times; None counts each once."""
 
 
 def mean_ap(matches: Matches, weights: NDArray[np.float64] | None = None) -> tuple[float, float]:
@@ -27,8 +32,15 @@ def intervals95(matches: Matches, samples: int, seed: int) -> dict[str, Interval
     return {"ap": _interval(values[:, 0], ap), "ap50": _interval(values[:, 1], ap50)}
 
 
-def paired_difference(first: Matches, second: Matches, *, samples: int = 1000, seed: int = 0) -> tuple[float, Interval]:
-    """AP of ``first`` minus AP of ``second`` and its 95 % interval, both on the same draws of images.
+def coco_ap(matches: Matches, weights: NDArray[np.float64] | None = None) -> float:
+    """COCO's AP with each image counted ``weights`` times."""
+    return mean_ap(matches, weights)[0]
+
+
+def paired_difference(
+    first: Matches, second: Matches, *, samples: int = 1000, seed: int = 0, score: Score = coco_ap
+) -> tuple[float, Interval]:
+    """Score of ``first`` minus that of ``second`` and its 95 % interval, both on the same draws of images.
 
     Raises:
         EdgehoneError: the two were not matched on the same split.
@@ -40,10 +52,9 @@ def paired_difference(first: Matches, second: Matches, *, samples: int = 1000, s
             f"{first.image_count} images with {sum(map(sum, truths[0]))} objects and "
             f"{second.image_count} images with {sum(map(sum, truths[1]))}; evaluate both on the same split"
         )
-    difference = mean_ap(first)[0] - mean_ap(second)[0]
-    values = [mean_ap(first, w)[0] - mean_ap(second, w)[0] for w in _draws(first, samples, seed)]
+    values = [score(first, w) - score(second, w) for w in _draws(first, samples, seed)]
     low, high = np.percentile(values, [2.5, 97.5])
-    return difference, (float(low), float(high))
+    return score(first, None) - score(second, None), (float(low), float(high))
 
 
 def _draws(matches: Matches, samples: int, seed: int) -> list[NDArray[np.float64]]:

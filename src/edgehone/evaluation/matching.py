@@ -33,12 +33,14 @@ class ClassMatches:
         hits: ``[10, k]`` bool, per IoU threshold 0.50 to 0.95: true positive.
         alarms: ``[10, k]`` bool, likewise: false positive. A detection that COCO ignores is neither.
         truths: ``[images]`` number of objects of the class in each image.
+        scores: ``[k]``, falling.
     """
 
     images: NDArray[np.int64]
     hits: NDArray[np.bool_]
     alarms: NDArray[np.bool_]
     truths: NDArray[np.int64]
+    scores: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -154,9 +156,10 @@ def _class_matches(per_image: Sequence[dict[str, Any] | None], images: int) -> C
         hits.append(matched & ~ignored)
         alarms.append(~matched & ~ignored)
         truths[image] = np.count_nonzero(np.asarray(record["gtIgnore"]) == 0)
-    order = np.argsort(-np.concatenate(scores), kind="mergesort")
+    every = np.concatenate(scores)
+    order = np.argsort(-every, kind="mergesort")
     true, false = (np.concatenate(each, axis=1)[:, order] for each in (hits, alarms))
-    return ClassMatches(np.concatenate(rows)[order], true, false, truths)
+    return ClassMatches(np.concatenate(rows)[order], true, false, truths, every[order])
 
 
 def average_precision(matches: ClassMatches, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64] | None:

@@ -119,14 +119,15 @@ class Network(nn.Module):
             sources = [kept[i] for i in self.nodes[index].inputs]
             if isinstance(layer, Head):
                 heads[index - 1] = sources[0]
-            kept[index] = self._run(index, layer, sources)
+            kept[index] = self.run_layer(index, layer, sources)
             if index in wanted:
                 maps[index] = kept[index]
             for i in [i for i in kept if self.last_use.get(i, -2) <= index]:
                 del kept[i]
         return [heads[i] for i in self.outputs], maps
 
-    def _run(self, index: int, layer: Layer, sources: list[Tensor]) -> Tensor:
+    def run_layer(self, index: int, layer: Layer, sources: list[Tensor]) -> Tensor:
+        """What one layer makes of what it reads, in the order of its node's inputs."""
         if isinstance(layer, Convolutional):
             return self.convolutions[str(index)](sources[0])
         if isinstance(layer, Route):

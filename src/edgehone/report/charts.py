@@ -95,6 +95,43 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str) -> st
     return _svg(alt.layer(ranges, points).properties(width=WIDTH - 120, height={"step": 32}))
 
 
+def shares(rows: Sequence[tuple[str, float, float, float]], floor: float, title: str) -> str:
+    """Shares in percent with their intervals, ``(name, value, low, high)``; a dashed line marks the floor of chance."""
+    data = [{"name": n, "value": 100 * v, "low": 100 * lo, "high": 100 * hi} for n, v, lo, hi in rows]
+    y = alt.Y("name", type="nominal", sort=[row[0] for row in rows], title=None).axis(labelLimit=300)
+    x = alt.X("value", type="quantitative", title=title)
+    bars = _chart(data).mark_bar(color=series_colour(0), height={"band": 0.6}).encode(x=x, y=y)
+    ranges = _chart(data).mark_rule(strokeWidth=1.5, color="currentColor")
+    ranges = ranges.encode(x=alt.X("low", type="quantitative"), x2=alt.X2("high"), y=y)
+    line = _chart([{"floor": 100 * floor}]).mark_rule(strokeDash=[4, 3], color=series_colour(1), strokeWidth=2)
+    line = line.encode(x=alt.X("floor", type="quantitative"))
+    return _svg(alt.layer(bars, ranges, line).properties(width=WIDTH - 220, height={"step": 26}))
+
+
+EFFECTS = ("whole", "hurts", "helps", "within noise")
+"""What a bar of a waterfall shows, in the order of their colours."""
+
+
+def waterfall(rows: Sequence[tuple[str, float, float, str]], title: str) -> str:
+    """Bars that each begin where the one above ends: ``(name, from, to, what it did)``, the first and last whole."""
+    data = [
+        {"name": f"{k}. {n}" if 0 < k < len(rows) - 1 else n, "from": a, "to": b, "effect": e, "label": _signed(a, b)}
+        for k, (n, a, b, e) in enumerate(rows)
+    ]
+    y = alt.Y("name", type="nominal", sort=[str(row["name"]) for row in data], title=None).axis(labelLimit=300)
+    x = alt.X("from", type="quantitative", title=title)
+    bars = _chart(data).mark_bar(height={"band": 0.65})
+    bars = bars.encode(x=x, x2=alt.X2("to"), y=y, color=_colour("effect", EFFECTS))
+    numbers = _chart([{**row, "end": max(float(row["from"]), float(row["to"]))} for row in data])
+    numbers = numbers.mark_text(align="left", dx=4, color="currentColor")
+    numbers = numbers.encode(x=alt.X("end", type="quantitative"), y=y, text=alt.Text("label", type="nominal"))
+    return _svg(alt.layer(bars, numbers).properties(width=WIDTH - 240, height={"step": 28}))
+
+
+def _signed(start: float, end: float) -> str:
+    return f"{end:.3f}" if start == 0 else f"{end - start:+.3f}"
+
+
 def trials(rows: Sequence[tuple[str, float, str]], rungs: Sequence[str]) -> str:
     """Validation AP of every trial by rung: ``(rung, AP, fate)``, where fate names the colour."""
     data = [{"rung": rung, "ap": ap, "fate": fate} for rung, ap, fate in rows]
@@ -107,6 +144,27 @@ def trials(rows: Sequence[tuple[str, float, str]], rungs: Sequence[str]) -> str:
         xOffset=alt.XOffset("fate", type="nominal"),
     )
     return _svg(chart.properties(width=WIDTH, height=HEIGHT))
+
+
+def front(
+    points: Sequence[tuple[str, float, float]], rest: Sequence[tuple[float, float]], names: tuple[str, str]
+) -> str:
+    """Two objectives of the full trainings: the front joined by a line, what it beats as dots.
+
+    Args:
+        points: of the front: a label, the second objective and the first.
+        rest: other full trainings, likewise.
+        names: of the first and the second objective.
+    """
+    data = [{"x": x, "y": y, "label": label} for label, x, y in points]
+    x = alt.X("x", type="quantitative", title=names[1]).scale(zero=False, padding=30)
+    y = alt.Y("y", type="quantitative", title=f"{names[0]} on validation").scale(zero=False, padding=20)
+    line = _chart(data).mark_line(strokeWidth=1.5, color=series_colour(1)).encode(x=x, y=y)
+    dots = _chart(data).mark_circle(size=90, opacity=1, color=series_colour(1)).encode(x=x, y=y)
+    labels = _chart(data).mark_text(align="left", dx=8, dy=14, color="currentColor").encode(x=x, y=y)
+    labels = labels.encode(text=alt.Text("label", type="nominal"))
+    others = _chart([{"x": a, "y": b} for a, b in rest]).mark_circle(size=60, color=series_colour(0)).encode(x=x, y=y)
+    return _svg(alt.layer(others, line, dots, labels).properties(width=WIDTH, height=HEIGHT))
 
 
 def curves(runs: Mapping[str, Sequence[Row]], key: str, title: str, *, log: bool = False) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from edgehone.files import write_text
-from edgehone.report.content import Figure, ReportContent
+from edgehone.report.content import Figure, ReportContent, Section
 
 TEMPLATE = "template.html.j2"
 IDENTIFIER = re.compile(r'\bid="([^"]+)"')
@@ -30,8 +31,23 @@ def render_report(content: ReportContent) -> str:
     for section in sections:
         for block in section.blocks:
             if isinstance(block, Figure):
-                drawn[block.svg] = Markup(_with_own_ids(block.svg, f"figure{len(drawn)}-"))
+                drawn[block.svg] = Markup(_with_own_ids(block.svg, f"{section.anchor}-figure{len(drawn)}-"))
     return template.render(content=content, sections=sections, drawn=drawn)
+
+
+def exchange_section(page: str, section: Section, blank: ReportContent) -> str | None:
+    """A page with one of its sections written anew; None where the page has no section of that anchor.
+
+    Args:
+        page: as :func:`render_report` wrote it.
+        section: what is to stand there.
+        blank: a page without sections, for everything around it.
+    """
+    pattern = re.compile(rf'<section id="{re.escape(section.anchor)}">.*?</section>', re.DOTALL)
+    anew = pattern.search(render_report(replace(blank, sections=(section,))))
+    if anew is None or pattern.search(page) is None:
+        return None
+    return pattern.sub(lambda _: anew.group(), page, count=1)
 
 
 def _with_own_ids(svg: str, prefix: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgehone.report.content import ReportContent
+from edgehone.report.content import ReportContent, Section
+from edgehone.report.explanation_sections import explanation_section
 from edgehone.report.facts_sections import capacity_section, data_section, projection_section
 from edgehone.report.page import write_report
 from edgehone.report.proof_sections import (
@@ -16,6 +17,7 @@ from edgehone.report.proof_sections import (
 )
 from edgehone.report.search_sections import decisions_section, reproduce_section, trials_section
 from edgehone.report.story import Story
+from edgehone.search.explanation import explain_trials
 
 REPORT = "report.html"
 
@@ -35,6 +37,7 @@ def run_content(story: Story) -> ReportContent:
         projection_section(story),
         decisions_section(story),
         trials_section(story),
+        *why(story),
         curves_section(story),
         precision_recall_section(story),
         examples_section(story),
@@ -49,6 +52,12 @@ def run_content(story: Story) -> ReportContent:
         sections=sections,
         colophon=(f"Written by edgehone {results.edgehone} on {results.date}. The same results as data: results.json."),
     )
+
+
+def why(story: Story) -> tuple[Section, ...]:
+    """What the trials tell about the reasons; ``edgehone explain`` trains more and writes the section anew."""
+    outcomes = story.ladder.outcomes
+    return (explanation_section(explain_trials(outcomes, story.priors)),) if outcomes else ()
 
 
 __all__ = ["Story", "run_content", "write_run_report"]

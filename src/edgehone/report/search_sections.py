@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from edgehone.report import charts
 from edgehone.report.content import Block, Code, Figure, Section, Table, Text
-from edgehone.report.story import Story, duration, number, percent, plain
+from edgehone.report.story import Story, duration, number, percent, plain, with_interval
+from edgehone.results import Gain
+from edgehone.search.agreement import RungAgreement
+from edgehone.search.objective import LATENCY
 from edgehone.search.origins import value_origins
 from edgehone.search.trial import Outcome
 from edgehone.space import Prior, flatten
@@ -106,7 +109,9 @@ def trials_section(story: Story) -> Section:
             charts.trials(dots, rungs),
             "Each dot is a training. Rungs differ in length, so a rung is compared with itself only.",
         ),
+        *_front(story),
         *_agreement(story),
+        *_standings(story),
         Table(columns, rows, words, "All trials of the search", marked, folded=len(rows) > 12),
     ]
     rates = tuple(
@@ -150,20 +155,68 @@ def _trial_row(outcome: Outcome, fate: str) -> tuple[str, ...]:
     )
 
 
+def _front(story: Story) -> list[Block]:
+    """Full trainings that none other beats on every objective; drawn by the first two of them."""
+    points = story.results.front
+    if not points:
+        return []
+    names = tuple(points[0].values)
+    columns = ("trial", "input, px", *names)
+    rows = tuple(
+        (p.trial, str(p.strategy.input.size), *(f"{value:.4g}" for value in p.values.values())) for p in points
+    )
+    others = [each.shown for each in story.ladder.standings if each.name not in {p.trial for p in points}]
+    placed = sorted((p.values[names[1]], p.values[names[0]], p.trial) for p in points)
+    chart = charts.front(
+        [(trial, x, y) for x, y, trial in placed],
+        [(values[names[1]], values[names[0]]) for values in others],
+        (names[0], f"{names[1]}, ms" if LATENCY.fullmatch(names[1]) else names[1]),
+    )
+    return [
+        Figure(chart, "The front: no other full training is better on one objective without being worse on another."),
+        Table(columns, rows, frozenset({0}), "The front, on validation, as means over seeds."),
+    ]
+
+
+def _standings(story: Story) -> list[Block]:
+    """Finalists over their seeds: who was chosen, and how sure that is."""
+    rows = tuple(
+        (each.name, f"{each.values[0]:.3f} [{each.low:.3f}, {each.high:.3f}]", str(each.seeds))
+        for each in story.ladder.standings
+    )
+    margin = story.results.margin
+    said = "" if margin is None else f" Against the default, on validation: {points_of(margin)}, {margin.verdict}."
+    caption = (
+        "Finalists, by the lower end of their 95 % interval over seeds; the noise between seeds is pooled with what is "
+        f"known from elsewhere.{said} Kept: {story.results.kept}."
+    )
+    return [Table(("trial", "first objective", "seeds"), rows, frozenset({0}), caption)] if rows else []
+
+
+def points_of(gain: Gain) -> str:
+    """``+3.2 points [+1.0, +5.1]``."""
+    low, high = gain.interval95
+    return f"{100 * gain.ap:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
 def _agreement(story: Story) -> list[Block]:
     """Rank correlation between neighbouring rungs, and what it means."""
     if not story.ladder.agreement:
         return []
-    rows = tuple(
-        (f"{a.lower} to {a.upper}", str(a.trials), "too few trials" if a.tau is None else f"{a.tau:+.2f}")
-        for a in story.ladder.agreement
-    )
+    rows = tuple((f"{a.lower} to {a.upper}", str(a.trials), *_correlations(a)) for a in story.ladder.agreement)
     caption = (
         "Did shorter trainings rank strategies as longer ones do? Kendall's tau over the trials that "
-        "both rungs hold: +1 the same order, 0 no relation. With few trials it is rough, and only "
-        "promoted ones are in it."
+        "both rungs hold, and Spearman's rho with its 95 % interval: +1 the same order, 0 no relation. With few "
+        "trials they are rough, and only promoted ones are in them. Where the interval shows that a rung ranks well, "
+        "fewer trials go up from it; where it shows that it does not, more."
     )
-    return [Table(("rungs", "trials in both", "Kendall's tau"), rows, caption=caption)]
+    return [Table(("rungs", "trials in both", "Kendall's tau", "Spearman's rho [95 %]"), rows, caption=caption)]
+
+
+def _correlations(found: RungAgreement) -> tuple[str, str]:
+    if found.tau is None or found.rho is None:
+        return "too few trials", "too few trials"
+    return f"{found.tau:+.2f}", with_interval(found.rho, found.interval95)
 
 
 def reproduce_section(story: Story) -> Section:
@@ -222,7 +275,25 @@ def command(request: dict[str, Any]) -> str:
         words += ["--board", str(name)]
     if "budget_s" in request:
         words += ["--budget", f"{request['budget_s']:g}s"]
-    for key in ("model", "proof", "max_input", "latency", "compare", "workers", "seed"):
+    for key in ("model", "proof", "max_input", "latency", "compare", "workers", "seed", "store", "ray"):
         if request.get(key) is not None:
             words += [f"--{key.replace('_', '-')}", str(request[key])]
+    if request.get("same_data"):
+        words.append("--same-data")
+    words += scope_words(request)
     return shlex.join([*words, "--out", "runs/again"])
+
+
+def scope_words(request: dict[str, Any]) -> list[str]:
+    """Objectives, and how the search was narrowed."""
+    scope = cast("dict[str, Any]", request.get("scope") or {})
+    words: list[str] = []
+    for objective in request.get("objectives", ()):
+        words += ["--objective", str(objective)]
+    if scope.get("searcher", "informed") != "informed":
+        words += ["--searcher", str(scope["searcher"])]
+    for assignment in scope.get("fix", ()):
+        words += ["--fix", str(assignment)]
+    if scope.get("only"):
+        words += ["--only", ",".join(scope["only"])]
+    return words + [f"--{flag}" for flag in ("blind", "deterministic") if scope.get(flag)]

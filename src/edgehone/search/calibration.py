@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgehone.deploy.latency import cpu_name
 from edgehone.inference import Precision
 from edgehone.search.plan import Calibration
-from edgehone.search.workers import Workers
+from edgehone.search.pool import Pool
 from edgehone.space import replace
 from edgehone.strategy import AUTHORS
 from edgehone.training import Job, image_flops
@@ -14,8 +14,11 @@ SIZE = 224
 BATCH = 8
 STEPS = 7
 
+NOMINAL_SECONDS = 0.03
+"""A GFLOP of training in fp32 on one core of a common server."""
 
-def calibrate(workers: Workers, model: str, classes: int) -> Calibration:
+
+def calibrate(workers: Pool, model: str, classes: int) -> Calibration:
     """Seconds of training per image-GFLOP for one worker, in the precision that is faster here."""
     gflops = image_flops(model, classes, SIZE) / 1e9 * BATCH
     speeds: dict[Precision, float] = {}
@@ -30,6 +33,17 @@ def calibrate(workers: Workers, model: str, classes: int) -> Calibration:
         seconds_per_gflop_by_precision={str(p): round(s, 5) for p, s in speeds.items()},
         workers=workers.count,
         cpu=cpu_name(),
+    )
+
+
+def nominal(workers: int) -> Calibration:
+    """A machine that is the same everywhere: what a plan is made for that must not depend on this one."""
+    return Calibration(
+        precision="fp32",
+        seconds_per_gflop=NOMINAL_SECONDS,
+        seconds_per_gflop_by_precision={},
+        workers=workers,
+        cpu=f"nominal, {1 / NOMINAL_SECONDS:.0f} GFLOPs of training a second; run on {cpu_name()}",
     )
 
 

@@ -1,22 +1,21 @@
-"""Genetic evolution as the authors ran it: the baseline that a search must beat.
+"""Genetic evolution: as the authors ran it, and over the whole space.
 
 Source: PyTorch_YOLOv4 train.py (``--evolve``): a parent picked among the best five, weighted by fitness; each
 gene mutated with probability 0.8 by a factor ``1 + g * N(0, 1) * U(0, 1) * 0.2`` clipped to 0.3..3; fitness
-0.1 AP50 + 0.9 AP. Only numbers of the authors' own recipe evolve: no part is exchanged.
+0.1 AP50 + 0.9 AP. Only numbers of the authors' own recipe evolve there: no part is exchanged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from edgehone.search.ladder import FINAL, RunTasks, TaskMaker, best
-from edgehone.search.plan import SHORT
-from edgehone.search.searcher import Result, Suggestion
+from edgehone.search.ladder import RunTasks, TaskMaker, best
+from edgehone.search.plan import FINAL, SHORT
+from edgehone.search.searcher import History, Result, Suggestion
 from edgehone.search.trial import Outcome
-from edgehone.space import SearchSpace, Span, flatten, replace
+from edgehone.space import Choice, Dimension, SearchSpace, Span, flatten, replace
 from edgehone.strategy import AUTHORS, Strategy
 
 PARENTS = 5
@@ -26,10 +25,18 @@ CLIP = (0.3, 3.0)
 GENERATION = 2
 """Trials side by side: each generation learns from all before."""
 
+EXCHANGED = 0.5
+"""Probability that a child takes a gene from the second parent, where both have it."""
+
+SWITCHED = 0.05
+"""Probability that a gene is drawn anew from its whole range: the only way for a choice, or for a zero, to change.
+
+Where there are few genes, one of them on average."""
+
 
 def evolve(winner: Strategy, make: TaskMaker, run_tasks: RunTasks) -> Outcome:
     """Evolution from the authors' recipe at the winner's input, for the compute of the search, then in full."""
-    spent = sum(rung.share * rung.trials for rung in make.plan.rungs) + make.plan.finalists - 1
+    spent = make.plan.search_shares() - 1
     searcher = EvolutionSearcher(AUTHORS.model_copy(update={"input": winner.input}), make.seed)
     outcomes: list[Outcome] = []
     for start in range(0, round(spent / SHORT), GENERATION):
@@ -38,9 +45,9 @@ def evolve(winner: Strategy, make: TaskMaker, run_tasks: RunTasks) -> Outcome:
             for k, suggestion in enumerate(searcher.suggest(GENERATION))
         ]
         generation = run_tasks(tasks)
-        searcher.update([Result(o.task.job.strategy, fitness(o)) for o in generation])
+        searcher.update([Result(o.task.job.strategy, (fitness(o),), trial=start + k) for k, o in enumerate(generation)])
         outcomes += generation
-    suggestion = Suggestion(best(outcomes, 1)[0].task.job.strategy, "the best that evolution found")
+    suggestion = Suggestion(best(outcomes, 1, make.objectives)[0].task.job.strategy, "the best that evolution found")
     return run_tasks([make.task(f"{FINAL}-evolution", FINAL, 1.0, suggestion)])[0]
 
 
@@ -50,43 +57,69 @@ def fitness(outcome: Outcome) -> float:
     return 0.0 if validation is None else 0.1 * validation.ap50 + 0.9 * validation.ap
 
 
-class EvolutionSearcher:
-    """The authors' evolution behind ``suggest`` / ``update``; ``Result.score`` is the fitness."""
+class EvolutionSearcher(History):
+    """The authors' evolution; the first objective is the fitness."""
 
     def __init__(self, start: Strategy, seed: int) -> None:
+        super().__init__(SearchSpace(start), seed)
         self.start = start
-        self.rng = np.random.default_rng(seed)
-        self.results: list[Result] = []
 
-    def suggest(self, count: int) -> list[Suggestion]:
+    def draw(self, number: int, rng: np.random.Generator) -> Suggestion:
         """The start first, then mutated parents."""
-        return [self._next(k) for k in range(count)]
-
-    def update(self, results: Sequence[Result]) -> None:
-        """Add to the population."""
-        self.results.extend(results)
-
-    def _next(self, turn: int) -> Suggestion:
-        if not self.results and turn == 0:
+        if number == 0:
             return Suggestion(self.start, "the authors' recipe")
-        parent = self._parent()
-        return Suggestion(self._mutated(parent), "evolved")
+        return Suggestion(self._mutated(self._parent(rng), rng), "evolved")
 
-    def _parent(self) -> Strategy:
-        if not self.results:
+    def _parent(self, rng: np.random.Generator) -> Strategy:
+        parents = self.ranked()[:PARENTS]
+        if not parents:
             return self.start
-        best = sorted(self.results, key=lambda r: -r.score)[:PARENTS]
-        scores = np.array([r.score for r in best])
+        scores = np.array([parent.score for parent in parents])
         weights = scores - scores.min() + 1e-6
-        return best[int(self.rng.choice(len(best), p=weights / weights.sum()))].strategy
+        return parents[int(rng.choice(len(parents), p=weights / weights.sum()))].strategy
 
-    def _mutated(self, parent: Strategy) -> Strategy:
+    def _mutated(self, parent: Strategy, rng: np.random.Generator) -> Strategy:
         flat = flatten(parent)
         changes: dict[str, Any] = {}
-        for dimension in SearchSpace(parent).active(parent):
-            if not isinstance(dimension.domain, Span) or self.rng.random() >= GENE_PROBABILITY:
-                continue
-            gain = 1 + self.rng.standard_normal() * self.rng.random() * SIGMA
-            value = float(flat[dimension.path]) * float(np.clip(gain, *CLIP))
-            changes[dimension.path] = dimension.at(dimension.domain.unit(value))
+        for dimension in self.space.active(parent):
+            if isinstance(dimension.domain, Span) and rng.random() < GENE_PROBABILITY:
+                changes[dimension.path] = mutated(dimension, float(flat[dimension.path]), rng)
         return replace(parent, changes)
+
+
+def mutated(dimension: Dimension, value: float, rng: np.random.Generator) -> float | int:
+    """A number times the authors' random factor, within its span."""
+    assert isinstance(dimension.domain, Span)
+    gain = 1 + rng.standard_normal() * rng.random() * SIGMA
+    return dimension.at(dimension.domain.unit(value * float(np.clip(gain, *CLIP))))
+
+
+class GeneticSearcher(History):
+    """Evolution over every dimension, choices too: two of the best five are crossed, then each gene mutates.
+
+    The best five weigh 5 to 1: their scores may come from different rungs.
+    """
+
+    def draw(self, number: int, rng: np.random.Generator) -> Suggestion:
+        """See :class:`History`."""
+        start = cast(Strategy, self.space.preferred())
+        if number == 0:
+            return Suggestion(start, "the defaults")
+        parents = [result.strategy for result in self.ranked()[:PARENTS]] or [start]
+        weights = np.arange(len(parents), 0, -1) / np.arange(len(parents) + 1).sum()
+        first, second = (parents[int(k)] for k in rng.choice(len(parents), size=2, p=weights))
+        spare = flatten(second)
+        switched = max(SWITCHED, 1 / max(len(self.space.active(first)), 1))
+
+        def gene(dimension: Dimension, value: Any) -> Any:
+            exists = all(spare.get(path) == kind for path, kind in dimension.when)
+            if exists and rng.random() < EXCHANGED:
+                value = spare[dimension.path]
+            if rng.random() < switched:
+                return self.space.draw(dimension, rng)
+            if isinstance(dimension.domain, Choice):
+                allowed = self.space.allowed(dimension)
+                return value if value in allowed else allowed[int(rng.integers(len(allowed)))]
+            return mutated(dimension, float(value), rng) if rng.random() < GENE_PROBABILITY else value
+
+        return Suggestion(cast(Strategy, self.space.fill(first, gene)), "evolved")

@@ -2,34 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from edgehone.analysis import Profile
 from edgehone.data import Dataset
-from edgehone.errors import UsageError
+from edgehone.search.latency import LatencyLimit
 from edgehone.search.rules import Facts
-from edgehone.space import Settings
-
-
-class LatencyLimit(Settings):
-    """``cpu<=8ms``: the 90th percentile of the latency on a board must not exceed this."""
-
-    board: str
-    milliseconds: float
-
-    @staticmethod
-    def parse(text: str) -> LatencyLimit:
-        """From its text.
-
-        Raises:
-            UsageError: not of the form ``BOARD<=NUMBERms``.
-        """
-        found = re.fullmatch(r"([\w-]+)\s*<=\s*([0-9.]+)\s*ms", text.strip())
-        if found is None:
-            raise UsageError(f"a latency limit is given like cpu<=8ms, got {text!r}")
-        return LatencyLimit(board=found[1], milliseconds=float(found[2]))
 
 
 def gather_facts(
@@ -46,7 +24,7 @@ def gather_facts(
         profile: the three analyses.
         full_images: pictures that a full training shows, by input size.
         max_input: largest input size asked for.
-        latency: a limit with the measured latency (ms, p90) by input size.
+        latency: a limit with the upper end of the latency (ms) by input size.
     """
     return Facts(
         train_images=len(dataset.train),
@@ -70,3 +48,6 @@ def _class_sides(dataset: Dataset) -> tuple[float, ...]:
         for label, share in zip(sample.classes, np.sqrt(sides.prod(1)), strict=True):
             shares[int(label)].append(float(share))
     return tuple(float(np.median(found)) if found else 1.0 for found in shares)
+
+
+__all__ = ["LatencyLimit", "gather_facts"]

@@ -1,33 +1,50 @@
-"""Successive halving: many short trainings, the better half longer, the best two in full.
+"""Successive halving: many short trainings, the better half longer, the best few in full.
 
-Rungs are synchronous: a rung is complete before the next begins, so that what is promoted does not depend on
-which worker was faster, and an interrupted search goes on exactly where it was.
+A study decides what is trained; here its trials become trainings and their outcomes its results. ``in_batches``
+waits for all trainings of a batch, so that nothing depends on which worker was faster; ``freely`` keeps every worker
+busy.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, cast
+from typing import Protocol
 
-from scipy.stats import kendalltau  # pyright: ignore[reportUnknownVariableType]
-
-from edgehone.search.plan import Plan, Rung
-from edgehone.search.searcher import Result, Searcher, Suggestion
+from edgehone.errors import EdgehoneError
+from edgehone.results import FrontPoint
+from edgehone.search.agreement import RungAgreement
+from edgehone.search.finalists import SEED_NOISE, Standing, seed_noise, standings
+from edgehone.search.objective import AP, Objectives
+from edgehone.search.pareto import front
+from edgehone.search.plan import FINAL, Plan
+from edgehone.search.searcher import Suggestion, stable_seed
+from edgehone.search.study import Study, Trial, Worth
 from edgehone.search.trial import Outcome, Task
-from edgehone.space import Settings, fingerprint
 from edgehone.strategy import Strategy
 from edgehone.training import Job, StartWeights
-
-FINAL = "final"
 
 FORWARD_SHARE = 1 / 3
 """What asking the moving average adds to a step: a forward pass beside a forward and a backward of twice that."""
 
 RunTasks = Callable[[Sequence[Task]], list[Outcome]]
 """Runs what is not finished yet and returns the outcomes in the order of the tasks."""
+
+
+class Runs(Protocol):
+    """What runs trials: :class:`~edgehone.search.progress.Bench`, or a stand-in."""
+
+    def run(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """All outcomes, in order."""
+        ...
+
+    def flow(self, tasks: Iterable[Task | None]) -> Iterator[Outcome]:
+        """Outcomes as they come, of tasks that are taken one by one; None: nothing to do before the next outcome."""
+        ...
+
+    def stored(self, name: str) -> Outcome | None:
+        """A trial that is finished."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,7 @@ class TaskMaker:
         seed: of the run.
         weights: what every training starts from.
         teacher: a detector that trials may learn from.
+        objectives: by which trials are chosen.
     """
 
     plan: Plan
@@ -49,9 +67,12 @@ class TaskMaker:
     seed: int
     weights: StartWeights | None = None
     teacher: str | None = None
+    objectives: Objectives = AP
 
-    def task(self, name: str, rung: str, share: float, suggestion: Suggestion, *, seed_step: int = 0) -> Task:
-        """A training of ``share`` of the full compute."""
+    def task(
+        self, name: str, rung: str, share: float, suggestion: Suggestion, *, seed_step: int = 0, seed: int | None = None
+    ) -> Task:
+        """A training of ``share`` of the full compute; its seed, if not given, derives from its name."""
         strategy = suggestion.strategy
         cost = self.gflops_per_image(strategy)
         if strategy.projection.asks_average(self.teacher is not None):
@@ -62,7 +83,7 @@ class TaskMaker:
             strategy=strategy,
             steps=steps,
             batch_size=batch,
-            seed=self.seed + seed_step,
+            seed=stable_seed(self.seed, name, seed_step) if seed is None else seed,
             precision=self.plan.calibration.precision,
             weights=self.weights,
             teacher=self.teacher,
@@ -70,14 +91,11 @@ class TaskMaker:
         keep = rung == FINAL
         return Task(name=name, rung=rung, job=job, gflops=steps * batch * cost, keep=keep, origin=suggestion.origin)
 
-
-class RungAgreement(Settings):
-    """Rank correlation (Kendall's tau) of two neighbouring rungs over the trials that both hold."""
-
-    lower: str
-    upper: str
-    trials: int
-    tau: float | None
+    def of_trial(self, study: Study, trial: Trial) -> Task:
+        """What a study asks for."""
+        rung = study.terms.rungs[trial.rung]
+        suggestion = Suggestion(trial.strategy, trial.origin)
+        return self.task(study.name(trial), rung.name, rung.share, suggestion, seed=trial.seed)
 
 
 @dataclass(frozen=True)
@@ -86,79 +104,92 @@ class Ladder:
 
     Attributes:
         outcomes: every trial of every rung, in order.
-        finalists: full trainings, best on validation first.
+        finalists: a full training of each strategy that was trained in full, best first.
         agreement: how far the rungs agreed.
+        standings: of the finalists, over all their seeds.
+        seed_noise: standard deviation of the first objective between seeds.
+        front: full trainings that no other one beats on every objective; empty with one objective.
     """
 
     outcomes: list[Outcome]
     finalists: list[Outcome]
     agreement: list[RungAgreement]
+    standings: tuple[Standing, ...] = ()
+    seed_noise: float = SEED_NOISE
+    front: tuple[FrontPoint, ...] = ()
 
 
-def climb(searcher: Searcher, make: TaskMaker, run_tasks: RunTasks) -> Ladder:
-    """Explore: the lowest rung in two waves (the second learns from the first), then halve to the finalists."""
-    lowest, *upper = make.plan.rungs
-    outcomes = _first_rung(searcher, make, run_tasks, lowest)
-    everything, current = list(outcomes), outcomes
-    for rung in upper:
-        tasks = [_promoted(make, rung, k, outcome) for k, outcome in enumerate(best(current, rung.trials))]
-        current = run_tasks(tasks)
-        everything += current
-    tasks = [
-        _promoted(make, Rung(name=FINAL, share=1.0, trials=make.plan.finalists), k, outcome)
-        for k, outcome in enumerate(best(current, make.plan.finalists))
+def in_batches(study: Study, make: TaskMaker, runs: Runs, new: int) -> Ladder:
+    """Explore in batches, of ``new`` strategies or of all promotions that are due: the same however interrupted."""
+    while batch := study.pending or study.ask_batch(new):
+        outcomes = runs.run([make.of_trial(study, trial) for trial in batch])
+        study.tell([worth(trial, outcome, make.objectives) for trial, outcome in zip(batch, outcomes, strict=True)])
+    return ladder(study, make, runs)
+
+
+def freely(study: Study, make: TaskMaker, runs: Runs) -> Ladder:
+    """Explore with every worker busy; what was running when a search was interrupted is run again, once."""
+    open_trials: dict[str, Trial] = {}
+
+    def tell(outcome: Outcome) -> None:
+        study.tell([worth(open_trials.pop(outcome.task.name), outcome, make.objectives)])
+
+    def begin(trial: Trial) -> Task:
+        open_trials[study.name(trial)] = trial
+        return make.of_trial(study, trial)
+
+    def tasks(left: Sequence[Task]) -> Iterator[Task | None]:
+        yield from left
+        while (trial := study.ask()) is not None or study.pending:
+            yield None if trial is None else begin(trial)
+
+    left: list[Task] = []
+    for task in [begin(trial) for trial in study.pending]:
+        known = runs.stored(task.name)
+        if known is None:
+            left.append(task)
+        else:
+            tell(known)
+    for outcome in runs.flow(tasks(left)):
+        tell(outcome)
+    return ladder(study, make, runs)
+
+
+def worth(trial: Trial, outcome: Outcome, objectives: Objectives) -> Worth:
+    """What an outcome says about a trial."""
+    diverged = outcome.status == "diverged"
+    return Worth(number=trial.number, values=objectives.values(outcome), diverged=diverged)
+
+
+def ladder(study: Study, make: TaskMaker, runs: Runs) -> Ladder:
+    """What a finished study found.
+
+    Raises:
+        EdgehoneError: no training came to its end.
+    """
+    found = {trial.number: runs.stored(study.name(trial)) for trial in study.trials}
+    outcomes = {number: outcome for number, outcome in found.items() if outcome is not None}
+    order = standings(study)
+    if not order:
+        raise EdgehoneError("every trial diverged; the trials' messages in the run's folder say at what loss")
+    chosen = front([standing.values for standing in order]) if make.objectives.several else []
+    points = [
+        FrontPoint(trial=order[k].name, strategy=study.trials[order[k].trial].strategy, values=order[k].shown)
+        for k in chosen
     ]
-    finalists = run_tasks(tasks)
-    everything += finalists
-    return Ladder(everything, best(finalists, len(finalists)), agreement(everything))
+    return Ladder(
+        [outcomes[number] for number in sorted(outcomes)],
+        [outcomes[standing.trial] for standing in order],
+        [study.agreement(rung) for rung in range(len(study.terms.rungs) - 1)],
+        tuple(order),
+        seed_noise(study),
+        tuple(points),
+    )
 
 
-def _first_rung(searcher: Searcher, make: TaskMaker, run_tasks: RunTasks, rung: Rung) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    for count in ((rung.trials + 1) // 2, rung.trials // 2):
-        start = len(outcomes)
-        suggestions = searcher.suggest(count)
-        tasks = [
-            make.task(f"{rung.name}-{start + k:02d}", rung.name, rung.share, suggestion)
-            for k, suggestion in enumerate(suggestions)
-        ]
-        wave = run_tasks(tasks)
-        searcher.update([Result(o.task.job.strategy, o.ap) for o in wave])
-        outcomes += wave
-    return outcomes
-
-
-def _promoted(make: TaskMaker, rung: Rung, place: int, outcome: Outcome) -> Task:
-    origin = f"promoted from {outcome.task.name} (AP {outcome.ap:.3f})"
-    suggestion = Suggestion(outcome.task.job.strategy, origin)
-    return make.task(f"{rung.name}-{place:02d}", rung.name, rung.share, suggestion)
-
-
-def best(outcomes: Sequence[Outcome], count: int) -> list[Outcome]:
-    """The ``count`` best by AP on validation; ties in order of trial."""
-    return sorted(outcomes, key=lambda outcome: -outcome.ap)[:count]
-
-
-def agreement(outcomes: Sequence[Outcome]) -> list[RungAgreement]:
-    """Kendall's tau between neighbouring rungs; None where fewer than three trials are shared."""
-    names = list(dict.fromkeys(o.task.rung for o in outcomes))
-    by_rung: dict[str, dict[str, float]] = {
-        name: {fingerprint(o.task.job.strategy): o.ap for o in outcomes if o.task.rung == name} for name in names
-    }
-    found: list[RungAgreement] = []
-    for lower, upper in pairwise(names):
-        shared = [key for key in by_rung[upper] if key in by_rung[lower]]
-        tau: float | None = None
-        if len(shared) >= 3:
-            tau = _tau([by_rung[lower][k] for k in shared], [by_rung[upper][k] for k in shared])
-        found.append(RungAgreement(lower=lower, upper=upper, trials=len(shared), tau=tau))
-    return found
-
-
-def _tau(first: list[float], second: list[float]) -> float | None:
-    """Kendall's tau; None where one side is all ties."""
-    value = float(cast(Any, kendalltau(first, second))[0])
-    return None if math.isnan(value) else round(value, 3)
+def best(outcomes: Sequence[Outcome], count: int, objectives: Objectives = AP) -> list[Outcome]:
+    """The ``count`` best by the first objective on validation; ties in order of trial."""
+    return sorted(outcomes, key=objectives.score, reverse=True)[:count]
 
 
 def preset_suggestion(preset: Strategy, name: str, winner: Strategy, factor: float) -> Suggestion:
@@ -168,3 +199,6 @@ def preset_suggestion(preset: Strategy, name: str, winner: Strategy, factor: flo
     optimisation = preset.optimisation.model_copy(update={"optimizer": faster})
     strategy = preset.model_copy(update={"input": winner.input, "optimisation": optimisation})
     return Suggestion(strategy, f"preset {name}, learning rate x {factor:g}")
+
+
+__all__ = ["FINAL", "Ladder", "RungAgreement", "TaskMaker", "best", "freely", "in_batches", "preset_suggestion"]

@@ -6,6 +6,8 @@ input sizes are of equal cost; a rung is a share of a full training, with the sc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from edgehone.errors import UsageError
@@ -13,6 +15,9 @@ from edgehone.inference import Precision
 from edgehone.space import Settings
 
 Proof = Literal["full", "quick", "off"]
+
+FINAL = "final"
+"""Name of the rung of full trainings."""
 
 MIN_STEPS = 300
 """A full training has at least this many steps: below it even a good strategy has not begun to work."""
@@ -25,16 +30,27 @@ MIDDLE = 1 / 3
 LEARNING_RATE_FACTORS = (1.0, 0.4, 2.5)
 """The presets' learning rate is the best of these multiples, tried at the lowest rung."""
 
+REPEAT_FROM_S = (2 * 3600.0, 4 * 3600.0)
+"""Budgets, on two workers, from which each finalist is trained with one seed more."""
+
 TRIAL_OVERHEAD_S = 5.0
 """Decoding, warming up and evaluating, for a trial, on one core."""
 
 
 class Rung(Settings):
-    """One level of fidelity: ``trials`` trainings of ``share`` of the full compute each."""
+    """One level of fidelity.
+
+    Attributes:
+        name: of the rung.
+        share: of the full compute, of each training.
+        trials: strategies that are trained at this length.
+        varied: trainings that vary the augmentation of the best of them.
+    """
 
     name: str
     share: float
     trials: int
+    varied: int = 0
 
 
 class Calibration(Settings):
@@ -56,7 +72,18 @@ class Calibration(Settings):
 
 
 class Plan(Settings):
-    """What will be trained. ``full_gflops`` is the compute of one full training."""
+    """What will be trained.
+
+    Attributes:
+        budget_s: wall-clock of the whole run.
+        proof: how much of it proves the gain.
+        calibration: speed of the machine.
+        full_gflops: compute of one full training.
+        rungs: below the full trainings.
+        finalists: strategies that are trained in full.
+        repeats: seeds of each finalist.
+        reserve_s: kept for what is not training.
+    """
 
     budget_s: float
     proof: Proof
@@ -64,6 +91,7 @@ class Plan(Settings):
     full_gflops: float
     rungs: tuple[Rung, ...]
     finalists: int
+    repeats: int = 1
     reserve_s: float
 
     def images(self, gflops_per_image: float, share: float = 1.0) -> int:
@@ -72,8 +100,15 @@ class Plan(Settings):
 
     def total_gflops(self) -> float:
         """Everything that is planned."""
-        rungs = sum(rung.share * rung.trials for rung in self.rungs)
-        return self.full_gflops * (rungs + self.finalists + proof_shares(self.proof))
+        return self.full_gflops * (self.search_shares() + proof_shares(self.proof))
+
+    def search_shares(self) -> float:
+        """Compute of the search, in full trainings."""
+        return search_shares(self.rungs, self.finalists, self.repeats)
+
+    def levels(self) -> tuple[Rung, ...]:
+        """The rungs with the full trainings on top."""
+        return (*self.rungs, Rung(name=FINAL, share=1.0, trials=self.finalists))
 
     def batch_size(self, gflops_per_image: float, wanted: int) -> int:
         """The wanted batch size, halved until a full training has :data:`MIN_STEPS` steps."""
@@ -88,6 +123,11 @@ class Plan(Settings):
         return max(1, self.images(gflops_per_image, share) // batch), batch
 
 
+def search_shares(rungs: Sequence[Rung], finalists: int, repeats: int) -> float:
+    """Compute of a search, in full trainings."""
+    return sum(rung.share * (rung.trials + rung.varied) for rung in rungs) + finalists * repeats
+
+
 def proof_shares(proof: Proof) -> float:
     """Compute of the proof in full trainings: both presets or one, each after three short learning rates."""
     short = 2 * len(LEARNING_RATE_FACTORS) * SHORT
@@ -95,7 +135,12 @@ def proof_shares(proof: Proof) -> float:
 
 
 def make_plan(
-    budget_s: float, spent_s: float, proof: Proof, calibration: Calibration, min_gflops_per_image: float
+    budget_s: float,
+    spent_s: float,
+    proof: Proof,
+    calibration: Calibration,
+    min_gflops_per_image: float,
+    objectives: int = 1,
 ) -> Plan:
     """Fit search, finalists and proof into what is left of the budget.
 
@@ -105,18 +150,17 @@ def make_plan(
         proof: how much of the budget proves the gain.
         calibration: speed of this machine.
         min_gflops_per_image: of the smallest input size that may be searched.
+        objectives: of the search; a front takes more finalists than a winner.
 
     Raises:
         UsageError: the budget does not buy a meaningful training; says what would.
     """
+    shape = _shape(budget_s * calibration.workers / 2, objectives)
     reserve = 40 + 0.03 * budget_s
-    left = (budget_s - spent_s - reserve) * calibration.workers
-    first = _population(budget_s)
-    middle = max(2, first // 2)
-    finalists = 2
-    trials = first + middle + finalists + (2 * len(LEARNING_RATE_FACTORS) + 2 if proof != "off" else 0)
-    left -= trials * TRIAL_OVERHEAD_S
-    shares = first * SHORT + middle * MIDDLE + finalists + proof_shares(proof)
+    trials = sum(rung.trials + rung.varied for rung in shape.rungs) + shape.finalists * shape.repeats
+    trials += 2 * len(LEARNING_RATE_FACTORS) + 2 if proof != "off" else 0
+    left = (budget_s - spent_s - reserve) * calibration.workers - trials * TRIAL_OVERHEAD_S
+    shares = shape.shares() + proof_shares(proof)
     # Workers idle a little at the end of every rung.
     full = 0.94 * left / shares / calibration.seconds_per_gflop
     least = MIN_STEPS * MIN_BATCH * min_gflops_per_image
@@ -136,19 +180,42 @@ def make_plan(
         proof=proof,
         calibration=calibration,
         full_gflops=full,
+        rungs=shape.rungs,
+        finalists=shape.finalists,
+        repeats=shape.repeats,
+        reserve_s=reserve,
+    )
+
+
+@dataclass(frozen=True)
+class _Shape:
+    rungs: tuple[Rung, ...]
+    finalists: int
+    repeats: int
+
+    def shares(self) -> float:
+        return search_shares(self.rungs, self.finalists, self.repeats)
+
+
+def _shape(budget_s: float, objectives: int) -> _Shape:
+    """How many trainings of which length, for a budget on two workers."""
+    first = _population(budget_s)
+    middle = max(2, first // 2)
+    finalists = max(2 if objectives == 1 else 4, first // 16)
+    return _Shape(
         rungs=(
             Rung(name="short", share=SHORT, trials=first),
-            Rung(name="middle", share=MIDDLE, trials=middle),
+            Rung(name="middle", share=MIDDLE, trials=max(middle, finalists), varied=max(1, middle // 2)),
         ),
         finalists=finalists,
-        reserve_s=reserve,
+        repeats=1 + sum(budget_s >= limit for limit in REPEAT_FROM_S),
     )
 
 
 def _population(budget_s: float) -> int:
     """Trials on the lowest rung: more with a longer budget, never so many that the full training suffers."""
     minutes = budget_s / 60
-    for limit, trials in ((7, 4), (11, 6), (22, 8), (45, 10), (120, 16)):
+    for limit, trials in ((7, 4), (11, 6), (22, 8), (45, 10), (120, 16), (240, 32)):
         if minutes < limit:
             return trials
-    return 32
+    return round(32 * minutes / 240)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edgehone.run_folder import RunFolder
 from edgehone.search.plan import Plan
-from edgehone.search.trial import Outcome, Task, finished
-from edgehone.search.workers import Workers
+from edgehone.search.pool import Pool
+from edgehone.search.trial import Outcome, Task, finished, load_outcome
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,22 @@ class Monitor:
         self.folder.clock.tick()
         self._report(message, event=True)
 
-    def run(self, workers: Workers, tasks: Sequence[Task]) -> list[Outcome]:
+    def run(self, workers: Pool, tasks: Sequence[Task]) -> list[Outcome]:
         """The outcomes of the tasks, in their order; finished ones are taken from disk, not run again."""
-        known = finished(self.folder.trials)
-        outcomes = {task.name: known[task.name] for task in tasks if task.name in known}
+        outcomes = {task.name: known for task in tasks if (known := self.stored(task.name)) is not None}
         missing = [task for task in tasks if task.name not in outcomes]
-        costs = {task.name: task.gflops for task in missing}
+        outcomes |= {outcome.task.name: outcome for outcome in self.flow(workers, missing)}
+        return [outcomes[task.name] for task in tasks]
+
+    def flow(self, workers: Pool, tasks: Iterable[Task | None]) -> Iterator[Outcome]:
+        """Outcomes as they come, of tasks that are taken one by one; see :meth:`Pool.run`."""
+        costs: dict[str, float] = {}
+
+        def noted() -> Iterator[Task | None]:
+            for task in tasks:
+                if task is not None:
+                    costs[task.name] = task.gflops
+                yield task
 
         def tick(shares: dict[str, float]) -> None:
             self.folder.clock.tick()
@@ -67,12 +77,15 @@ class Monitor:
             self.running_gflops = sum(costs[name] * shares[name] for name in running)
             self._report("training " + ", ".join(running), event=False)
 
-        for outcome in workers.run(missing, tick):
-            outcomes[outcome.task.name] = outcome
+        for outcome in workers.run(noted(), tick):
             self.done_gflops += outcome.task.gflops
             self.running_gflops = max(0.0, self.running_gflops - outcome.task.gflops)
             self.say(describe(outcome))
-        return [outcomes[task.name] for task in tasks]
+            yield outcome
+
+    def stored(self, name: str) -> Outcome | None:
+        """A trial that is finished."""
+        return load_outcome(self.folder.trials, name)
 
     def _report(self, message: str, *, event: bool) -> None:
         seconds = self.folder.clock.seconds()
@@ -83,6 +96,31 @@ class Monitor:
         speed = self.plan.calibration.seconds_per_gflop / self.plan.calibration.workers
         left = max(self.total_gflops - done, 0.0) * speed + self.plan.reserve_s
         self.show(Status(message, event, seconds, left, min(done / self.total_gflops, 1.0)))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Workers under a monitor: what runs trials.
+
+    Attributes:
+        monitor: tells how far the run is.
+        workers: processes that train.
+    """
+
+    monitor: Monitor
+    workers: Pool
+
+    def run(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """See :meth:`Monitor.run`."""
+        return self.monitor.run(self.workers, tasks)
+
+    def flow(self, tasks: Iterable[Task | None]) -> Iterator[Outcome]:
+        """See :meth:`Monitor.flow`."""
+        return self.monitor.flow(self.workers, tasks)
+
+    def stored(self, name: str) -> Outcome | None:
+        """See :meth:`Monitor.stored`."""
+        return self.monitor.stored(name)
 
 
 def describe(outcome: Outcome) -> str:

@@ -50,7 +50,7 @@ class Facts:
         full_images: pictures that a full training shows, by input size.
         candidates: measured projections.
         max_input: the largest input size that may be searched.
-        latency_ms: latency of the graph by input size, where a limit was asked for.
+        latency_ms: upper end of the graph's latency by input size, where a limit was asked for.
         latency_limit_ms: that limit.
         capacity: of the network, where it was measured.
     """
@@ -100,7 +100,7 @@ def _limits(facts: Facts) -> Iterator[Forbid]:
                 path="input.size",
                 values=slow,
                 because=f"slower than {facts.latency_limit_ms:g} ms on this board",
-                evidence={"p90_ms": {str(s): round(facts.latency_ms[s], 2) for s in slow}},
+                evidence={"upper_ms": {str(s): round(facts.latency_ms[s], 2) for s in slow}},
             )
 
 

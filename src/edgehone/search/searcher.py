@@ -6,24 +6,28 @@ The seam is two methods:
     ... train them ...
     searcher.update(results)
 
-``suggest`` is a function of the seed and of what ``update`` was told, so a resumed search suggests the same.
+What is suggested is a function of the space, the seed and what was suggested and told before, in that order. A
+searcher that is made anew and told the same therefore goes on where another one ended: nothing of it is saved.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 import numpy as np
 
+from edgehone.search.pareto import best_first
 from edgehone.space import SearchSpace, fingerprint
 from edgehone.strategy import Strategy
 
 MUTATIONS = 8
 """Dimensions that change, on average, between an incumbent and its neighbour."""
 
-ATTEMPTS = 50
+ATTEMPTS, PATIENCE = 80, 10
+"""Draws for one suggestion before the space counts as exhausted, and before another way of drawing is tried."""
 
 
 @dataclass(frozen=True)
@@ -36,67 +40,141 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Result:
-    """What a suggestion was worth: ``score`` is AP on validation at some rung."""
+    """What a strategy was worth in one training.
+
+    Attributes:
+        strategy: that was trained.
+        values: one an objective, larger is better; None while it is still being trained, so that it is not
+            suggested again.
+        rung: 0 is the lowest; values of different rungs are not compared.
+        seed: of the training.
+        trial: its number in the study.
+    """
 
     strategy: Strategy
-    score: float
+    values: tuple[float, ...] | None
+    rung: int = 0
+    seed: int = 0
+    trial: int = 0
+
+    @property
+    def score(self) -> float:
+        """The first objective."""
+        if self.values is None:
+            raise ValueError(f"trial {self.trial} has no values yet")
+        return self.values[0]
 
 
 class Searcher(Protocol):
     """Anything that proposes strategies."""
 
     def suggest(self, count: int) -> list[Suggestion]:
-        """The next strategies, all different from each other and from earlier ones."""
+        """The next strategies, all different from each other and from earlier ones; fewer where nothing new is left."""
         ...
 
     def update(self, results: Sequence[Result]) -> None:
-        """Learn from finished trials."""
+        """Learn from trials, finished or begun."""
         ...
 
 
-class PriorSearcher:
+def stable_seed(*parts: int | str) -> int:
+    """A seed of 52 bits, which JSON keeps, from numbers and names: the same in every process and on every machine."""
+    text = ":".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 12
+
+
+class History:
+    """What a searcher knows: the base of all of them, which only say how one strategy is drawn."""
+
+    def __init__(self, space: SearchSpace, seed: int) -> None:
+        self.space = space
+        self.seed = seed
+        self.seen: set[str] = set()
+        self.best: dict[str, Result] = {}
+        """By strategy, its result on the highest rung that it has reached; of several seeds the last."""
+        self._order: list[Result] | None = []
+
+    def suggest(self, count: int) -> list[Suggestion]:
+        """See :class:`Searcher`."""
+        found: list[Suggestion] = []
+        while len(found) < count and (suggestion := self._next()) is not None:
+            found.append(suggestion)
+        return found
+
+    def update(self, results: Sequence[Result]) -> None:
+        """See :class:`Searcher`."""
+        for result in results:
+            key = fingerprint(result.strategy)
+            self.seen.add(key)
+            known = self.best.get(key)
+            if result.values is not None and (known is None or result.rung >= known.rung):
+                self.best[key] = result
+                self._order = None
+
+    def ranked(self) -> list[Result]:
+        """A result a strategy, best first: whoever was promoted is better than who was not, then by values."""
+        if self._order is None:
+            found = list(self.best.values())
+            self._order = []
+            for rung in sorted({result.rung for result in found}, reverse=True):
+                level = [result for result in found if result.rung == rung]
+                values = [result.values for result in level if result.values is not None]
+                self._order += [level[index] for index in best_first(values)]
+        return self._order
+
+    def draw(self, number: int, rng: np.random.Generator) -> Suggestion:
+        """The suggestion of this number (0 is the first); may be one that was made before."""
+        raise NotImplementedError
+
+    def _next(self) -> Suggestion | None:
+        number = len(self.seen)
+        rng = np.random.default_rng([self.seed, number])
+        for attempt in range(ATTEMPTS):
+            if attempt < ATTEMPTS // 2:
+                # After some attempts as a later suggestion would be drawn: one way may be exhausted before another.
+                suggestion = self.draw(number + attempt // PATIENCE, rng)
+            else:
+                suggestion = Suggestion(cast(Strategy, self.space.blind().sample(rng)), "one of the last untried")
+            key = fingerprint(suggestion.strategy)
+            if key not in self.seen:
+                self.seen.add(key)
+                return suggestion
+        return None
+
+
+class PriorSearcher(History):
     """Draws from the priors, and near the best results so far (the mixture of PriorBand, Mallik et al., 2023).
 
     The first suggestion is the priors' own favourite. Before any result, half of the others are its
     neighbours and half are drawn from the whole space by the priors; after, half are neighbours of the best.
     """
 
-    def __init__(self, space: SearchSpace, seed: int) -> None:
-        self.space = space
-        self.rng = np.random.default_rng(seed)
-        self.results: list[Result] = []
-        self.seen: set[str] = set()
-
-    def suggest(self, count: int) -> list[Suggestion]:
-        """See :class:`Searcher`."""
-        return [self._next(k) for k in range(count)]
-
-    def update(self, results: Sequence[Result]) -> None:
-        """See :class:`Searcher`."""
-        self.results.extend(results)
-
-    def _next(self, turn: int) -> Suggestion:
-        suggestion = self._draw(turn)
-        for _ in range(ATTEMPTS):
-            if fingerprint(suggestion.strategy) not in self.seen:
-                break
-            suggestion = self._draw(turn)
-        self.seen.add(fingerprint(suggestion.strategy))
-        return suggestion
-
-    def _draw(self, turn: int) -> Suggestion:
-        if not self.seen:
+    def draw(self, number: int, rng: np.random.Generator) -> Suggestion:
+        """See :class:`History`."""
+        if number == 0:
             return Suggestion(cast(Strategy, self.space.preferred()), "what the rules prefer")
-        if turn % 2 == 0 and (self.results or len(self.seen) > 1):
-            return Suggestion(cast(Strategy, self.space.sample(self.rng)), "drawn by the rules' priors")
-        if not self.results:
-            favourite = self.space.preferred()
-            return Suggestion(self._neighbour(favourite), "a neighbour of what the rules prefer")
-        best = sorted(self.results, key=lambda r: -r.score)[: max(1, len(self.results) // 4)]
-        chosen = best[int(self.rng.integers(len(best)))]
-        return Suggestion(self._neighbour(chosen.strategy), f"a neighbour of the best so far (AP {chosen.score:.3f})")
+        if number % 2 == 0:
+            return Suggestion(cast(Strategy, self.space.sample(rng)), "drawn by the rules' priors")
+        ranked = self.ranked()
+        if not ranked:
+            favourite = cast(Strategy, self.space.preferred())
+            return Suggestion(neighbour(self.space, favourite, rng), "a neighbour of what the rules prefer")
+        best = ranked[: max(1, len(ranked) // 4)]
+        chosen = best[int(rng.integers(len(best)))]
+        origin = f"a neighbour of the best so far (trial {chosen.trial}, {chosen.score:.3f})"
+        return Suggestion(neighbour(self.space, chosen.strategy, rng), origin)
 
-    def _neighbour(self, settings: object) -> Strategy:
-        strategy = cast(Strategy, settings)
-        rate = min(1.0, MUTATIONS / max(len(self.space.active(strategy)), 1))
-        return cast(Strategy, self.space.mutate(strategy, self.rng, rate))
+
+class RandomSearcher(History):
+    """Uniform over the whole space: the yardstick of every other searcher."""
+
+    def draw(self, number: int, rng: np.random.Generator) -> Suggestion:
+        """See :class:`History`."""
+        del number
+        return Suggestion(cast(Strategy, self.space.sample(rng)), "drawn at random")
+
+
+def neighbour(space: SearchSpace, strategy: Strategy, rng: np.random.Generator) -> Strategy:
+    """A strategy that differs in a few dimensions."""
+    rate = min(1.0, MUTATIONS / max(len(space.active(strategy)), 1))
+    return cast(Strategy, space.mutate(strategy, rng, rate))

@@ -52,6 +52,12 @@ def save_outcome(outcome: Outcome, folder: Path) -> None:
     write_json(folder / outcome.task.name / RESULT, outcome.model_dump(mode="json"))
 
 
+def load_outcome(folder: Path, name: str) -> Outcome | None:
+    """A finished trial; None where it is not finished."""
+    path = folder / name / RESULT
+    return load(Outcome, read_json(path)) if path.is_file() else None
+
+
 def finished(folder: Path) -> dict[str, Outcome]:
     """Every finished trial below ``folder``, by name."""
     found: dict[str, Outcome] = {}

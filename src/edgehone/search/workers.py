@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -142,29 +142,43 @@ class Workers:
         futures = [self.pool.submit(_calibrate, job) for _ in range(self.count)]
         return max(future.result() for future in futures)
 
-    def run(self, tasks: Sequence[Task], tick: Callable[[dict[str, float]], None]) -> Iterator[Outcome]:
-        """Outcomes as they come; ``tick`` is called about twice a second with each running task's share done."""
-        pending: set[Future[Outcome]] = {self.pool.submit(_run, task) for task in tasks}
+    def run(self, tasks: Iterable[Task | None], tick: Callable[[dict[str, float]], None]) -> Iterator[Outcome]:
+        """Outcomes as they come.
+
+        Args:
+            tasks: taken one at a time, whenever a worker is free, so that each may depend on the outcomes so far;
+                None says that nothing can be done before the next outcome.
+            tick: called about twice a second with each running task's share done.
+        """
+        waiting = iter(tasks)
+        pending: set[Future[Outcome]] = set()
         shares: dict[str, float] = {}
-        while pending:
-            try:
+        try:
+            while True:
+                while len(pending) < self.count and (task := next(waiting, None)) is not None:
+                    pending.add(self.pool.submit(_run, task))
+                if not pending:
+                    return
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                while True:
-                    try:
-                        name, share = self.reports.get_nowait()
-                        shares[name] = share
-                    except Empty:
-                        break
+                self._read_reports(shares)
                 for future in done:
                     outcome = future.result()
                     shares[outcome.task.name] = 1.0
                     yield outcome
-            except BrokenProcessPool:
-                raise EdgehoneError(
-                    "a worker process ended without a result (out of memory, or killed); finished trials are "
-                    "kept: give the same command again to go on"
-                ) from None
-            tick(shares)
+                tick(shares)
+        except BrokenProcessPool:
+            raise EdgehoneError(
+                "a worker process ended without a result (out of memory, or killed); finished trials are "
+                "kept: give the same command again to go on"
+            ) from None
+
+    def _read_reports(self, shares: dict[str, float]) -> None:
+        while True:
+            try:
+                name, share = self.reports.get_nowait()
+            except Empty:
+                return
+            shares[name] = share
 
 
 @contextmanager

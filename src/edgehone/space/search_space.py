@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import difflib
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Union
 
@@ -59,14 +62,55 @@ class SearchSpace:
 
     def prefer(self, priors: Sequence[Prior]) -> SearchSpace:
         """This space with more priors."""
-        return SearchSpace(self.base, (*self.priors, *priors), self.fixed, self.trust)
+        return dataclasses.replace(self, priors=(*self.priors, *priors))
+
+    def blind(self) -> SearchSpace:
+        """This space without advice: what is forbidden stays forbidden."""
+        limits = tuple(prior for prior in self.priors if isinstance(prior, Forbid))
+        return dataclasses.replace(self, priors=limits, trust=0.0)
+
+    def fix(self, base: Settings, paths: Iterable[str]) -> SearchSpace:
+        """This space around another base, with dimensions that keep their value in it.
+
+        A dimension that exists for one kind only fixes that kind, too.
+
+        Raises:
+            UsageError: a limit forbids such a value.
+        """
+        flat = flatten(base)
+        wanted = set(paths)
+        for d in declared(type(base)):
+            if d.path in wanted and all(flat.get(path) == kind for path, kind in d.when):
+                wanted |= {path for path, _ in d.when}
+        for rule in self.priors:
+            if isinstance(rule, Forbid) and rule.path in wanted and flat.get(rule.path) in rule.values:
+                raise UsageError(f"{rule.path} cannot be {flat[rule.path]}: {rule.because}; choose another value")
+        return dataclasses.replace(self, base=base, fixed=self.fixed | wanted)
+
+    def keep_only(self, prefixes: Sequence[str]) -> SearchSpace:
+        """This space with nothing searched but these dimensions and those below them; the rest as preferred.
+
+        Raises:
+            UsageError: a prefix without a dimension.
+        """
+        every = list(dict.fromkeys(d.path for d in declared(type(self.base))))
+        for prefix in prefixes:
+            if not any(_below(path, prefix) for path in every):
+                close = difflib.get_close_matches(prefix, every, n=3)
+                raise UsageError(
+                    f"nothing that is searched is called {prefix!r}"
+                    + (f"; did you mean {', '.join(close)}?" if close else "")
+                )
+        rest = [path for path in every if not any(_below(path, prefix) for prefix in prefixes)]
+        base = self.preferred()
+        return dataclasses.replace(self, base=base, fixed=self.fixed | frozenset(rest))
 
     def active(self, settings: Settings) -> list[Dimension]:
         """The searched dimensions that exist for these settings."""
         flat = flatten(settings)
         return [
             d
-            for d in dimensions(type(self.base))
+            for d in declared(type(self.base))
             if d.path not in self.fixed and all(flat.get(path) == kind for path, kind in d.when)
         ]
 
@@ -112,7 +156,7 @@ class SearchSpace:
             del value
             return self.draw(dimension, rng)
 
-        return self._redraw(self.base, choose)
+        return self.fill(self.base, choose)
 
     def preferred(self) -> Settings:
         """The member that takes every preference and leaves the rest at its default."""
@@ -129,7 +173,7 @@ class SearchSpace:
                 return round(wanted) if isinstance(dimension.default, int) else wanted
             return wanted
 
-        return self._redraw(self.base, choose)
+        return self.fill(self.base, choose)
 
     def mutate(self, settings: Settings, rng: np.random.Generator, rate: float) -> Settings:
         """A neighbour: each dimension drawn again with probability ``rate``, at least one."""
@@ -147,7 +191,23 @@ class SearchSpace:
                 return self._near(dimension, float(value), rng)
             return self.draw(dimension, rng)
 
-        return self._redraw(settings, change)
+        return self.fill(settings, change)
+
+    def fill(self, settings: Settings, choose: Callable[[Dimension, Any], Any]) -> Settings:
+        """Settings with every dimension passed through ``choose(dimension, value)``, parents first."""
+        seen: set[str] = set()
+        while True:
+            pending = [d for d in self.active(settings) if d.path not in seen]
+            if not pending:
+                return settings
+            flat = flatten(settings)
+            changes: dict[str, Any] = {}
+            # Kinds first: a changed kind resets its part, so its members are drawn in the next pass.
+            kinds = [d for d in pending if d.path.endswith(".kind")]
+            for d in kinds or pending:
+                seen.add(d.path)
+                changes[d.path] = choose(d, flat[d.path])
+            settings = replace(settings, changes)
 
     def _by_default(self, dimension: Dimension, rng: np.random.Generator) -> Any:
         """The default of a choice, and of a span that begins with it (off); else a value near it."""
@@ -162,18 +222,12 @@ class SearchSpace:
         assert isinstance(dimension.domain, Span)
         return dimension.at(dimension.domain.unit(value) + NEAR * float(rng.standard_normal()))
 
-    def _redraw(self, settings: Settings, choose: Callable[[Dimension, Any], Any]) -> Settings:
-        """Pass every dimension through ``choose(dimension, value)``, parents first."""
-        seen: set[str] = set()
-        while True:
-            pending = [d for d in self.active(settings) if d.path not in seen]
-            if not pending:
-                return settings
-            flat = flatten(settings)
-            changes: dict[str, Any] = {}
-            # Kinds first: a changed kind resets its part, so its members are drawn in the next pass.
-            kinds = [d for d in pending if d.path.endswith(".kind")]
-            for d in kinds or pending:
-                seen.add(d.path)
-                changes[d.path] = choose(d, flat[d.path])
-            settings = replace(settings, changes)
+
+@functools.cache
+def declared(root: type[Settings]) -> tuple[Dimension, ...]:
+    """Every dimension that a model declares, walked once."""
+    return tuple(dimensions(root))
+
+
+def _below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(f"{prefix}.")

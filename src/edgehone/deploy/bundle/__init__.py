@@ -202,14 +202,14 @@ def prove(network: Network, path: Path, pixels: Tensor) -> Parity:
     return parity
 
 
-def latency_by_size(graph: Graph, sizes: Sequence[int]) -> dict[int, float]:
-    """90th percentile in milliseconds of the untrained graph at square inputs, on this machine."""
-    found: dict[int, float] = {}
+def latency_by_size(graph: Graph, sizes: Sequence[int]) -> dict[int, Latency]:
+    """Milliseconds of the untrained graph at square inputs, on this machine."""
+    found: dict[int, Latency] = {}
     network = Network(graph)
     with tempfile.TemporaryDirectory() as folder:
         for size in sizes:
             path = export_onnx(network, (size, size), {}, Path(folder) / f"{size}.onnx")
-            found[size] = measure_latency(path, threads=core_count(), seconds=1.0).p90_ms
+            found[size] = measure_latency(path, threads=core_count(), seconds=1.0)
     return found
 
 

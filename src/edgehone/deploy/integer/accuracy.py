@@ -1,0 +1,215 @@
+"""What a detector is worth in a board's arithmetic, on a data set: calibrated, judged, repaired, tested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from edgehone.data import Dataset, Sample
+from edgehone.deploy.integer.fine_tuning import FineTuning, fine_tune
+from edgehone.deploy.integer.gate import MAX_DROP, NOISE_PICTURES, Candidate, Subject, Verdict, repair
+from edgehone.deploy.integer.noise import Noise, measure_noise
+from edgehone.deploy.integer.plan import Plan
+from edgehone.deploy.integer.qdq import rounded_model
+from edgehone.deploy.integer.scheme import Scheme, scheme_of
+from edgehone.deploy.integer.simulator import Simulator
+from edgehone.deploy.integer.tensors import open_session
+from edgehone.deploy.onnx_graph import INPUT
+from edgehone.errors import EdgehoneError, UsageError
+from edgehone.evaluation import evaluate_detections
+from edgehone.inference import CHECKPOINT, Detector, DetectorInfo, Runtime, TorchRuntime, open_detector
+from edgehone.models import Network, fold
+from edgehone.space import Settings
+from edgehone.types import Size
+
+Say = Callable[[str], None]
+
+
+class Inquiry(Settings):
+    """What is measured, and on how much.
+
+    Attributes:
+        max_drop: of AP that is allowed.
+        calibration_pictures: of the training split, spread over it; vendors ask for a hundred or more.
+        tested_on: split of the reported AP.
+        judged_pictures: on which the gate decides: those of validation, and as many of the training split as are left.
+            What is judged is a difference of AP; on the validation split of a small set alone it is mostly chance.
+        fine_tuning: under rounding; None: never.
+    """
+
+    max_drop: float = Field(default=MAX_DROP, ge=0, lt=1)
+    calibration_pictures: int = Field(default=128, ge=1)
+    tested_on: str = "test"
+    judged_pictures: int = Field(default=256, ge=1)
+    fine_tuning: FineTuning | None = FineTuning()
+
+
+class IntegerAccuracy(Settings):
+    """AP on the tested split, and how it came about.
+
+    Attributes:
+        board: whose arithmetic.
+        pictures: tested.
+        ap_real: in fp32.
+        ap_plain: in 8 bits, ranges by the largest number seen, unrepaired.
+        ap: as the gate chose.
+        ap_executed: the same, executed by ONNX Runtime's integer kernels; None for absent boards.
+        verdict: of the gate.
+        noise: of the chosen.
+        largest_sum: largest magnitude that an accumulator of the chosen can have, whatever the picture.
+        assumptions: what the board must confirm.
+    """
+
+    board: str
+    pictures: int
+    ap_real: float
+    ap_plain: float
+    ap: float
+    ap_executed: float | None
+    verdict: Verdict
+    noise: Noise
+    largest_sum: float
+    assumptions: tuple[str, ...]
+
+
+@dataclass
+class RoundedOnnxRuntime:
+    """A plan executed by ONNX Runtime on this machine; a runtime of :class:`edgehone.inference.Detector`."""
+
+    session: Any
+
+    @staticmethod
+    def of(folded: Network, input_size: Size, plan: Plan) -> RoundedOnnxRuntime:
+        """From the graph with the plan's rounding in it.
+
+        Raises:
+            UsageError: the graph cannot say the plan.
+        """
+        return RoundedOnnxRuntime(open_session(rounded_model(folded, input_size, {}, plan)))
+
+    def heads(self, pixels: Tensor) -> list[Tensor]:
+        """See :class:`edgehone.inference.Runtime`."""
+        each = [self.session.run(None, {INPUT: one[None].numpy()}) for one in pixels.contiguous()]
+        return [torch.cat([torch.from_numpy(part) for part in parts]) for parts in zip(*each, strict=True)]
+
+
+def open_trained(source: str) -> tuple[Network, DetectorInfo]:
+    """Network and description of a model whose weights are at hand: a training's folder, a checkpoint, a Darknet pair.
+
+    Raises:
+        UsageError: there is no such file, or it is an exported graph.
+    """
+    checkpoint = Path(source) / CHECKPOINT
+    detector = open_detector(checkpoint if checkpoint.is_file() else source)
+    if not isinstance(detector.runtime, TorchRuntime):
+        raise UsageError(
+            f"integer arithmetic starts from a {CHECKPOINT}, a folder with one, or A.cfg+A.weights; {source} is an "
+            "exported graph: name the folder of the training that it comes from"
+        )
+    return detector.runtime.network, detector.info
+
+
+def average_precision_of(runtime: Runtime, info: DetectorInfo, samples: Sequence[Sample]) -> float:
+    """AP of a runtime on labelled pictures, as ``edgehone evaluate`` measures it."""
+    found = list(Detector(info, runtime).detect(sample.read().image for sample in samples))
+    return evaluate_detections([sample.truth() for sample in samples], found, info.class_names, samples=0).ap
+
+
+def calibration_pictures(network: Network, info: DetectorInfo, dataset: Dataset, count: int) -> list[Tensor]:
+    """Pictures ``[3, h, w]`` of the training split as the network gets them, evenly spread over it."""
+    detector = Detector(info, TorchRuntime(network))
+    return [detector.prepare(sample.read().image) for sample in _spread(dataset.train, count)]
+
+
+def judged_samples(dataset: Dataset, count: int) -> list[Sample]:
+    """All of validation, or ``count`` of it; and of the training split as many as are left, evenly spread over it."""
+    first = _spread(dataset.val, count)
+    return [*first, *_spread(dataset.train, count - len(first))]
+
+
+def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    count = min(count, len(samples))
+    return [samples[k * len(samples) // count] for k in range(count)]
+
+
+def integer_accuracy(
+    network: Network,
+    info: DetectorInfo,
+    dataset: Dataset,
+    board: str | Scheme,
+    inquiry: Inquiry | None = None,
+) -> tuple[IntegerAccuracy, Candidate]:
+    """Put a detector through the gate of a board, and test what comes out.
+
+    Args:
+        network: trained.
+        info: how to read its heads, and how it learned.
+        dataset: of its classes.
+        board: name, or an arithmetic of one's own.
+        inquiry: what is measured.
+
+    Returns:
+        The result; and the network and plan that it is about.
+
+    Raises:
+        UsageError: no arithmetic is known of the board, or no such split.
+        EdgehoneError: other classes, or an empty split.
+    """
+    inquiry = inquiry or Inquiry()
+    scheme = scheme_of(board) if isinstance(board, str) else board
+    info.require_classes(dataset.class_names)
+    judged = judged_samples(dataset, inquiry.judged_pictures)
+    tested = _split(dataset, inquiry.tested_on)
+    folded, tuning = fold(network), inquiry.fine_tuning
+
+    def tune(net: Network, plan: Plan) -> Network:
+        assert tuning is not None
+        return fine_tune(net, info.strategy, plan, dataset.train, tuning)
+
+    subject = Subject(
+        network=folded,
+        input_size=info.input_size,
+        fields=5 + len(info.class_names),
+        scheme=scheme,
+        pictures=calibration_pictures(network, info, dataset, inquiry.calibration_pictures),
+        measure=lambda runtime: average_precision_of(runtime, info, judged),
+        fine_tune=tune if tuning is not None and info.reading is None else None,
+    )
+    chosen, verdict = repair(subject, inquiry.max_drop)
+    return _test(subject, info, chosen, verdict, tested), chosen
+
+
+def _test(
+    subject: Subject, info: DetectorInfo, chosen: Candidate, verdict: Verdict, tested: Sequence[Sample]
+) -> IntegerAccuracy:
+    simulator = Simulator(chosen.network, chosen.plan)
+    executed = None
+    if subject.scheme.board == "cpu":
+        runtime = RoundedOnnxRuntime.of(chosen.network, subject.input_size, chosen.plan)
+        executed = average_precision_of(runtime, info, tested)
+    return IntegerAccuracy(
+        board=subject.scheme.board,
+        pictures=len(tested),
+        ap_real=average_precision_of(TorchRuntime(subject.network), info, tested),
+        ap_plain=average_precision_of(Simulator(subject.network, subject.plain), info, tested),
+        ap=average_precision_of(simulator, info, tested),
+        ap_executed=executed,
+        verdict=verdict,
+        noise=measure_noise(chosen.network, chosen.plan, torch.stack(list(subject.pictures[:NOISE_PICTURES]))),
+        largest_sum=max(simulator.reaches.values()),
+        assumptions=tuple(fact.text for fact in subject.scheme.assumptions),
+    )
+
+
+def _split(dataset: Dataset, name: str) -> Sequence[Sample]:
+    if name not in dataset.splits:
+        raise UsageError(f"the splits are {', '.join(dataset.splits)}; got {name!r}")
+    if not dataset.splits[name]:
+        raise EdgehoneError(f"the {name} split of {dataset.name} is empty")
+    return dataset.splits[name]

@@ -1,0 +1,228 @@
+"""A detector that loses too much in 8 bits is repaired, with the mildest means that suffices.
+
+In this order: another calibrator; equalised channels; more bits for the layers that do the damage; training under
+rounding. Every attempt leaves a record.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from edgehone.deploy.integer.calibration import CALIBRATORS, Calibrator
+from edgehone.deploy.integer.equalisation import equalised
+from edgehone.deploy.integer.noise import calculating, measure_noise
+from edgehone.deploy.integer.plan import Plan, make_plan
+from edgehone.deploy.integer.scheme import Scheme
+from edgehone.deploy.integer.simulator import Simulator
+from edgehone.deploy.integer.tensors import Seen, collect, tensor_name
+from edgehone.inference import Runtime, TorchRuntime
+from edgehone.models import Network
+from edgehone.space import Settings
+from edgehone.types import Size
+
+MAX_DROP = 0.005
+"""Of AP: half a point."""
+NOISE_PICTURES = 4
+WIDE_SHARE = 0.25
+"""Of the layers that calculate may get more bits: with more, 8 bits gain little speed."""
+
+CHANCE = 0.001
+"""Calibrators whose AP differs by less are equal: then the plainest stays, which clips nothing."""
+
+Repair = Literal["none", "calibration", "equalisation", "mixed_precision", "fine_tuning"]
+
+
+class Attempt(Settings):
+    """One way of running the detector, and what it is worth.
+
+    Attributes:
+        repair: kind of what was changed last.
+        detail: calibrator, layers, epochs: for a person.
+        ap: measured.
+        drop: from fp32; negative where it gained.
+    """
+
+    repair: Repair
+    detail: str
+    ap: float
+    drop: float
+
+
+UNTRIED = Attempt(repair="none", detail="", ap=0.0, drop=1.0)
+
+
+class Verdict(Settings):
+    """What it took.
+
+    Attributes:
+        board: whose arithmetic.
+        max_drop: of AP that was allowed.
+        ap_real: in fp32, on the same pictures.
+        attempts: in order.
+        chosen: the first that lost no more than allowed; else the best of all.
+        calibrator: of the chosen.
+        equalised: whether its channels are.
+        wide: tensors of its layers that are calculated in more than 8 bits.
+    """
+
+    board: str
+    max_drop: float
+    ap_real: float
+    attempts: tuple[Attempt, ...]
+    chosen: Attempt
+    calibrator: Calibrator
+    equalised: bool
+    wide: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the chosen one loses no more than allowed."""
+        return self.chosen.drop <= self.max_drop
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A detector before the gate.
+
+    Attributes:
+        network: folded.
+        input_size: of its pictures.
+        fields: numbers of an anchor in a head: 5 + classes.
+        scheme: arithmetic of the board.
+        pictures: for calibration, ``[3, h, w]`` in 0..1, of the training split.
+        measure: AP of a runtime; on pictures that chose nothing else.
+        fine_tune: trains a folded network under a plan's rounding; None where there is nothing to learn from.
+    """
+
+    network: Network
+    input_size: Size
+    fields: int
+    scheme: Scheme
+    pictures: Sequence[Tensor]
+    measure: Callable[[Runtime], float]
+    fine_tune: Callable[[Network, Plan], Network] | None = None
+
+    @functools.cached_property
+    def seen(self) -> Seen:
+        """What the calibration pictures sent through the network."""
+        return collect(self.network, self.input_size, self.pictures, self.fields)
+
+    @property
+    def plain(self) -> Plan:
+        """Everything in 8 bits, ranges by the first calibrator: the detector as it is."""
+        return make_plan(self.scheme, self.seen, self.fields, CALIBRATORS[0])
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network and its plan; ``attempt`` is filled in when it has been measured."""
+
+    network: Network
+    plan: Plan
+    calibrator: Calibrator
+    equalised: bool = False
+    attempt: Attempt = UNTRIED
+
+
+def repair(subject: Subject, max_drop: float = MAX_DROP) -> tuple[Candidate, Verdict]:
+    """The mildest change after which a board's arithmetic loses at most ``max_drop`` of AP, or the best there is.
+
+    Args:
+        subject: the detector.
+        max_drop: 0..1; half a point is 0.005.
+    """
+    ap_real = subject.measure(TorchRuntime(subject.network))
+    attempts: list[Attempt] = []
+    best: Candidate | None = None
+    gate = _Repairs(subject)
+    for stage in (gate.calibrations, gate.equalisation, gate.mixtures, gate.fine_tuning):
+        for kind, detail, candidate in stage(best):
+            ap = subject.measure(Simulator(candidate.network, candidate.plan))
+            attempt = Attempt(repair=kind, detail=detail, ap=round(ap, 5), drop=round(ap_real - ap, 5))
+            attempts.append(attempt)
+            candidate = replace(candidate, attempt=attempt)
+            margin = CHANCE if kind == "calibration" else 0.0
+            best = candidate if best is None or ap > best.attempt.ap + margin else best
+            if attempt.drop <= max_drop:
+                return candidate, _verdict(subject, max_drop, ap_real, attempts, candidate)
+    assert best is not None
+    return best, _verdict(subject, max_drop, ap_real, attempts, best)
+
+
+Proposal = tuple[Repair, str, Candidate]
+
+
+class _Repairs:
+    """Proposals of each stage, from the best candidate so far."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+
+    def calibrations(self, best: Candidate | None) -> Iterator[Proposal]:
+        """Every calibrator, the plainest first: that is the detector as it is."""
+        subject = self.subject
+        for calibrator in CALIBRATORS:
+            plan = make_plan(subject.scheme, subject.seen, subject.fields, calibrator)
+            kind: Repair = "calibration" if calibrator != CALIBRATORS[0] else "none"
+            yield kind, f"ranges by {calibrator.kind}", Candidate(subject.network, plan, calibrator)
+        del best
+
+    def equalisation(self, best: Candidate | None) -> Iterator[Proposal]:
+        """Like ranges in the channels of a tensor, where activations allow it."""
+        assert best is not None
+        subject, network = self.subject, equalised(best.network, self.subject.seen)
+        if network is not None:
+            seen = replace(subject, network=network).seen
+            plan = make_plan(subject.scheme, seen, subject.fields, best.calibrator)
+            detail = f"channels equalised, ranges by {best.calibrator.kind}"
+            yield "equalisation", detail, Candidate(network, plan, best.calibrator, True)
+
+    def mixtures(self, best: Candidate | None) -> Iterator[Proposal]:
+        """More bits for the worst layers: one, two, four and so on, up to :data:`WIDE_SHARE`."""
+        assert best is not None
+        pixels = torch.stack(list(self.subject.pictures[:NOISE_PICTURES]))
+        noise = measure_noise(best.network, best.plan, pixels)
+        layers = [layer.index for layer in noise.layers if layer.index >= 0]
+        worst = layers[: max(1, round(WIDE_SHARE * len(layers)))]
+        count = 1
+        while True:
+            plan = best.plan
+            for index in worst[:count]:
+                plan = plan.widened(index)
+            graph = best.network.graph
+            names = [tensor_name(graph, index) for index in worst[:count]]
+            detail = f"{self.subject.scheme.wide} for {', '.join(names)}"
+            yield "mixed_precision", detail, replace(best, plan=plan)
+            if count >= len(worst):
+                return
+            count *= 2
+
+    def fine_tuning(self, best: Candidate | None) -> Iterator[Proposal]:
+        """Training under the best candidate's rounding."""
+        assert best is not None
+        if self.subject.fine_tune is not None:
+            network = self.subject.fine_tune(best.network, best.plan)
+            yield "fine_tuning", "trained under rounding", replace(best, network=network)
+
+
+def _verdict(
+    subject: Subject, max_drop: float, ap_real: float, attempts: Sequence[Attempt], chosen: Candidate
+) -> Verdict:
+    graph = subject.network.graph
+    exceptions = set(chosen.plan.results) | set(chosen.plan.weights)
+    return Verdict(
+        board=subject.scheme.board,
+        max_drop=max_drop,
+        ap_real=round(ap_real, 5),
+        attempts=tuple(attempts),
+        chosen=chosen.attempt,
+        calibrator=chosen.calibrator,
+        equalised=chosen.equalised,
+        wide=tuple(tensor_name(graph, index) for index in calculating(graph) if index in exceptions),
+    )

@@ -1,0 +1,62 @@
+"""The magnitudes of a tensor, collected picture by picture in bounded memory."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Real = NDArray[np.float32] | NDArray[np.float64]
+
+BINS = 2048
+
+
+class Histogram:
+    """Counts of ``|x|`` in :data:`BINS` equal bins from zero.
+
+    A larger number than any before doubles the width of the bins until it fits, and joins their counts in pairs: so
+    no picture must be seen twice, and nothing is lost but resolution.
+
+    Attributes:
+        counts: ``[BINS]``.
+        width: of a bin; 0 as long as every number was zero.
+        peak: largest magnitude.
+        channel_peaks: ``[c]`` the same by channel (the second axis); empty before the first tensor.
+    """
+
+    def __init__(self) -> None:
+        self.counts: NDArray[np.int64] = np.zeros(BINS, np.int64)
+        self.width = 0.0
+        self.peak = 0.0
+        self.channel_peaks: NDArray[np.float64] = np.zeros(0)
+
+    def add(self, values: Real) -> None:
+        """Count the numbers of a tensor ``[b, c, ...]``.
+
+        Raises:
+            ValueError: some are no numbers.
+        """
+        magnitudes = np.abs(values)
+        peak = float(magnitudes.max(initial=0.0))
+        if not np.isfinite(peak):
+            raise ValueError("a tensor holds NaN or infinity")
+        by_channel = magnitudes.max(axis=tuple(k for k in range(magnitudes.ndim) if k != 1)).astype(np.float64)
+        self.channel_peaks = np.maximum(self.channel_peaks, by_channel) if len(self.channel_peaks) else by_channel
+        self._widen(peak)
+        self.peak = max(self.peak, peak)
+        if self.width == 0.0:
+            self.counts[0] += magnitudes.size
+            return
+        places = np.minimum((magnitudes.ravel() / self.width).astype(np.int64), BINS - 1)
+        self.counts += np.bincount(places, minlength=BINS)
+
+    def _widen(self, peak: float) -> None:
+        if self.width == 0.0:
+            self.width = peak / BINS  # zeros counted so far stay in the first bin
+        while self.width and peak > self.width * BINS:
+            self.counts = np.concatenate([self.counts.reshape(-1, 2).sum(1), np.zeros(BINS // 2, np.int64)])
+            self.width *= 2
+
+    @property
+    def centres(self) -> NDArray[np.float64]:
+        """Middle of each bin."""
+        return np.arange(0.5, BINS, dtype=np.float64) * self.width

@@ -1,0 +1,66 @@
+"""What is asked of a run, and what can be refused before it begins."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from edgehone.data.selection import Selection
+from edgehone.deploy.bundle import deployable
+from edgehone.errors import UsageError
+from edgehone.models import architecture
+from edgehone.search.latency import LatencyLimit
+from edgehone.search.plan import Proof
+from edgehone.search.ray_workers import ray_library
+from edgehone.search.scope import Given, Scope, declared_space
+from edgehone.search.searchers import SEARCHERS
+from edgehone.space import Settings
+from edgehone.strategy import INPUT_SIZES
+
+WORKERS = 2
+
+
+class Request(Settings):
+    """What the user asked for; the same request in the same folder goes on where it was."""
+
+    data: str
+    format: str | None = None
+    selection: Selection = Selection()
+    model: str = "yolov4-tiny"
+    boards: tuple[str, ...] = ("cpu",)
+    budget_s: float = Field(gt=0)
+    proof: Proof = "full"
+    max_input: int = 416
+    latency: str | None = None
+    weights: str | None = None
+    compare: Literal["evolution"] | None = None
+    workers: int = Field(default=WORKERS, ge=1, le=64)
+    seed: int = 0
+    teacher: str | None = None
+    objectives: tuple[str, ...] = ("ap",)
+    scope: Scope = Scope()
+    store: str | None = None
+    same_data: bool = False
+    ray: str | None = None
+
+
+def check(request: Request) -> None:
+    """Refuse early what could only fail late."""
+    architecture(request.model)
+    if request.ray is not None:
+        ray_library()
+    for name in request.boards:
+        deployable(name)
+    if request.max_input < INPUT_SIZES[0]:
+        raise UsageError(f"inputs are at least {INPUT_SIZES[0]} px, got --max-input {request.max_input}")
+    if request.latency is not None:
+        LatencyLimit.parse(request.latency)
+    if request.scope.searcher not in SEARCHERS:
+        raise UsageError(f"the searchers are {', '.join(SEARCHERS)}; got {request.scope.searcher!r}")
+    declared_space(request.scope, (), given(request))
+
+
+def given(request: Request) -> Given:
+    """What trainings are given beside their data."""
+    return Given(weights=request.weights is not None, teacher=request.teacher is not None)

@@ -1,0 +1,78 @@
+"""The finalists: how good each is over its seeds, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgehone.search.objective import shown
+from edgehone.search.study import Study
+from edgehone.space import Settings
+
+SEED_NOISE = 0.018
+"""Standard deviation of AP between seeds in the feasibility study (ADR 0009); it weighs like :data:`WEIGHT` seeds."""
+
+WEIGHT = 4
+
+
+class Standing(Settings):
+    """A finalist over all its seeds.
+
+    Attributes:
+        name: of its first training.
+        trial: number of its first training, whose detector it is: seeds are repeated to know, not to choose.
+        seeds: trained.
+        values: means over the seeds, one an objective.
+        shown: the same by the objectives' names, milliseconds positive.
+        low: and ``high``: 95 % interval of the first value over seeds.
+    """
+
+    name: str
+    trial: int
+    seeds: int
+    values: tuple[float, ...]
+    shown: dict[str, float]
+    low: float
+    high: float
+
+
+def standings(study: Study) -> list[Standing]:
+    """Every strategy that was trained in full, by the lower end of its interval; a diverged seed counts as it is."""
+    noise = seed_noise(study)
+    found: list[Standing] = []
+    for number, group in _by_strategy(study).items():
+        if not study.worth[number].diverged:
+            means = tuple(float(value) for value in np.mean(group, axis=0))
+            half = 1.96 * noise / math.sqrt(len(group))
+            found.append(
+                Standing(
+                    name=study.name(study.trials[number]),
+                    trial=number,
+                    seeds=len(group),
+                    values=means,
+                    shown=shown(study.terms.objectives, means),
+                    low=means[0] - half,
+                    high=means[0] + half,
+                )
+            )
+    return sorted(found, key=lambda standing: -standing.low)
+
+
+def seed_noise(study: Study) -> float:
+    """Standard deviation between seeds: pooled over the finalists, with what is known from elsewhere."""
+    groups = [[values[0] for values in group] for group in _by_strategy(study).values()]
+    squares = sum(float(np.var(group)) * len(group) for group in groups)
+    freedom = sum(len(group) - 1 for group in groups)
+    return math.sqrt((squares + WEIGHT * SEED_NOISE**2) / (freedom + WEIGHT))
+
+
+def _by_strategy(study: Study) -> dict[int, list[tuple[float, ...]]]:
+    """Values of full trainings, by the number of the first training of a strategy."""
+    groups: dict[int, list[tuple[float, ...]]] = {}
+    for trial in study.trials:
+        known = study.worth.get(trial.number)
+        if trial.rung == len(study.terms.rungs) - 1 and known is not None:
+            first = trial.parent if trial.kind == "repeated" and trial.parent is not None else trial.number
+            groups.setdefault(first, []).append(known.values)
+    return groups

@@ -1,0 +1,100 @@
+"""What trains trials, wherever it does: the seam between a search and processes on one or on many machines."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from edgehone.errors import EdgehoneError
+from edgehone.search.trial import Outcome, Task
+from edgehone.training import Job
+
+LOSSES = 3
+"""Workers that may be lost under one trial before it is blamed itself: it may need more memory than they have."""
+
+T = TypeVar("T")
+
+
+class Pool(Protocol):
+    """Workers side by side.
+
+    Attributes:
+        count: of them.
+    """
+
+    count: int
+
+    def calibrate(self, job: Job) -> float:
+        """Seconds per step while all workers do the same."""
+        ...
+
+    def run(self, tasks: Iterable[Task | None], tick: Callable[[dict[str, float]], None]) -> Iterator[Outcome]:
+        """Outcomes as they come.
+
+        Args:
+            tasks: taken one at a time, whenever a worker is free, so that each may depend on the outcomes so far;
+                None says that nothing can be done before the next outcome.
+            tick: called about twice a second with each running task's share done.
+
+        Raises:
+            EdgehoneError: the workers are gone; what is finished is kept.
+        """
+        ...
+
+
+class TrialQueue(Generic[T]):
+    """Which trial is given out next, and what becomes of those whose worker is lost. Knows no clock and no process.
+
+    Made of ``(trial, expected cost)``.
+
+    Long trials go first, so that none of them begins when the others have ended; trials of one length keep their order.
+    A lost trial goes before all others: it has waited longest.
+    """
+
+    def __init__(self, items: Sequence[tuple[T, float]] = ()) -> None:
+        order = sorted(range(len(items)), key=lambda number: -items[number][1])
+        self.waiting = deque((number, items[number][0]) for number in order)
+        self.running: dict[int, T] = {}
+        self.losses: dict[int, int] = {}
+        self.items = [item for item, _ in items]
+
+    def lost(self, item: T) -> bool:
+        """Whether a trial has lost a worker."""
+        return any(self.items[number] == item for number in self.losses)
+
+    def __bool__(self) -> bool:
+        """Whether anything is left to wait for."""
+        return bool(self.waiting or self.running)
+
+    def add(self, item: T) -> None:
+        """Another trial, after those that wait."""
+        self.waiting.append((len(self.items), item))
+        self.items.append(item)
+
+    def take(self) -> tuple[int, T] | None:
+        """The next trial with its number; None where none waits."""
+        if not self.waiting:
+            return None
+        number, item = self.waiting.popleft()
+        self.running[number] = item
+        return number, item
+
+    def finish(self, number: int) -> None:
+        """A trial is done."""
+        del self.running[number]
+
+    def lose(self, number: int) -> None:
+        """The worker of a trial is gone; the trial waits again, first of all.
+
+        Raises:
+            EdgehoneError: it has taken too many workers with it.
+        """
+        item = self.running.pop(number)
+        self.losses[number] = self.losses.get(number, 0) + 1
+        if self.losses[number] >= LOSSES:
+            raise EdgehoneError(
+                f"a trial may lose its worker {LOSSES - 1} times, but {item} has lost {LOSSES}: it may need more "
+                "memory than a worker has; finished trials are kept: give the same command again to go on"
+            )
+        self.waiting.appendleft((number, item))

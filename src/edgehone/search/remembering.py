@@ -1,0 +1,84 @@
+"""A finished search as an entry of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgehone.analysis import Profile
+from edgehone.data import Dataset
+from edgehone.errors import EdgehoneError
+from edgehone.files import write_text
+from edgehone.results import Entry, Results
+from edgehone.search.likeness import Identity, Likeness, model_name
+from edgehone.search.store import Provenance, Store, StoredStrategy, StoreEntry, store_text
+from edgehone.search.trial import Outcome
+from edgehone.space import fingerprint
+
+ENTRY = "store.jsonl"
+"""In a run's folder: its own entry, as a store that can be imported elsewhere."""
+
+KEPT = 3
+"""Strategies of a search that are kept: the found one and other finalists."""
+
+
+def keep(store: Store, entry: StoreEntry, folder: Path) -> str:
+    """Add a finished search; say what became of it. A store that is broken by now must not break the run."""
+    write_text(folder / ENTRY, store_text([entry]))
+    later = f"edgehone store import {folder / ENTRY} does it later"
+    if store.path is None:
+        return f"was not kept in a store; {later}"
+    try:
+        new = store.add([entry])
+    except EdgehoneError as error:
+        return f"could not be kept: {error}; {later}"
+    return f"was kept in {store.path}" if new else f"was kept in {store.path} before"
+
+
+def entry_of(
+    dataset: Dataset, profile: Profile, finalists: Sequence[Outcome], results: Results, command: str
+) -> StoreEntry:
+    """What a finished search leaves to others.
+
+    Args:
+        dataset: for its identity; nothing of its labels is kept but fingerprints, class names and statistics.
+        profile: what was measured.
+        finalists: full trainings of the search, the best first.
+        results: of the run.
+        command: that repeats it.
+    """
+    rest = [o for o in finalists if fingerprint(o.task.job.strategy) != fingerprint(results.found.strategy)]
+    found = [_tested(results.found, found=True, origin="found"), *(_finalist(outcome) for outcome in rest)][:KEPT]
+    presets = [_tested(entry, found=False, origin=f"preset {name}") for name, entry in results.presets.items()]
+    return StoreEntry(
+        data=Identity.of(dataset),
+        model=model_name(results.model),
+        likeness=Likeness.of(profile),
+        strategies=(*found, *presets),
+        trials=results.trials,
+        gain=None if results.gain is None else results.gain.ap,
+        gain_interval95=None if results.gain is None else results.gain.interval95,
+        provenance=Provenance(edgehone=results.edgehone, date=results.date, hardware=results.hardware, command=command),
+    )
+
+
+def _tested(entry: Entry, *, found: bool, origin: str) -> StoredStrategy:
+    return StoredStrategy(
+        strategy=entry.strategy.model_dump(mode="json"),
+        found=found,
+        origin=origin,
+        validation_ap=entry.validation.ap,
+        test_ap=entry.test.ap,
+        interval95=entry.interval95.get("ap"),
+        steps=entry.steps,
+    )
+
+
+def _finalist(outcome: Outcome) -> StoredStrategy:
+    return StoredStrategy(
+        strategy=outcome.task.job.strategy.model_dump(mode="json"),
+        found=True,
+        origin=f"finalist: {outcome.task.origin}",
+        validation_ap=outcome.ap,
+        steps=outcome.task.job.steps,
+    )

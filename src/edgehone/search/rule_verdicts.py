@@ -1,0 +1,110 @@
+"""What each rule claimed, held against the trials: those that follow it with those that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehone.search.importance import fullest_rung
+from edgehone.search.origins import nearly
+from edgehone.search.trial import Outcome
+from edgehone.space import Dimension, Prefer, Prior, Settings, Span, dimensions, flatten
+from edgehone.space.search_space import NEAR
+from edgehone.strategy import Strategy
+from edgehone.types import Json
+
+Verdict = Literal["borne out", "contradicted", "undecided", "not tested"]
+
+DRAWS = 2000
+LEAST_TRIALS = 3
+"""A side with fewer trials decides nothing."""
+
+
+class RuleVerdict(Settings):
+    """A rule's claim and what became of it.
+
+    Attributes:
+        path: of the setting, ``value`` what the rule wants there, ``confidence`` how sure it is, ``because`` why.
+        followed: trials with that value (or, on a span, near it); ``departed`` trials with another.
+        difference: mean AP of those that followed less that of those that departed; None where a side is empty.
+        interval95: of the difference, over draws of trials; None where a side has fewer than two.
+        verdict: ``not tested`` where a side is empty; ``borne out`` or ``contradicted`` only where the interval leaves
+            out zero and both sides hold at least three trials.
+    """
+
+    path: str
+    value: Json
+    confidence: float
+    because: str
+    followed: int
+    departed: int
+    difference: float | None
+    interval95: tuple[float, float] | None
+    verdict: Verdict
+
+
+def rule_verdicts(priors: Sequence[Prior], outcomes: Sequence[Outcome], seed: int = 0) -> list[RuleVerdict]:
+    """The verdict on every preference; of several for one setting the last counts, as it does in the search.
+
+    Trials are compared within the rung that holds most strategies. They differ in other settings, too, so a verdict
+    is about the company that a value kept, not about the value alone: that is what ablations are for.
+    """
+    trials = fullest_rung(outcomes)
+    known = {dimension.path: dimension for dimension in dimensions(Strategy)}
+    preferred = {prior.path: prior for prior in priors if isinstance(prior, Prefer)}
+    return [_verdict(prior, known.get(path), trials, seed) for path, prior in preferred.items()]
+
+
+def _verdict(prior: Prefer, dimension: Dimension | None, trials: Sequence[Outcome], seed: int) -> RuleVerdict:
+    sides: dict[bool, list[float]] = {True: [], False: []}
+    for outcome in trials:
+        value = flatten(outcome.task.job.strategy).get(prior.path)
+        if value is not None:
+            sides[_follows(value, prior.value, dimension)].append(outcome.ap)
+    followed, departed = np.array(sides[True]), np.array(sides[False])
+    difference, interval = None, None
+    verdict: Verdict = "not tested"
+    if len(followed) and len(departed):
+        difference, verdict = round(float(followed.mean() - departed.mean()), 4), "undecided"
+        if min(len(followed), len(departed)) >= 2:
+            interval = _interval(followed, departed, seed)
+        if interval is not None and min(len(followed), len(departed)) >= LEAST_TRIALS:
+            verdict = "borne out" if interval[0] > 0 else "contradicted" if interval[1] < 0 else "undecided"
+    return RuleVerdict(
+        path=prior.path,
+        value=prior.value,
+        confidence=prior.confidence,
+        because=prior.because,
+        followed=len(followed),
+        departed=len(departed),
+        difference=difference,
+        interval95=interval,
+        verdict=verdict,
+    )
+
+
+def _follows(value: Any, wanted: Any, dimension: Dimension | None) -> bool:
+    """Equal; on a span, as near as a draw that trusts the rule comes."""
+    if dimension is None or not isinstance(dimension.domain, Span):
+        return nearly(value, wanted)
+    domain = dimension.domain
+    return abs(domain.unit(float(value)) - domain.unit(float(wanted))) <= NEAR
+
+
+def _interval(first: NDArray[np.float64], second: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    """Percentiles over draws of trials on both sides; deviations are widened as few trials ask for."""
+    rng = np.random.default_rng(seed)
+    draws = [
+        side.mean() + (side[rng.integers(len(side), size=(DRAWS, len(side)))].mean(1) - side.mean()) * _widening(side)
+        for side in (first, second)
+    ]
+    low, high = np.percentile(draws[0] - draws[1], [2.5, 97.5])
+    return round(float(low), 4), round(float(high), 4)
+
+
+def _widening(side: NDArray[np.float64]) -> float:
+    """Draws of n values vary as if n were the truth: by sqrt((n - 1) / n) too little."""
+    return float(np.sqrt(len(side) / (len(side) - 1)))

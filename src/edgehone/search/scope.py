@@ -1,0 +1,104 @@
+"""What a search is of: the space that is left of all strategies, and the study that goes through it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgehone.errors import UsageError
+from edgehone.search.journal import Journal
+from edgehone.search.objective import Objectives
+from edgehone.search.plan import Plan
+from edgehone.search.searcher import Searcher
+from edgehone.search.searchers import make_searcher
+from edgehone.search.starts import Start, StartingSearcher
+from edgehone.search.study import Study, Terms, without_augmentation
+from edgehone.space import Forbid, Prior, SearchSpace, Settings, dimensions, parse_assignments
+from edgehone.strategy import Strategy
+
+WARM_START = frozenset({"optimisation.warm_start.frozen", "optimisation.warm_start.rate"})
+"""Searched only where trainings start from weights."""
+
+TRUST = 0.7
+"""Probability that a draw keeps the published value of what no rule speaks about: most of the space is off or odd."""
+
+STUDY = "study.jsonl"
+
+
+class Scope(Settings):
+    """How the user narrows a search.
+
+    Attributes:
+        searcher: its name.
+        blind: no advice from rules.
+        fix: ``path=value``, not searched.
+        only: dotted paths; nothing else is searched.
+        deterministic: in batches, so that an interrupted search equals an undisturbed one.
+    """
+
+    searcher: str = "informed"
+    blind: bool = False
+    fix: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    deterministic: bool = False
+
+
+@dataclass(frozen=True)
+class Given:
+    """What trainings are given beside their data.
+
+    Attributes:
+        weights: they start from some.
+        teacher: they may learn from one.
+    """
+
+    weights: bool
+    teacher: bool
+
+    def limits(self) -> tuple[Forbid, ...]:
+        """What cannot be searched where no teacher is given."""
+        path = "projection.distillation.kind"
+        return () if self.teacher else (Forbid(path=path, values=("teacher",), because="no teacher was given"),)
+
+
+def declared_space(scope: Scope, priors: Sequence[Prior], given: Given) -> SearchSpace:
+    """Everything that strategies declare, with advice, without what was fixed.
+
+    Raises:
+        UsageError: a fix or a path that is not searched, or a value that a limit forbids.
+    """
+    fixed = frozenset[str]() if given.weights else WARM_START
+    space = SearchSpace(Strategy(), (*priors, *given.limits()), fixed, TRUST)
+    if scope.blind or scope.searcher != "informed":
+        space = space.blind()
+    if scope.fix:
+        space = space.fix(parse_assignments(Strategy(), scope.fix), _paths(scope.fix))
+    return space.keep_only(scope.only) if scope.only else space
+
+
+def _paths(assignments: Sequence[str]) -> list[str]:
+    """What is fixed; only what is searched can be."""
+    known = {dimension.path for dimension in dimensions(Strategy)}
+    paths = [text.partition("=")[0] for text in assignments]
+    strange = [path for path in paths if path not in known]
+    if strange:
+        raise UsageError(f"only what is searched can be fixed, and {', '.join(strange)} is not")
+    return paths
+
+
+def open_study(
+    scope: Scope,
+    space: SearchSpace,
+    plan: Plan,
+    aim: Objectives,
+    seed: int,
+    journal: Journal | None,
+    begun: Sequence[Start] = (),
+) -> Study:
+    """The study of a plan, begun or gone on with; a blind one knows nothing of earlier searches."""
+    searched = without_augmentation(space)
+    searcher: Searcher = make_searcher(scope.searcher, searched, seed)
+    if begun and not scope.blind:
+        searcher = StartingSearcher(searcher, searched, begun)
+    terms = Terms(seed=seed, searcher=scope.searcher, objectives=aim.names, rungs=plan.levels(), repeats=plan.repeats)
+    return Study(terms, space, searcher, journal)

@@ -1,0 +1,160 @@
+"""Where a new search starts: the best strategies of the searches most like it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgehone.errors import UsageError
+from edgehone.search.likeness import Identity, Likeness
+from edgehone.search.searcher import Result, Searcher, Suggestion
+from edgehone.search.store import StoredStrategy, StoreEntry
+from edgehone.space import Choice, SearchSpace, Settings, dimensions, fingerprint, flatten, load, replace
+from edgehone.strategy import Strategy
+
+STARTS = 3
+LEAST_SIMILARITY = 0.1
+"""Searches less like this one have nothing to say."""
+
+FAITH = {"better": 1.0, "unproven": 0.6, "tie": 0.5, "worse": 0.2}
+"""Evidence of a search by what its proof said of the found strategy."""
+
+HALF_TRIALS = 8
+"""A search of so many trials counts half of one that tried everything."""
+
+ATTEMPTS = 50
+"""To be told something else than a start."""
+
+
+class Start(Settings):
+    """A strategy to begin with.
+
+    Attributes:
+        strategy: from the store.
+        weight: similarity times evidence, 0..1; summed where several searches found the same.
+        because: which data, how like, what it was worth there.
+    """
+
+    strategy: Strategy
+    weight: float
+    because: str
+
+
+class Starts(Settings):
+    """Frozen with the run, since a store grows: a search that goes on starts from the same."""
+
+    starts: tuple[Start, ...]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A search that asks the store.
+
+    Attributes:
+        likeness: of its data and model.
+        model: name of the architecture.
+        exclude: entries of this data set do not count; None takes them too.
+    """
+
+    likeness: Likeness
+    model: str
+    exclude: Identity | None
+
+
+def starts(entries: Sequence[StoreEntry], asking: Asking, count: int = STARTS) -> list[Start]:
+    """The best strategies of the nearest searches, weighted by similarity and evidence, the weightiest first.
+
+    Strategies that these settings no longer know are passed over; presets are not starts, the proof trains them anyway.
+    """
+    found: dict[str, Start] = {}
+    for entry in entries:
+        if asking.exclude is not None and asking.exclude.same_data(entry.data):
+            continue
+        similarity = asking.likeness.similarity(entry.likeness, same_model=asking.model == entry.model)
+        if similarity < LEAST_SIMILARITY:
+            continue
+        for place, stored in enumerate(s for s in entry.strategies if s.found):
+            start = _start(entry, stored, similarity, evidence(entry) / (1 + place))
+            if start is None:
+                continue
+            key = fingerprint(start.strategy)
+            earlier = found.get(key)
+            found[key] = start if earlier is None else _together(earlier, start)
+    return sorted(found.values(), key=lambda start: -start.weight)[:count]
+
+
+def evidence(entry: StoreEntry) -> float:
+    """How far a search is to be believed, 0..1: by its proof, and by how much it tried."""
+    if entry.gain is None or entry.gain_interval95 is None:
+        verdict = "unproven"
+    else:
+        low, high = entry.gain_interval95
+        verdict = "better" if low > 0 else "worse" if high < 0 else "tie"
+    return FAITH[verdict] * entry.trials / (entry.trials + HALF_TRIALS)
+
+
+def _start(entry: StoreEntry, stored: StoredStrategy, similarity: float, weight: float) -> Start | None:
+    try:
+        strategy = load(Strategy, stored.strategy)
+    except UsageError:
+        return None
+    because = f"{entry.data.name}, similarity {similarity:.2f}, AP {stored.validation_ap:.3f} on validation there"
+    return Start(strategy=strategy, weight=round(min(similarity * weight, 1.0), 4), because=because)
+
+
+def _together(first: Start, second: Start) -> Start:
+    heavier = first if first.weight >= second.weight else second
+    return heavier.model_copy(update={"weight": round(min(first.weight + second.weight, 1.0), 4)})
+
+
+def within(space: SearchSpace, strategy: Strategy) -> Strategy:
+    """The strategy with what this search may not change, or what its limits forbid, replaced by what it prefers."""
+    preferred = flatten(space.preferred())
+    base = flatten(space.base)
+    seen: set[str] = set()
+    while True:
+        flat = flatten(strategy)
+        waiting = [d for d in dimensions(Strategy) if d.path in flat and d.path not in seen]
+        if not waiting:
+            return strategy
+        kinds = [d for d in waiting if d.path.endswith(".kind")]
+        for dimension in kinds[:1] or waiting:
+            path = dimension.path
+            seen.add(path)
+            if path in space.fixed and path in base and flat[path] != base[path]:
+                strategy = replace(strategy, {path: base[path]})
+            elif isinstance(dimension.domain, Choice) and flat[path] not in (allowed := space.allowed(dimension)):
+                strategy = replace(strategy, {path: preferred[path] if path in preferred else allowed[-1]})
+
+
+class StartingSearcher:
+    """Any searcher, and the starts beside it: every second suggestion, and what becomes of them teaches it as well."""
+
+    def __init__(self, searcher: Searcher, space: SearchSpace, starts: Sequence[Start]) -> None:
+        self.searcher = searcher
+        kept = [(within(space, start.strategy), f"from the store: {start.because}") for start in reversed(starts)]
+        self.starts = {fingerprint(strategy): Suggestion(strategy, origin) for strategy, origin in reversed(kept)}
+        self.seen: set[str] = set()
+
+    def suggest(self, count: int) -> list[Suggestion]:
+        """A start, then the searcher's own, in turn; nothing that was tried before; fewer where nothing new is left."""
+        found: list[Suggestion] = []
+        while len(found) < count and (suggestion := self._next()) is not None:
+            self.seen.add(fingerprint(suggestion.strategy))
+            found.append(suggestion)
+        return found
+
+    def _next(self) -> Suggestion | None:
+        left = [suggestion for key, suggestion in self.starts.items() if key not in self.seen]
+        if left and len(self.seen) % 2 == 0:
+            return left[0]
+        for _ in range(ATTEMPTS):
+            fresh = self.searcher.suggest(1)
+            if not fresh or fingerprint(fresh[0].strategy) not in self.seen:
+                return fresh[0] if fresh else None
+        return None
+
+    def update(self, results: Sequence[Result]) -> None:
+        """Learn from all, starts included."""
+        self.seen |= {fingerprint(result.strategy) for result in results}
+        self.searcher.update(results)

@@ -1,0 +1,95 @@
+"""What is kept: the found strategy only where validation tells it from the default, pictures and seeds counted."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+
+from edgehone.evaluation import Matches, evaluate_detections, match
+from edgehone.search import verdict
+from edgehone.search.finalists import Standing
+from edgehone.search.ladder import Ladder
+from edgehone.search.objective import AP, Objectives, RecallAtPrecision
+from edgehone.search.proof import PresetRuns
+from edgehone.search.trial import Outcome, Task
+from edgehone.search.verdict import Split, decide
+from edgehone.strategy import AUTHORS
+from edgehone.training import Job
+from edgehone.types import Detections, Truth
+
+
+def answers(noise: float) -> tuple[list[Truth], list[Detections]]:
+    """Boxes of forty pictures, found with so many pixels of noise."""
+    rng = np.random.default_rng(0)
+    truths: list[Truth] = []
+    found: list[Detections] = []
+    for _ in range(40):
+        corner = rng.uniform(0, 200, (5, 2))
+        boxes = np.concatenate([corner, corner + 50], 1).astype(np.float32)
+        labels = np.zeros(5, np.int64)
+        truths.append(Truth(boxes, labels, (300, 300)))
+        moved = (boxes + noise * rng.standard_normal(boxes.shape)).astype(np.float32)
+        found.append(Detections(moved, np.linspace(0.9, 0.5, 5).astype(np.float32), labels))
+    return truths, found
+
+
+def matches(noise: float) -> Matches:
+    return match(*answers(noise), 1)
+
+
+def outcome(name: str, noise: float) -> Outcome:
+    job = Job(model="yolov4-tiny", strategy=AUTHORS, steps=1, batch_size=1)
+    evaluation = evaluate_detections(*answers(noise), ("thing",), samples=0)
+    task = Task(name=name, rung="final", job=job, gflops=1.0, origin="test")
+    return Outcome(task=task, status="done", ap=evaluation.ap, validation=evaluation, curve=[], seconds=1.0)
+
+
+def decided(monkeypatch: pytest.MonkeyPatch, noise: float, aim: Objectives = AP, seeds: int = 1) -> verdict.Decision:
+    """A found strategy with this noise against a default with 3 px."""
+    runs = {"final-00": noise, "final-authors": 3.0}
+    monkeypatch.setattr(verdict, "_matches", lambda o, split: matches(runs[o.task.name]))
+    monkeypatch.setattr(verdict, "DRAWS", 100)
+    found, default = (outcome(name, each) for name, each in runs.items())
+    score = aim.score(found)
+    standing = Standing(name="final-00", trial=0, seeds=seeds, values=(score,), shown={}, low=score, high=score)
+    ladder = Ladder([found], [found], [], (standing,))
+    presets = PresetRuns([], {"authors": default}, aim)
+    tested = cast(verdict.Tested, dataclasses.make_dataclass("T", ["matches"])(matches(noise)))
+    dataset = dataclasses.make_dataclass("D", ["class_names"])(("thing",))
+    return decide(ladder, presets, aim, tested, Split(dataset, Path()))
+
+
+def test_what_is_clearly_better_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = decided(monkeypatch, 1.0)
+    assert found.kept == "found"
+    assert found.outcome.task.name == "final-00"
+    assert found.margin is not None
+    assert found.margin.interval95[0] > 0
+
+
+@pytest.mark.parametrize("noise", [3.0, 2.9, 8.0])
+def test_a_tie_and_a_loss_keep_the_default(monkeypatch: pytest.MonkeyPatch, noise: float) -> None:
+    found = decided(monkeypatch, noise)
+    assert (found.kept, found.outcome.task.name) == ("default", "final-authors")
+
+
+def test_seeds_make_the_interval_narrower_than_one_training_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths: list[float] = []
+    for seeds in (1, 9):
+        margin = decided(monkeypatch, 2.9, seeds=seeds).margin
+        assert margin is not None
+        widths.append(margin.interval95[1] - margin.interval95[0])
+    assert widths[1] < widths[0]
+    assert widths[1] > 2 * 1.96 * 0.018, "one seed of the default remains"
+
+
+def test_a_wanted_precision_gives_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
+    aim = Objectives((RecallAtPrecision(0.5),), {})
+    found = decided(monkeypatch, 1.0, aim)
+    assert found.application is not None
+    assert found.application.thresholds["thing"] == pytest.approx(0.5)
+    assert found.application.test.mean_recall == 1.0
