@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from edgehone.deploy.verify import verify_bundle
+
 DATA = "builtin:digits?train=24&val=8&test=8&width=128&height=128&min_px=30&max_px=80&max_objects=3"
 
 
@@ -97,6 +99,7 @@ def _check_folder(out: Path) -> None:
     assert set(results["presets"]) == {"darknet", "authors"}
     assert {"total", "search", "train"} <= set(results["seconds"])
     assert results["boards"]["cpu"]["parity"]["max_abs_difference"] <= 1e-3
+    assert verify_bundle(out / "cpu").passed
     sizes = {entry["strategy"]["input"]["size"] for entry in (results["found"], *results["presets"].values())}
     assert len(sizes) == 1, "presets are trained at the winner's input"
     gflops = [entry["gflops"] for entry in (results["found"], *results["presets"].values())]
