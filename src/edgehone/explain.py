@@ -31,6 +31,7 @@ from edgehone.search.ablation import (
     order_changes,
     train_path,
     trainings_of,
+    whatever_seed,
 )
 from edgehone.search.changes import changes_between
 from edgehone.search.explanation import Ablation, Explanation, explain_trials
@@ -39,7 +40,7 @@ from edgehone.search.plan import Plan
 from edgehone.search.progress import Monitor, Show
 from edgehone.search.proof import RATE
 from edgehone.search.trial import Outcome, Task, finished
-from edgehone.space import Prior, fingerprint, load
+from edgehone.space import Prior, load
 from edgehone.strategy import AUTHORS, PRESETS, Strategy
 from edgehone.training import StartWeights
 
@@ -145,7 +146,7 @@ def _ablate(run: FinishedRun, explanation: Explanation, budget_s: float, show: S
     known = trainings_of(run.outcomes.values(), RunFolder(run.path))
     ends = ablation_tasks(base, (tuple(changes),), 1.0, make)
     ordered = order_changes(base, changes, Knowledge(Surrogate(run.searched), explanation.importances, run.priors))
-    share, steps = fit_budget(ordered, run.plan, budget_s, all(fingerprint(end.job) in known for end in ends))
+    share, steps = fit_budget(ordered, run.plan, budget_s, all(whatever_seed(end.job) in known for end in ends))
     trained = _train(run, ablation_tasks(base, steps, share, make), known, dataset, show)
     return judge_path(name, share, steps, trained, lambda outcome, folder: on_validation(outcome, folder, dataset))
 
@@ -157,7 +158,7 @@ def _train(
     (run.path / TRAININGS).mkdir(exist_ok=True)
     here = RunFolder(run.path / TRAININGS)
     monitor = Monitor(here, show)
-    monitor.follow(run.plan, sum(task.gflops for task in tasks if fingerprint(task.job) not in known) or 1.0)
+    monitor.follow(run.plan, sum(task.gflops for task in tasks if whatever_seed(task.job) not in known) or 1.0)
     monitor.say(f"{len(tasks)} trainings from {run.default[0]} to the winner")
 
     def run_tasks(missing: Sequence[Task]) -> list[Outcome]:

@@ -22,6 +22,7 @@ from edgehone.search.searcher import Suggestion
 from edgehone.search.trial import Outcome, Task
 from edgehone.space import Prefer, Prior, fingerprint
 from edgehone.strategy import Strategy
+from edgehone.training import Job
 from edgehone.types import Detections, no_boxes
 
 ABLATION = "ablation"
@@ -134,14 +135,19 @@ def ablation_tasks(base: Strategy, steps: Steps, share: float, make: TaskMaker) 
     return tasks
 
 
+def whatever_seed(job: Job) -> str:
+    """Names what is trained: where the run has trained the same with another seed, that will do."""
+    return fingerprint(job.model_copy(update={"seed": 0}))
+
+
 Trained = tuple[Outcome, RunFolder]
 """A training and the folder that holds it."""
 
 
 def trainings_of(outcomes: Iterable[Outcome], folder: RunFolder) -> dict[str, Trained]:
-    """Those that left a detector, by fingerprint of the job."""
+    """Those that left a detector, by what is trained."""
     kept = (o for o in outcomes if (folder.trials / o.task.name / CHECKPOINT).is_file())
-    return {fingerprint(outcome.task.job): (outcome, folder) for outcome in kept}
+    return {whatever_seed(outcome.task.job): (outcome, folder) for outcome in kept}
 
 
 def train_path(
@@ -155,9 +161,9 @@ def train_path(
         known: trainings of the run, see :func:`trainings_of`.
         here: where ablations are kept.
     """
-    missing = [task for task in tasks if fingerprint(task.job) not in known]
-    trained = {fingerprint(o.task.job): (o, here) for o in run_tasks(missing)}
-    return [(trained | dict(known))[fingerprint(task.job)] for task in tasks]
+    missing = [task for task in tasks if whatever_seed(task.job) not in known]
+    trained = {whatever_seed(o.task.job): (o, here) for o in run_tasks(missing)}
+    return [(trained | dict(known))[whatever_seed(task.job)] for task in tasks]
 
 
 def judge_path(
