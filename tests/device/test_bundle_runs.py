@@ -183,7 +183,7 @@ def test_a_signal_ends_it_in_time_with_whole_files(
     assert running.returncode == 0
     found = lines(out.read_text())  # every line is whole
     assert len(found) >= 5
-    assert len(frames_of(drawn)) >= 5
+    assert len(frames_of(drawn)) >= len(found) - 1  # the signal may come between a line and its frame
 
 
 def test_a_reader_that_leaves_is_no_error(board: bundles.Board, bundle: Path, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_part_of_another_kind_is_one_change_and_values_are_their_own() -> None
 
 
 def test_what_was_planted_is_important_and_nothing_else_is() -> None:
-    found = importances(planted(48, aligned))
+    found = importances(planted(96, aligned))
     first = found.dimensions[0]
     assert (first.path, first.best, first.stands_out) == ("projection.assigner.kind", "task_aligned", True)
     assert found.agreement is not None
