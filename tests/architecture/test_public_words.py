@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[2]
 
 # Assembled, so that this file does not find itself.
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(?:" + "|".join(["work", "farm", "home", "root", "opt"]) + r")/\w")
-PACKAGE_INDEX = re.compile(r"--(?:extra-)?index[-]url|--find[-]links|[+]cpu\b|//[\w.:]+/simple\b")
+PACKAGE_INDEX = re.compile(
+    r"--(?:extra-)?index[-]url|--find[-]links|[+]cpu\b|//[\w.:]+/simple\b|" + r"\b(?:pypi|pythonhosted)[.]org\b"
+)
 TEXT = {".py", ".md", ".toml", ".txt", ".json", ".yaml", ".yml", ".cfg", ".html", ".j2", ".css", ".js", ""}
 
 
