@@ -23,8 +23,9 @@ import numpy as np
 from edgehone import read_dataset
 from edgehone.boards import BOARDS
 from edgehone.data.dataset import Sample
-from edgehone.deploy.bundle import deploy, open_trained
+from edgehone.deploy.bundle import deploy
 from edgehone.deploy.contents import USUAL
+from edgehone.deploy.convert import open_trained
 from edgehone.deploy.device.runtime.backends.on_onnxruntime import OnnxRuntimeBackend
 from edgehone.deploy.device.runtime.detector import Detector as DeviceDetector
 from edgehone.deploy.device.runtime.manifest import Manifest

@@ -15,12 +15,12 @@ import time
 import torch
 
 from edgehone.data import read_dataset
+from edgehone.deploy.convert import open_trained
 from edgehone.deploy.integer.accuracy import (
     Inquiry,
     average_precision_of,
     calibration_pictures,
     integer_accuracy,
-    open_trained,
 )
 from edgehone.deploy.integer.calibration import CALIBRATORS
 from edgehone.deploy.integer.fine_tuning import FineTuning

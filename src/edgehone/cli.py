@@ -10,7 +10,7 @@ import typer
 
 from edgehone import __version__
 from edgehone.cli_data import group
-from edgehone.cli_explain import RayOption, SameDataOption, StoreOption, store_group
+from edgehone.cli_explain import store_group
 from edgehone.cli_options import (
     BlindOption,
     CompareOption,
@@ -27,8 +27,11 @@ from edgehone.cli_options import (
     ObjectiveOption,
     OnlyOption,
     ProofOption,
+    RayOption,
+    SameDataOption,
     SearcherOption,
     SetOption,
+    StoreOption,
     StrategyOption,
     TeacherOption,
     WeightsOption,
@@ -40,7 +43,7 @@ from edgehone.cli_options import (
     screen,
     selection,
 )
-from edgehone.cli_search import scope
+from edgehone.cli_search import asked
 from edgehone.errors import EdgehoneError
 
 INTERRUPTED = 130
@@ -84,6 +87,7 @@ def root(
 
 @app.command(epilog="Example: edgehone run data/mine --board cpu --budget 30m --out runs/mine")
 def run(
+    context: typer.Context,
     data: DataArgument,
     out: Annotated[Path, typer.Option(help="folder of the run; an unfinished run in it goes on")],
     budget: Annotated[str, typer.Option(help="wall-clock for the whole run, like 30m, 2h, 90s")] = "30m",
@@ -115,16 +119,8 @@ def run(
     """The whole job: analyse, explore, prove, deploy, explain."""
     from edgehone import console_view
     from edgehone.pipeline import run as run_pipeline
-    from edgehone.request import Request
-    from edgehone.space import load
 
-    wanted = {"data": data, "format": data_format, "model": model, "boards": board or ["cpu"], "proof": proof}
-    limits = {"budget_s": parse_duration(budget), "max_input": max_input, "latency": latency, "weights": weights}
-    classes = {"selection": selection(merge, drop, ignore).model_dump()}
-    aim = {"objectives": objective or ["ap"], "scope": scope(searcher, blind, fix, only, deterministic)}
-    how = {"compare": compare, "workers": workers, "seed": seed, "teacher": teacher}
-    how |= {"store": store, "same_data": same_data, "ray": ray}
-    request = load(Request, {**wanted, **limits, **classes, **aim, **how})
+    request = asked(context)
     with console_view.live(console, request.budget_s) as show:
         results = run_pipeline(request, out, show)
     if as_json:

@@ -7,18 +7,10 @@ from typing import Annotated
 
 import typer
 
-from edgehone.cli_options import JsonOption, app, console, emit, parse_duration, screen
+from edgehone.cli_options import JsonOption, RayOption, StoreOption, app, console, emit, parse_duration, screen
 from edgehone.errors import UsageError
 
 store_group = typer.Typer(help="What earlier searches found, for the next ones to start from.", no_args_is_help=True)
-
-StoreOption = Annotated[
-    str | None, typer.Option(help="a file of searches, or none; else EDGEHONE_STORE, else in the user's data folder")
-]
-SameDataOption = Annotated[
-    bool, typer.Option("--same-data", help="start from earlier searches of the very same data, too")
-]
-RayOption = Annotated[str | None, typer.Option(help="train on a Ray cluster: its address, or auto")]
 
 
 @app.command(epilog="Example: edgehone explain runs/mine --budget 20m")

@@ -54,7 +54,7 @@ LatencyOption = Annotated[
     str | None, typer.Option(help="limit like cpu<=8ms, on the upper end of the latency's interval")
 ]
 SearcherOption = Annotated[
-    str, typer.Option(help="informed, random, evolution, authors, or with the extra [optuna] tpe and gp")
+    str, typer.Option(help="informed, random, evolution, authors, or with the extra \\[optuna] tpe and gp")
 ]
 BlindOption = Annotated[bool, typer.Option("--blind", help="search without the rules' advice")]
 FixOption = Annotated[
@@ -75,6 +75,13 @@ ProofOption = Annotated[
 CompareOption = Annotated[
     str | None, typer.Option(help="evolution: also run the authors' genetic evolution, outside the budget")
 ]
+StoreOption = Annotated[
+    str | None, typer.Option(help="a file of searches, or none; else EDGEHONE_STORE, else in the user's data folder")
+]
+SameDataOption = Annotated[
+    bool, typer.Option("--same-data", help="start from earlier searches of the very same data, too")
+]
+RayOption = Annotated[str | None, typer.Option(help="train on a Ray cluster: its address, or auto")]
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="coco, voc, darknet, yolo or csv, where the detected format is wrong")
 ]

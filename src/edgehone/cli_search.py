@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +20,10 @@ from edgehone.cli_options import (
     MergeOption,
     ObjectiveOption,
     OnlyOption,
+    RayOption,
+    SameDataOption,
     SearcherOption,
+    StoreOption,
     TeacherOption,
     WeightsOption,
     app,
@@ -32,9 +35,13 @@ from edgehone.cli_options import (
 )
 from edgehone.types import Json
 
+if TYPE_CHECKING:
+    from edgehone.request import Request
+
 
 @app.command(epilog="Example: edgehone search data/mine --objective ap --objective latency --out runs/front")
 def search(
+    context: typer.Context,
     data: DataArgument,
     out: Annotated[Path, typer.Option(help="folder of the search; an unfinished search in it goes on")],
     budget: Annotated[str, typer.Option(help="wall-clock for the whole search, like 30m, 2h, 90s")] = "30m",
@@ -52,6 +59,9 @@ def search(
     fix: FixOption = None,
     only: OnlyOption = None,
     deterministic: DeterministicOption = False,
+    store: StoreOption = None,
+    same_data: SameDataOption = False,
+    ray: RayOption = None,
     data_format: FormatOption = None,
     merge: MergeOption = None,
     drop: DropOption = None,
@@ -61,16 +71,8 @@ def search(
     """Only search: analyse and explore, without presets beside it, without the test split, without a bundle."""
     from edgehone import console_view
     from edgehone.pipeline import search as search_only
-    from edgehone.request import Request
-    from edgehone.space import load
 
-    wanted = {"data": data, "format": data_format, "model": model, "boards": board or ["cpu"], "proof": "off"}
-    limits = {"budget_s": parse_duration(budget), "max_input": max_input, "latency": latency, "weights": weights}
-    classes = {"selection": selection(merge, drop, ignore).model_dump()}
-    aim = {"objectives": objective or ["ap"], "scope": scope(searcher, blind, fix, only, deterministic)}
-    request = load(
-        Request, {**wanted, **limits, **classes, **aim, "workers": workers, "seed": seed, "teacher": teacher}
-    )
+    request = asked(context)
     with console_view.live(console, request.budget_s) as show:
         found = search_only(request, out, show)
     if as_json:
@@ -79,15 +81,21 @@ def search(
     console_view.print_found(screen(), found.standings, found.front, out)
 
 
-def scope(
-    searcher: str, blind: bool, fix: list[str] | None, only: list[str] | None, deterministic: bool
-) -> dict[str, Json]:
-    """How a search is narrowed, in the form of its settings."""
-    paths = [path.strip() for text in only or () for path in text.split(",") if path.strip()]
-    return {
-        "searcher": searcher,
-        "blind": blind,
-        "fix": list(fix or ()),
-        "only": paths,
-        "deterministic": deterministic,
+def asked(context: typer.Context) -> Request:
+    """What the options of ``run`` or ``search`` ask for."""
+    from edgehone.request import Request
+    from edgehone.space import load
+
+    given = {name: value for name, value in context.params.items() if name not in ("out", "as_json")}
+    paths = [path.strip() for text in given.pop("only") or () for path in text.split(",") if path.strip()]
+    scope = {name: given.pop(name) for name in ("searcher", "blind", "deterministic")}
+    classes = selection(*(given.pop(name) for name in ("merge", "drop", "ignore")))
+    named: dict[str, Json] = {
+        "format": given.pop("data_format"),
+        "budget_s": parse_duration(given.pop("budget")),
+        "boards": given.pop("board") or ["cpu"],
+        "objectives": given.pop("objective") or ["ap"],
+        "scope": {**scope, "fix": list(given.pop("fix") or ()), "only": paths},
+        "selection": classes.model_dump(),
     }
+    return load(Request, {**named, **given})  # what is left is called the same there

@@ -10,7 +10,8 @@ from pathlib import Path
 import edgehone
 from edgehone.analysis import Profile, Say, analyse, quiet
 from edgehone.data import Dataset, read_dataset
-from edgehone.deploy.bundle import Deployment, deploy, export_master, open_trained
+from edgehone.deploy.bundle import Deployment, deploy, export_master
+from edgehone.deploy.convert import open_trained
 from edgehone.evaluation import Evaluation
 from edgehone.files import read_json, write_json
 from edgehone.inference import EXPORT
@@ -145,7 +146,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
         entry = entry_of(known.dataset, known.profile, ladder.finalists, results, nameless(request, known.dataset))
         monitor.say("this search " + keep(Store.at(request.store), entry, out))
         write_json(out / RESULTS, results.to_json())
-        monitor.say(f"done: {folder.path / 'report.html'}")
+        monitor.finish(f"done: {folder.path / 'report.html'}")
         return results
 
 
@@ -175,7 +176,7 @@ def search(request: Request, out: Path, show: Show) -> Found:
             seconds=round(folder.clock.seconds(), 1),
         )
         write_json(out / FOUND, found.model_dump(mode="json"))
-        monitor.say(f"done: {out / 'strategy.json'}")
+        monitor.finish(f"done: {out / 'strategy.json'}")
         return found
 
 

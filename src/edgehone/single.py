@@ -12,7 +12,8 @@ from edgehone.data import Dataset, Selection, read_dataset
 from edgehone.data.picture import SUFFIXES, read_image
 from edgehone.deploy.bundle import Deployment, Wishes, deploy, deployable
 from edgehone.deploy.bundle.writing import require_writable
-from edgehone.deploy.integer.accuracy import Inquiry, integer_accuracy, open_trained
+from edgehone.deploy.convert import open_trained
+from edgehone.deploy.integer.accuracy import Inquiry, integer_accuracy
 from edgehone.deploy.integer.summary import describe
 from edgehone.deploy.onnx_graph import export_onnx
 from edgehone.errors import EdgehoneError, UsageError

@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 
 from edgehone.cli import app
 from edgehone.data import Dataset, read_dataset
+from edgehone.deploy.convert import open_trained
 from edgehone.deploy.integer.accuracy import (
     Inquiry,
     RoundedOnnxRuntime,
     calibration_pictures,
     integer_accuracy,
     judged_samples,
-    open_trained,
 )
 from edgehone.deploy.integer.calibration import Entropy, Max
 from edgehone.deploy.integer.fine_tuning import FineTuning, fine_tune, unlikeness

@@ -16,7 +16,15 @@ from edgehone.darknet_pair import split_pair
 from edgehone.deploy.onnx_graph import OPSET, export_onnx
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import write_text
-from edgehone.inference import DetectorInfo, TorchRuntime, darknet_detector, onnx_info, open_detector
+from edgehone.inference import (
+    CHECKPOINT,
+    EXPORT,
+    DetectorInfo,
+    TorchRuntime,
+    darknet_detector,
+    onnx_info,
+    open_detector,
+)
 from edgehone.models import Convolutional, Graph, Head, Network, Shortcut
 from edgehone.models.darknet import Cfg, Header, parse_cfg, write_cfg, write_weights
 
@@ -53,10 +61,10 @@ def convert_files(files: Sequence[str], how: Conversion | None = None) -> list[P
     if suffixes == [".cfg", ".weights", ".onnx"]:
         return [convert(Path(files[0]), Path(files[1]), Path(files[2]), how)]
     if len(files) == 2 and suffixes[1] == ".onnx" and suffixes[0] != ".onnx":
-        network, info = open_any(files[0], how)
+        network, info = open_trained(files[0], how.letterbox)
         return [_write_onnx(network, info, Path(files[1]), how.opset)]
     if len(files) == 3 and suffixes[1:] == [".cfg", ".weights"]:
-        network, info = open_any(files[0], how)
+        network, info = open_trained(files[0], how.letterbox)
         return to_darknet(network, info, Path(files[1]), Path(files[2]), _header(files[0]))
     raise UsageError(f"files are converted as {FORMS}; got {' '.join(files)}")
 
@@ -79,19 +87,28 @@ def _write_onnx(network: Network, info: DetectorInfo, path: Path, opset: int) ->
     return export_onnx(network, info.input_size, metadata, path, opset)
 
 
-def open_any(source: str, how: Conversion | None = None) -> tuple[Network, DetectorInfo]:
-    """Network and description of a checkpoint, an exported graph or a Darknet pair.
+def open_trained(source: str | Path, letterbox: bool | None = None) -> tuple[Network, DetectorInfo]:
+    """Network and description of a run's or a training's folder, a checkpoint, an exported graph or a Darknet pair.
+
+    Args:
+        source: of a folder its checkpoint is read, else its graph.
+        letterbox: see :func:`~edgehone.inference.open_detector`.
 
     Raises:
         UsageError: there is no such file, or its kind is unknown.
         EdgehoneError: the file cannot be read.
     """
-    if Path(source).suffix == ".onnx" and Path(source).is_file():
-        return network_of_onnx(Path(source))
-    detector = open_detector(source, letterbox=how.letterbox if how else None)
-    if isinstance(detector.runtime, TorchRuntime):
-        return detector.runtime.network, detector.info
-    raise UsageError(f"to convert a run's detector give its file, a .pt or an .onnx; got {source}")
+    path = Path(source)
+    if path.is_dir():
+        held = [path / name for name in (CHECKPOINT, EXPORT) if (path / name).is_file()]
+        if not held:
+            raise UsageError(f"a run folder holds {CHECKPOINT} or {EXPORT}; {path} holds neither")
+        source = path = held[0]
+    if path.suffix == ".onnx" and path.is_file():
+        return network_of_onnx(path)
+    runtime = (detector := open_detector(source, letterbox=letterbox)).runtime
+    assert isinstance(runtime, TorchRuntime)
+    return runtime.network, detector.info
 
 
 def network_of_onnx(path: Path) -> tuple[Network, DetectorInfo]:

@@ -87,11 +87,13 @@ def _importance_blocks(found: Importances) -> list[Block]:
 
 
 def _rule_blocks(rules: tuple[RuleVerdict, ...], rung: str) -> list[Block]:
+    tested = [rule for rule in rules if rule.verdict != "not tested"]
     counts = {verdict: sum(rule.verdict == verdict for rule in rules) for verdict in ("borne out", "contradicted")}
     lead = (
         f"Trials of rung {rung} that follow a rule against those that do not: {counts['borne out']} of {len(rules)} "
-        f"rules were borne out, {counts['contradicted']} contradicted. Trials differ in other settings, too, and of "
-        "twenty rules that do nothing one is expected outside its interval."
+        f"rules were borne out, {counts['contradicted']} contradicted; {len(rules) - len(tested)} were not tested: all "
+        "trials follow them, or none does. Trials differ in other settings, too, and of twenty rules that do nothing "
+        "one is expected outside its interval."
     )
     columns = (
         "setting",
@@ -101,7 +103,6 @@ def _rule_blocks(rules: tuple[RuleVerdict, ...], rung: str) -> list[Block]:
         "without",
         "difference of AP [95 %]",
         "verdict",
-        "because",
     )
     rows = tuple(
         (
@@ -112,9 +113,11 @@ def _rule_blocks(rules: tuple[RuleVerdict, ...], rung: str) -> list[Block]:
             str(rule.departed),
             "-" if rule.difference is None else with_interval(rule.difference, rule.interval95),
             rule.verdict,
-            rule.because,
         )
-        for rule in rules
+        for rule in tested
     )
-    caption = "What each rule claimed, and whether the trials bear it out"
-    return [Text(lead, "Were the rules right?"), Table(columns, rows, frozenset({0, 1, 6, 7}), caption)]
+    caption = "What each tested rule claimed, and whether the trials bear it out"
+    return [
+        Text(lead, "Were the rules right?"),
+        *([Table(columns, rows, frozenset({0, 1, 6}), caption)] if rows else []),
+    ]

@@ -176,7 +176,7 @@ def projection_section(story: Story) -> Section:
         folded=True,
     )
     told = tuple(Text(text + ".") for text in advice(story.profile))
-    blocks = (lead, Table(columns, rows, frozenset({0, 3})), *told, _heard(projections), difference)
+    blocks = (lead, Table(columns, rows, frozenset({0, 4})), *told, _heard(projections), difference)
     return Section("projection", "The projection, measured", blocks)
 
 

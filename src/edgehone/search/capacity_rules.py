@@ -45,7 +45,7 @@ def capacity_of(profile: CapacityProfile) -> float:
     On a logarithmic scale, no further than 1 and :data:`LEAST_CAPACITY`, to one decimal: two recipes tell no more.
     """
     along = math.log(max(profile.parameters, 1) / SMALL_PARAMETERS) / math.log(LARGE_PARAMETERS / SMALL_PARAMETERS)
-    return round(min(1.0, max(LEAST_CAPACITY, along)), 1)
+    return round(min(1.0, max(LEAST_CAPACITY, along)), 1) + 0.0  # not -0.0
 
 
 def strength_of_augmentation(profile: CapacityProfile, epochs: float, many_epochs: float) -> Iterator[Prefer]:

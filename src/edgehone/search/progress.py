@@ -42,7 +42,7 @@ class Monitor:
         self.plan: Plan | None = None
         self.total_gflops = 1.0
         self.done_gflops = 0.0
-        self.running_gflops = 0.0
+        self.running_gflops: dict[str, float] = {}
 
     def follow(self, plan: Plan, total_gflops: float) -> None:
         """Measure progress against this plan from now on."""
@@ -54,6 +54,11 @@ class Monitor:
         self.folder.clock.tick()
         self._report(message, event=True)
 
+    def finish(self, message: str) -> None:
+        """The last word: nothing is left to do."""
+        self.folder.clock.tick()
+        self.show(Status(message, True, self.folder.clock.seconds(), 0.0, 1.0))
+
     def run(self, workers: Pool, tasks: Sequence[Task]) -> list[Outcome]:
         """The outcomes of the tasks, in their order; finished ones are taken from disk, not run again."""
         outcomes = {task.name: known for task in tasks if (known := self.stored(task.name)) is not None}
@@ -63,7 +68,7 @@ class Monitor:
 
     def flow(self, workers: Pool, tasks: Iterable[Task | None]) -> Iterator[Outcome]:
         """Outcomes as they come, of tasks that are taken one by one; see :meth:`Pool.run`."""
-        costs: dict[str, float] = {}
+        costs: dict[str, float] = {}  # of what is given out and has no outcome yet
 
         def noted() -> Iterator[Task | None]:
             for task in tasks:
@@ -73,13 +78,13 @@ class Monitor:
 
         def tick(shares: dict[str, float]) -> None:
             self.folder.clock.tick()
-            running = sorted(name for name, share in shares.items() if share < 1 and name in costs)
-            self.running_gflops = sum(costs[name] * shares[name] for name in running)
-            self._report("training " + ", ".join(running), event=False)
+            self.running_gflops = {name: costs[name] * share for name, share in shares.items() if name in costs}
+            self._report("training " + ", ".join(sorted(self.running_gflops)), event=False)
 
         for outcome in workers.run(noted(), tick):
             self.done_gflops += outcome.task.gflops
-            self.running_gflops = max(0.0, self.running_gflops - outcome.task.gflops)
+            costs.pop(outcome.task.name, None)
+            self.running_gflops.pop(outcome.task.name, None)
             self.say(describe(outcome))
             yield outcome
 
@@ -92,7 +97,7 @@ class Monitor:
         if self.plan is None:
             self.show(Status(message, event, seconds))
             return
-        done = self.done_gflops + self.running_gflops
+        done = self.done_gflops + sum(self.running_gflops.values())
         speed = self.plan.calibration.seconds_per_gflop / self.plan.calibration.workers
         left = max(self.total_gflops - done, 0.0) * speed + self.plan.reserve_s
         self.show(Status(message, event, seconds, left, min(done / self.total_gflops, 1.0)))

@@ -17,14 +17,14 @@ from edgehone.deploy.bundle.proof import MAX_DIFFERENCE, prove_graphs
 from edgehone.deploy.bundle.texts import licences, readme
 from edgehone.deploy.bundle.writing import require_writable, write_bundle
 from edgehone.deploy.contents import USUAL, Contents, Maker, Source, Variant
-from edgehone.deploy.convert import open_any
+from edgehone.deploy.convert import open_trained
 from edgehone.deploy.jetson.contents import jetson_contents
 from edgehone.deploy.kneron.contents import kneron_contents
 from edgehone.deploy.latency import Latency, core_count, measure_latency
 from edgehone.deploy.onnx_graph import export_onnx
 from edgehone.deploy.parity import Parity, logit_parity
 from edgehone.errors import EdgehoneError, UsageError
-from edgehone.inference import CHECKPOINT, EXPORT, DetectorInfo, PostProcess, open_network
+from edgehone.inference import EXPORT, DetectorInfo, PostProcess
 from edgehone.models import Graph, Network
 from edgehone.space import Settings
 from edgehone.types import Json, Size
@@ -148,23 +148,6 @@ def latency_of(source: Source, board_name: str, master: Path, variant: Variant) 
     return latency_model(board_name).estimate(source.costs, variant.precision)
 
 
-def open_trained(model: str | Path) -> tuple[Network, DetectorInfo]:
-    """Network and description; of a folder its checkpoint, else its graph.
-
-    Raises:
-        UsageError: there is no such file, or its kind is unknown.
-        EdgehoneError: the file cannot be read.
-    """
-    path = Path(model)
-    if not path.is_dir():
-        return open_any(str(model))
-    if (path / CHECKPOINT).is_file():
-        return open_network(path / CHECKPOINT)
-    if not (path / EXPORT).is_file():
-        raise UsageError(f"a run folder holds {CHECKPOINT} or {EXPORT}; {path} holds neither")
-    return open_any(str(path / EXPORT))
-
-
 def export_master(network: Network, info: DetectorInfo, path: Path) -> Path:
     """Write the master graph, which says itself how it is read."""
     metadata: dict[str, Json] = {"detector": info.model_dump(mode="json"), "normalisation": "RGB / 255"}
@@ -226,6 +209,5 @@ __all__ = [
     "deployable",
     "export_master",
     "latency_by_size",
-    "open_trained",
     "write_deployment",
 ]

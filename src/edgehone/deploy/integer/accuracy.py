@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from edgehone.deploy.integer.tensors import open_session
 from edgehone.deploy.onnx_graph import INPUT
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.evaluation import evaluate_detections
-from edgehone.inference import CHECKPOINT, Detector, DetectorInfo, Runtime, TorchRuntime, open_detector
+from edgehone.inference import Detector, DetectorInfo, Runtime, TorchRuntime
 from edgehone.models import Network, fold
 from edgehone.space import Settings
 from edgehone.types import Size
@@ -97,22 +96,6 @@ class RoundedOnnxRuntime:
         """See :class:`edgehone.inference.Runtime`."""
         each = [self.session.run(None, {INPUT: one[None].numpy()}) for one in pixels.contiguous()]
         return [torch.cat([torch.from_numpy(part) for part in parts]) for parts in zip(*each, strict=True)]
-
-
-def open_trained(source: str) -> tuple[Network, DetectorInfo]:
-    """Network and description of a model whose weights are at hand: a training's folder, a checkpoint, a Darknet pair.
-
-    Raises:
-        UsageError: there is no such file, or it is an exported graph.
-    """
-    checkpoint = Path(source) / CHECKPOINT
-    detector = open_detector(checkpoint if checkpoint.is_file() else source)
-    if not isinstance(detector.runtime, TorchRuntime):
-        raise UsageError(
-            f"integer arithmetic starts from a {CHECKPOINT}, a folder with one, or A.cfg+A.weights; {source} is an "
-            "exported graph: name the folder of the training that it comes from"
-        )
-    return detector.runtime.network, detector.info
 
 
 def average_precision_of(runtime: Runtime, info: DetectorInfo, samples: Sequence[Sample]) -> float:
