@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgehone.deploy.integer.calibration import (
@@ -87,6 +87,7 @@ def _error(values: np.ndarray, amax: float) -> float:
 
 
 @given(st.lists(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=20), min_size=1, max_size=8))
+@example([[4.90454462513686e-44]])
 @settings(max_examples=60, deadline=None)
 def test_pieces_count_like_the_whole_but_for_resolution(pieces: list[list[float]]) -> None:
     parts = [np.array(piece, np.float32) for piece in pieces]

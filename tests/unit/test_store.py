@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -132,21 +133,27 @@ def test_a_run_is_not_broken_by_a_broken_store_and_its_entry_can_be_imported(tmp
     assert whole.entries() == [entry("mine")]
 
 
-def _add(path: Path, names: list[str]) -> None:
-    for name in names:
-        Store(path).add([entry(name)])
+ADD_ONE_BY_ONE = """
+import sys
+from pathlib import Path
+from edgehone.search.store import Store, read_foreign
+for entry in read_foreign(Path(sys.argv[2])):
+    Store(Path(sys.argv[1])).add([entry])
+"""
 
 
 def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "store.jsonl"
     names = [[f"{w}-{k}" for k in range(6)] for w in range(4)]
-    context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=_add, args=(path, mine)) for mine in names]
+    writers: list[subprocess.Popen[str]] = []
+    for number, mine in enumerate(names):
+        handed = tmp_path / f"{number}.jsonl"
+        handed.write_text(store_text([entry(name) for name in mine]))
+        command = [sys.executable, "-c", ADD_ONE_BY_ONE, str(path), str(handed)]
+        writers.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
     for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(60)
-        assert writer.exitcode == 0
+        _, said = writer.communicate(timeout=120)
+        assert writer.returncode == 0, said
     assert sorted(e.data.name for e in Store(path).entries()) == sorted(n for mine in names for n in mine)
     assert not list(tmp_path.glob("*.tmp"))
 

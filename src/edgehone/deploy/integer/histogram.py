@@ -46,7 +46,8 @@ class Histogram:
         if self.width == 0.0:
             self.counts[0] += magnitudes.size
             return
-        places = np.minimum((magnitudes.ravel() / self.width).astype(np.int64), BINS - 1)
+        in_bins = np.divide(magnitudes.ravel(), self.width, dtype=np.float64)  # float32 has no width below 1e-45
+        places = np.minimum(in_bins.astype(np.int64), BINS - 1)
         self.counts += np.bincount(places, minlength=BINS)
 
     def _widen(self, peak: float) -> None:

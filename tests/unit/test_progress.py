@@ -1,0 +1,61 @@
+"""What a run says of its own progress: it never falls, and at the end nothing is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from edgehone.run_folder import RunFolder
+from edgehone.search.plan import Calibration, make_plan
+from edgehone.search.progress import Monitor, Status
+from edgehone.search.trial import Outcome, Task
+from edgehone.strategy import AUTHORS
+from edgehone.training import Job
+
+CALIBRATION = Calibration(
+    precision="fp32", seconds_per_gflop=0.02, seconds_per_gflop_by_precision={"fp32": 0.02}, workers=2, cpu="test"
+)
+
+
+def task(name: str, gflops: float) -> Task:
+    job = Job(model="yolov4-tiny", strategy=AUTHORS, steps=10, batch_size=4)
+    return Task(name=name, rung="short", job=job, gflops=gflops, origin="test")
+
+
+class TwoAtOnce:
+    """Trains two side by side; a training is told as complete before its detector has been judged."""
+
+    count = 2
+
+    def calibrate(self, job: Job) -> float:
+        del job
+        return 1.0
+
+    def run(self, tasks: Iterable[Task | None], tick: Callable[[dict[str, float]], None]) -> Iterator[Outcome]:
+        shares: dict[str, float] = {}
+        first, second = (each for each in tasks if each is not None)
+        for step in range(1, 11):
+            shares |= {first.name: step / 10, second.name: step / 20}
+            tick(shares)
+        tick(shares)  # the first is being judged
+        yield self.outcome(first)
+        for step in range(11, 21):
+            tick(shares | {second.name: step / 20})
+        yield self.outcome(second)
+
+    def outcome(self, each: Task) -> Outcome:
+        return Outcome(task=each, status="done", ap=0.1, validation=None, curve=[], seconds=1.0)
+
+
+def test_progress_never_falls_and_ends_with_nothing_left(tmp_path: Path) -> None:
+    said: list[Status] = []
+    monitor = Monitor(RunFolder(tmp_path), said.append)
+    monitor.follow(make_plan(1800.0, 40.0, "full", CALIBRATION, 1.0), 300.0)
+    outcomes = monitor.run(TwoAtOnce(), [task("a", 100.0), task("b", 200.0)])
+    assert [outcome.task.name for outcome in outcomes] == ["a", "b"]
+    shares = [status.share for status in said]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert any("a, b" in status.message and status.share > 0.6 for status in said), "what is judged still counts"
+    monitor.finish("done: report.html")
+    assert (said[-1].seconds_left, said[-1].share, said[-1].event) == (0.0, 1.0, True)
