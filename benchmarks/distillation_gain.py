@@ -66,7 +66,7 @@ def main() -> None:
         folders = {}
         for name, kind in ARMS.items():
             one = job(wanted.steps, seed, kind, best if kind == "teacher" else None)
-            folders[name] = trained(wanted.data, one, wanted.out / f"{name}-{seed}")
+            folders[name] = trained(wanted.data, one, wanted.out / f"student-{name}-{seed}")
         rows.append({"seed": seed, **held_against("labels", {**folders, "the teacher": best}, dataset)})
     total = {arm: over_seeds(rows, arm) for arm in ("teacher", "average")}
     print(total)
