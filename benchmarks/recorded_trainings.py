@@ -1,11 +1,14 @@
 """Real trainings of random strategies, recorded for studies of searchers and of scores that need no training.
 
-python benchmarks/recorded_trainings.py DATA [DATA ...] [--trials 60] [--minutes 60] [--out benchmarks/recorded]
+python benchmarks/recorded_trainings.py DATA [DATA ...] [--trials 40] [--informed 20] [--minutes 60]
+    [--out benchmarks/recorded]
 
-Draws strategies uniformly over :data:`PATHS` (all else as in :data:`BASE`), no rule is asked; trains each at the three
-lengths of :data:`RUNGS`, each with its schedule compressed to its length, and writes AP on validation as a line of
-``recorded/DATA.jsonl``. Trial n of every data set is the same strategy. Prints the core-hours that are planned, works
-for ``--minutes`` and goes on where it was when it is given again; exit 3 while trainings are left. One thread.
+Draws strategies over :data:`PATHS` (all else as in :data:`BASE`): ``--trials`` of them uniformly, no rule asked, trial
+n the same on every data set; and ``--informed`` of them as the rules for the data set would have them drawn, because a
+stand-in that has seen chance alone knows nothing of the corner that the rules lead to. Trains each at the three lengths
+of :data:`RUNGS`, its schedule compressed to the length, and writes AP on validation as a line of
+``recorded/DATA.jsonl``. Prints the core-hours that are planned, works for ``--minutes`` and goes on where it was when
+it is given again; exit 3 while trainings are left. One thread.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import argparse
 import itertools
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -21,8 +25,10 @@ import numpy as np
 from trainings import RECORDED, SliceOver, Table
 
 from edgehone.analysis.capacity_ladder import probe_strategy
-from edgehone.data import read_dataset
-from edgehone.space import SearchSpace, dimensions, replace
+from edgehone.data import Dataset, read_dataset
+from edgehone.pipeline import analyse_only
+from edgehone.search.scope import TRUST
+from edgehone.space import Prefer, SearchSpace, dimensions, flatten, replace
 from edgehone.strategy import Strategy
 from edgehone.training import Job
 
@@ -51,37 +57,67 @@ BASE = replace(
 UNFINISHED = 3
 
 
+def published() -> Strategy:
+    """The searched dimensions at their published defaults, all else as recorded."""
+    flat = flatten(Strategy())
+    return replace(BASE, {path: flat[path] for path in PATHS if path.endswith(".kind")})
+
+
+def space_of(priors: Sequence[Prefer], trust: float, base: Strategy | None = None) -> SearchSpace:
+    """The recorded dimensions, with priors."""
+    fixed = frozenset(d.path for d in dimensions(Strategy)) - frozenset(PATHS)
+    return SearchSpace(base or published(), tuple(priors), fixed, trust)
+
+
+def preferences(dataset: Dataset) -> list[Prefer]:
+    """What the rules prefer for a data set, of the recorded dimensions; the last word on each counts."""
+    _, priors = analyse_only(dataset, MODEL, INPUT)
+    found = {p.path: p for p in priors if isinstance(p, Prefer) and p.path in PATHS}
+    return list(found.values())
+
+
 def drawn(trial: int) -> Strategy:
     """The strategy of a trial: uniform over the named dimensions."""
-    fixed = frozenset(d.path for d in dimensions(Strategy)) - frozenset(PATHS)
-    return cast(Strategy, SearchSpace(BASE, (), fixed).sample(np.random.default_rng([2026, trial])))
+    return cast(Strategy, space_of((), 0.0, BASE).sample(np.random.default_rng([2026, trial])))
 
 
-def job_of(trial: int, share: float) -> Job:
+def guided(dataset: Dataset, count: int) -> list[Strategy]:
+    """Strategies as the rules for a data set would have them drawn."""
+    space = space_of(preferences(dataset) if count else (), TRUST)
+    return [cast(Strategy, space.sample(np.random.default_rng([2027, trial]))) for trial in range(count)]
+
+
+def job_of(strategy: Strategy, trial: int, share: float) -> Job:
     """The training of a trial at a share of the full length."""
     steps = round(STEPS * share)
-    return Job(model=MODEL, strategy=drawn(trial), steps=steps, batch_size=BATCH, seed=trial, precision="bf16")
+    return Job(model=MODEL, strategy=strategy, steps=steps, batch_size=BATCH, seed=trial, precision="bf16")
 
 
 def main() -> None:
     """Do what is left within the slice."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+")
-    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--informed", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--out", type=Path, default=RECORDED)
     given = parser.parse_args()
     deadline = time.monotonic() + 60 * given.minutes
     tables = [Table(read_dataset(source), given.out, deadline) for source in given.data]
-    trials = [(trial, share) for trial in range(given.trials) for share in RUNGS]
-    jobs = [job_of(trial, share) for trial, share in trials]
-    print(f"planned: {sum(table.hours(jobs) for table in tables):.1f} core-hours", flush=True)
+    planned = {
+        table: [("random", trial, drawn(trial)) for trial in range(given.trials)]
+        + [("informed", trial, strategy) for trial, strategy in enumerate(guided(table.dataset, given.informed))]
+        for table in tables
+    }
+    jobs = {table: [job_of(s, n, share) for _, n, s in trials for share in RUNGS] for table, trials in planned.items()}
+    print(f"planned: {sum(table.hours(each) for table, each in jobs.items()):.1f} core-hours", flush=True)
     try:
-        for (trial, share), table in itertools.product(trials, tables):
-            row = table.trained(job_of(trial, share), study="random", trial=trial, share=share)
-            print(f"{table.dataset.name} trial {trial} share {share:.3f}: AP {row['ap']:.3f}", flush=True)
+        for in_turn in zip(*planned.values(), strict=True):
+            for (table, (study, trial, strategy)), share in itertools.product(zip(tables, in_turn, strict=True), RUNGS):
+                row = table.trained(job_of(strategy, trial, share), study=study, trial=trial, share=share)
+                print(f"{table.dataset.name} {study} {trial} share {share:.3f}: AP {row['ap']:.3f}", flush=True)
     except SliceOver:
-        print(f"left: {sum(table.hours(jobs) for table in tables):.1f} core-hours")
+        print(f"left: {sum(table.hours(each) for table, each in jobs.items()):.1f} core-hours")
         sys.exit(UNFINISHED)
 
 

@@ -18,18 +18,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from recorded_trainings import BASE, INPUT, PATHS, RUNGS
+from recorded_trainings import RUNGS, preferences, space_of
 from surrogate import Surrogate
 from trainings import RECORDED, Table
 
 from edgehone.data import Dataset, read_dataset
 from edgehone.files import write_json
-from edgehone.pipeline import analyse_only
 from edgehone.search.plan import Rung
 from edgehone.search.scope import TRUST
 from edgehone.search.searchers import make_searcher
 from edgehone.search.study import Study, Terms, Trial, Worth, without_augmentation
-from edgehone.space import Choice, Prefer, SearchSpace, Span, dimensions, flatten, replace
+from edgehone.space import Choice, Prefer, SearchSpace, Span, dimensions
 from edgehone.strategy import Strategy
 
 FULL = RUNGS[-1]
@@ -37,25 +36,6 @@ FINALISTS = 3
 BATCH = 8
 PROBED = 20_000
 WITHIN = 0.01
-
-
-def published() -> Strategy:
-    """The searched dimensions at their published defaults, all else as recorded."""
-    flat = flatten(Strategy())
-    return replace(BASE, {path: flat[path] for path in PATHS if path.endswith(".kind")})
-
-
-def space_of(priors: Sequence[Prefer], trust: float) -> SearchSpace:
-    """The recorded dimensions, with priors."""
-    fixed = frozenset(d.path for d in dimensions(Strategy)) - frozenset(PATHS)
-    return SearchSpace(published(), tuple(priors), fixed, trust)
-
-
-def preferences(dataset: Dataset) -> list[Prefer]:
-    """What the rules prefer for a data set, of the recorded dimensions; the last word on each counts."""
-    _, priors = analyse_only(dataset, "yolov4-tiny", INPUT)
-    found = {p.path: p for p in priors if isinstance(p, Prefer) and p.path in PATHS}
-    return list(found.values())
 
 
 def opposite(prior: Prefer) -> Prefer:

@@ -15,16 +15,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from recorded_trainings import PATHS, RUNGS, drawn
+from recorded_trainings import PATHS, RUNGS
 from scipy.stats import spearmanr
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.model_selection import KFold, cross_val_predict
-from trainings import Table
+from trainings import Table, strategy_of
 
 from edgehone.space import Choice, Dimension, dimensions, flatten
 from edgehone.strategy import Strategy
 
 FOLDS, TREES = 10, 100
+STUDIES = ("random", "informed")
 
 
 def domains() -> dict[str, list[Dimension]]:
@@ -68,12 +69,13 @@ class Surrogate:
     @staticmethod
     def of(table: Table) -> Surrogate:
         """From the trials that were trained at every length."""
-        rows = [row for row in table.rows.values() if row["study"] == "random"]
-        known = {(row["trial"], row["share"]): row for row in rows}
-        trials = [t for t in sorted({row["trial"] for row in rows}) if all((t, share) in known for share in RUNGS)]
-        x = np.stack([encoded(drawn(trial)) for trial in trials])
-        y = {share: np.array([known[t, share]["ap"] for t in trials]) for share in RUNGS}
-        return Surrogate(x, y, {s: float(np.mean([known[t, s]["seconds"] for t in trials])) for s in RUNGS})
+        rows = [row for row in table.rows.values() if row["study"] in STUDIES]
+        known = {(row["study"], row["trial"], row["share"]): row for row in rows}
+        names = sorted({(row["study"], row["trial"]) for row in rows})
+        trials = [name for name in names if all((*name, share) in known for share in RUNGS)]
+        x = np.stack([encoded(strategy_of(known[*trial, RUNGS[-1]])) for trial in trials])
+        y = {share: np.array([known[*trial, share]["ap"] for trial in trials]) for share in RUNGS}
+        return Surrogate(x, y, {s: float(np.mean([known[*t, s]["seconds"] for t in trials])) for s in RUNGS})
 
     @cached_property
     def forests(self) -> dict[float, Any]:
@@ -92,7 +94,9 @@ class Surrogate:
 
     def mean(self, strategies: Sequence[Strategy], share: float) -> NDArray[np.float64]:
         """What strategies would score, without noise."""
-        return self.forests[share].predict(np.stack([encoded(s) for s in strategies]))
+        x = np.stack([encoded(s) for s in strategies]).astype(np.float32)
+        trees = self.forests[share].estimators_  # asked one by one: a forest checks its input for longer than it thinks
+        return np.mean([tree.tree_.predict(x).ravel() for tree in trees], axis=0)
 
     def answers(self, strategies: Sequence[Strategy], share: float, trials: Sequence[int], seed: int) -> list[float]:
         """Noisy scores; a trial's noise is that of one recorded trial, the same one at every length.

@@ -17,7 +17,7 @@ from typing import Any
 from edgehone.data import Dataset
 from edgehone.evaluation import evaluate_detections
 from edgehone.inference import Detector, TorchRuntime
-from edgehone.space import diff
+from edgehone.space import diff, replace
 from edgehone.strategy import Strategy
 from edgehone.training import Diverged, Job, Progress, image_flops, train
 
@@ -103,6 +103,11 @@ def described(job: Job) -> Row:
     changed = {path: value for path, (_, value) in diff(Strategy(), job.strategy).items()}
     named = {"model": job.model, "steps": job.steps, "batch": job.batch_size, "seed": job.seed}
     return {**named, "precision": job.precision, "strategy": changed}
+
+
+def strategy_of(row: Row) -> Strategy:
+    """The strategy of a recorded training; None stands for a setting that its kind does not have."""
+    return replace(Strategy(), {path: value for path, value in row["strategy"].items() if value is not None})
 
 
 def key_of(job: Job) -> str:
