@@ -7,10 +7,13 @@ degenerate boxes (zero or negative sides count as area zero).
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 EPS = 1e-7
+NMS_BLOCK = 512
+"""Boxes that are held against all others at once: what suppression needs of memory grows with the boxes alone."""
 
 
 def xyxy_to_cxcywh(boxes_xyxy: Tensor) -> Tensor:
@@ -69,17 +72,17 @@ def nms(boxes_xyxy: Tensor, scores: Tensor, iou_threshold: float, classes: Tenso
         Indices that survive, best first, ``[s]`` int64.
     """
     order = scores.argsort(descending=True, stable=True)
-    boxes = boxes_xyxy[order]
-    suppresses = iou_matrix(boxes, boxes) > iou_threshold
-    if classes is not None:
-        suppresses &= classes[order][:, None] == classes[order][None]
-    overlaps = suppresses.cpu().numpy()
-    alive = [True] * len(boxes)
+    boxes, named = boxes_xyxy[order], None if classes is None else classes[order]
+    alive = np.ones(len(boxes), np.bool_)
     kept: list[int] = []
-    for i in range(len(boxes)):
-        if not alive[i]:
-            continue
-        kept.append(i)
-        for j in overlaps[i, i + 1 :].nonzero()[0]:
-            alive[i + 1 + int(j)] = False
+    for start in range(0, len(boxes), NMS_BLOCK):
+        block = start + alive[start : start + NMS_BLOCK].nonzero()[0]
+        rest = start + alive[start:].nonzero()[0]
+        suppresses = iou_matrix(boxes[block], boxes[rest]) > iou_threshold
+        if named is not None:
+            suppresses &= named[block][:, None] == named[rest][None]
+        for i, loses in zip(block.tolist(), suppresses.cpu().numpy(), strict=True):
+            if alive[i]:
+                kept.append(i)
+                alive[rest[loses & (rest > i)]] = False
     return order[torch.tensor(kept, dtype=torch.int64, device=order.device)]

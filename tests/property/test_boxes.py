@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -123,6 +125,15 @@ def test_nms_does_what_the_plain_reference_does(seed, count, threshold):
     kept = nms(boxes, scores, threshold)
     assert kept.dtype == torch.int64
     assert kept.tolist() == plain_nms(boxes, scores, threshold)
+
+
+@given(SEEDS, st.integers(0, 60), st.sampled_from([0.0, 0.3, 0.65]))
+@settings(deadline=None)
+def test_nms_of_many_boxes_is_done_in_blocks_that_change_nothing(seed, count, threshold):
+    boxes = boxes_of(seed, count).double()
+    scores = torch.rand(count, generator=torch.Generator().manual_seed(seed + 7))
+    with patch("edgehone.boxes.NMS_BLOCK", 7):
+        assert nms(boxes, scores, threshold).tolist() == plain_nms(boxes, scores, threshold)
 
 
 def test_nms_breaks_ties_by_order():
