@@ -13,11 +13,12 @@ median is within one point. ``informed`` uses the rules' preferences, or none (b
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from neps_searcher import Search, priorband
 from recorded_trainings import RUNGS, preferences, space_of
 from surrogate import Surrogate
 from trainings import RECORDED, Table
@@ -34,7 +35,8 @@ from edgehone.strategy import Strategy
 FULL = RUNGS[-1]
 FINALISTS = 3
 BATCH = 8
-PROBED = 20_000
+DRAWN, ROUNDS, PARENTS, CHILDREN, CHANGED = 2000, 10, 20, 10, 0.2
+"""How the best of the space is looked for."""
 WITHIN = 0.01
 
 
@@ -47,18 +49,22 @@ def opposite(prior: Prefer) -> Prefer:
     return prior.model_copy(update={"value": next(v for v in reversed(domain.values) if v != prior.value)})
 
 
-Search = Callable[[int, int], tuple[float, Strategy]]
+def counts_of(population: int) -> tuple[int, int, int]:
+    """Trials at each length of a study."""
+    return population, max(FINALISTS, population // 2), FINALISTS
+
+
+def compute(population: int) -> float:
+    """Of a study, in full trainings."""
+    return sum(share * count for share, count in zip(RUNGS, counts_of(population), strict=True))
 
 
 def searched(name: str, space: SearchSpace, surrogate: Surrogate) -> Search:
     """A search of a population with a seed: compute in full trainings, and the strategy that is chosen."""
 
     def search(population: int, seed: int) -> tuple[float, Strategy]:
-        counts = (population, max(FINALISTS, population // 2), FINALISTS)
-        rungs = tuple(
-            Rung(name=f"rung{k}", share=share, trials=count)
-            for k, (share, count) in enumerate(zip(RUNGS, counts, strict=True))
-        )
+        counts = enumerate(zip(RUNGS, counts_of(population), strict=True))
+        rungs = tuple(Rung(name=f"rung{k}", share=share, trials=count) for k, (share, count) in counts)
         terms = Terms(seed=seed, searcher=name, rungs=rungs, repeats=1)
         study = Study(terms, space, make_searcher(name, without_augmentation(space), seed))
         cost = 0.0
@@ -94,20 +100,32 @@ def searches(dataset: Dataset, surrogate: Surrogate) -> dict[str, Search]:
     print(f"{dataset.name}: rules prefer " + ", ".join(f"{p.path}={p.value} ({p.confidence})" for p in rules))
     blind = space_of([], 0.0)
     wrong = space_of([opposite(p) for p in rules], 0.0)
-    return {
-        "informed": searched("informed", space_of(rules, TRUST), surrogate),
+    informed = space_of(rules, TRUST)
+    found = {
+        "informed": searched("informed", informed, surrogate),
         "informed, blind": searched("informed", blind, surrogate),
         "informed, wrong rules": searched("informed", wrong, surrogate),
-        **{name: searched(name, blind, surrogate) for name in ("random", "evolution", "authors", "tpe")},
+        **{name: searched(name, blind, surrogate) for name in ("random", "evolution", "authors", "tpe", "gp")},
     }
+    try:
+        spaces = {"PriorBand": informed, "PriorBand, blind": blind, "PriorBand, wrong rules": wrong}
+        return {**found, **{name: priorband(space, surrogate, compute) for name, space in spaces.items()}}
+    except ImportError:
+        print("without PriorBand: neural-pipeline-search is not installed (see neps_searcher.py)")
+        return found
 
 
 def best_of_space(surrogate: Surrogate) -> float:
-    """The best noiseless score among many draws."""
+    """The best noiseless score that many draws, and the changing of the best of them, come upon."""
     rng = np.random.default_rng(0)
     space = space_of([], 0.0)
-    drawn = [cast(Strategy, space.sample(rng)) for _ in range(PROBED)]
-    return float(surrogate.mean(drawn, FULL).max())
+    drawn = [cast(Strategy, space.sample(rng)) for _ in range(DRAWN)]
+    scores = surrogate.mean(drawn, FULL)
+    for _ in range(ROUNDS):
+        best = [drawn[k] for k in np.argsort(-scores)[:PARENTS]]
+        drawn = best + [cast(Strategy, space.mutate(each, rng, CHANGED)) for each in best for _ in range(CHILDREN)]
+        scores = surrogate.mean(drawn, FULL)
+    return float(scores.max())
 
 
 def replayed(search: Search, population: int, replays: int, surrogate: Surrogate, best: float) -> dict[str, Any]:
