@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from edgehone.data import read_dataset
-from edgehone.deploy.convert import Conversion, convert, convert_files, to_darknet
+from edgehone.deploy.bundle import export_master
+from edgehone.deploy.convert import Conversion, convert, convert_files, open_trained, to_darknet
 from edgehone.errors import EdgehoneError, UsageError
-from edgehone.inference import DetectorInfo, PostProcess, open_detector, open_network, save_detector
+from edgehone.inference import CHECKPOINT, EXPORT, DetectorInfo, PostProcess, open_detector, open_network, save_detector
 from edgehone.models import Convolutional, Graph, Head, Network, Route, Upsample, architecture
 from edgehone.models.darknet import Cfg, Header, read_cfg, write_cfg, write_weights
 from edgehone.space import replace as changed
@@ -156,6 +157,25 @@ def test_the_export_of_a_pair_detects_the_same_and_comes_back(new_coords: bool, 
     np.testing.assert_allclose(again.scores, first.scores, atol=1e-4)
     with pytest.raises(UsageError):
         open_detector(source)
+
+
+def test_a_folder_is_opened_by_its_checkpoint_or_else_by_its_graph(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    info = detector_info("yolov4-tiny@width=0.25", changed(AUTHORS, {"input.size": 128}), ("a", "b"), ())
+    network = info.network().eval()
+    export_master(network, info, tmp_path / EXPORT)
+    again, said = open_trained(tmp_path)
+    assert said == info
+    pixels = torch.rand(1, 3, 128, 128)
+    with torch.no_grad():
+        for one, other in zip(network(pixels), again(pixels), strict=True):
+            assert torch.allclose(one, other, atol=1e-4)
+    save_detector(network, info, tmp_path / CHECKPOINT)
+    (tmp_path / EXPORT).unlink()
+    assert open_trained(tmp_path)[1] == info
+    (tmp_path / CHECKPOINT).unlink()
+    with pytest.raises(UsageError, match="a run folder holds"):
+        open_trained(tmp_path)
 
 
 def test_a_pair_converted_to_a_pair_has_the_same_weights(tmp_path: Path) -> None:
