@@ -172,8 +172,8 @@ def make_plan(
         )
         raise UsageError(
             f"a full training has at least {MIN_STEPS} steps of {MIN_BATCH} pictures; a budget of "
-            f"{budget_s / 60:.1f} min buys less on this machine: give at least {needed / 0.97 / 60:.0f} min, "
-            "or --proof off"
+            f"{budget_s / 60:.1f} min buys less on this machine: give at least {needed / 0.97 / 60:.0f} min"
+            + (", or --proof off" if proof != "off" else "")
         )
     return Plan(
         budget_s=budget_s,
