@@ -90,7 +90,8 @@ def stop_after(deadline: float) -> None:
 
 def search(place: Place, folder: Path, given: argparse.Namespace, options: Sequence[str]) -> None:
     """Find the strategy of a place."""
-    command = ["edgehone", "run", place[0], "--model", place[1], "--budget", given.budget, "--proof", "off"]
+    edgehone = str(Path(sys.executable).with_name("edgehone"))
+    command = [edgehone, "run", place[0], "--model", place[1], "--budget", given.budget, "--proof", "off"]
     fixed = ["--fix", f"input.size={given.size}", "--store", "none", *options, "--out", str(folder)]
     subprocess.run([*command, *fixed], check=True)
 

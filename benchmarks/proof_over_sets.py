@@ -50,19 +50,8 @@ def main() -> None:
     for source, seed in left:
         if time.monotonic() > deadline:
             break
-        command = [
-            "edgehone",
-            "run",
-            source,
-            "--budget",
-            given.budget,
-            "--seed",
-            str(seed),
-            "--compare",
-            "evolution",
-            "--store",
-            "none",
-        ]
+        command = [str(Path(sys.executable).with_name("edgehone")), "run", source, "--budget", given.budget]
+        command += ["--seed", str(seed), "--compare", "evolution", "--store", "none"]
         subprocess.run([*command, *options, "--out", str(folders[source, seed])], check=True)
     lines = ["| data | strategy | AP | gain of found over it | core-hours of search |", "|---|---|---|---|---|"]
     changes: list[str] = []

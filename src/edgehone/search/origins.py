@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgehone.search.trial import Outcome
-from edgehone.space import Prefer, Prior, flatten, replace
+from edgehone.space import Dimension, Prefer, Prior, Span, flatten, replace
+from edgehone.space.search_space import NEAR
 from edgehone.strategy import Strategy
 from edgehone.types import Json
 
@@ -56,3 +57,11 @@ def nearly(value: Any, wanted: Any) -> bool:
     if not numbers:
         return bool(value == wanted)
     return abs(value - wanted) <= NEARLY * max(abs(value), abs(wanted))
+
+
+def follows(value: Any, wanted: Any, dimension: Dimension | None) -> bool:
+    """Whether a setting takes a rule's advice: equal; on a span, as near as a draw that trusts the rule comes."""
+    if dimension is None or not isinstance(dimension.domain, Span):
+        return nearly(value, wanted)
+    domain = dimension.domain
+    return abs(domain.unit(float(value)) - domain.unit(float(wanted))) <= NEAR

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgehone.search.importance import fullest_rung
-from edgehone.search.origins import nearly
+from edgehone.search.origins import follows
 from edgehone.search.trial import Outcome
-from edgehone.space import Dimension, Prefer, Prior, Settings, Span, dimensions, flatten
-from edgehone.space.search_space import NEAR
+from edgehone.space import Dimension, Prefer, Prior, Settings, dimensions, flatten
 from edgehone.strategy import Strategy
 from edgehone.types import Json
 
@@ -63,7 +62,7 @@ def _verdict(prior: Prefer, dimension: Dimension | None, trials: Sequence[Outcom
     for outcome in trials:
         value = flatten(outcome.task.job.strategy).get(prior.path)
         if value is not None:
-            sides[_follows(value, prior.value, dimension)].append(outcome.ap)
+            sides[follows(value, prior.value, dimension)].append(outcome.ap)
     followed, departed = np.array(sides[True]), np.array(sides[False])
     difference, interval = None, None
     verdict: Verdict = "not tested"
@@ -84,14 +83,6 @@ def _verdict(prior: Prefer, dimension: Dimension | None, trials: Sequence[Outcom
         interval95=interval,
         verdict=verdict,
     )
-
-
-def _follows(value: Any, wanted: Any, dimension: Dimension | None) -> bool:
-    """Equal; on a span, as near as a draw that trusts the rule comes."""
-    if dimension is None or not isinstance(dimension.domain, Span):
-        return nearly(value, wanted)
-    domain = dimension.domain
-    return abs(domain.unit(float(value)) - domain.unit(float(wanted))) <= NEAR
 
 
 def _interval(first: NDArray[np.float64], second: NDArray[np.float64], seed: int) -> tuple[float, float]:

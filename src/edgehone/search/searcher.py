@@ -19,12 +19,16 @@ from typing import Protocol, cast
 
 import numpy as np
 
+from edgehone.search.experience import Experience, Following
 from edgehone.search.pareto import best_first
 from edgehone.space import SearchSpace, fingerprint
 from edgehone.strategy import Strategy
 
 MUTATIONS = 8
 """Dimensions that change, on average, between an incumbent and its neighbour."""
+
+BLIND_EVERY = 8
+"""One suggestion in so many asks no rule."""
 
 ATTEMPTS, PATIENCE = 80, 10
 """Draws for one suggestion before the space counts as exhausted, and before another way of drawing is tried."""
@@ -145,24 +149,50 @@ class History:
 class PriorSearcher(History):
     """Draws from the priors, and near the best results so far (the mixture of PriorBand, Mallik et al., 2023).
 
-    The first suggestion is the priors' own favourite. Before any result, half of the others are its
-    neighbours and half are drawn from the whole space by the priors; after, half are neighbours of the best.
+    The first suggestion is the priors' own favourite. Before any result, half of the others are its neighbours; after,
+    neighbours of the best. Of the other half most are drawn by the priors, one in four without them: without trials
+    that depart from a rule nobody would learn that it is wrong. Rules are believed as trials bear them out
+    (:mod:`~edgehone.search.experience`).
     """
+
+    def __init__(self, space: SearchSpace, seed: int) -> None:
+        super().__init__(space, seed)
+        self._experience = Experience(space)
+        self._following: dict[str, Following] = {}
+        self._taught: SearchSpace | None = None
+
+    def update(self, results: Sequence[Result]) -> None:
+        """See :class:`Searcher`."""
+        super().update(results)
+        self._taught = None
 
     def draw(self, number: int, rng: np.random.Generator) -> Suggestion:
         """See :class:`History`."""
         if number == 0:
             return Suggestion(cast(Strategy, self.space.preferred()), "what the rules prefer")
+        if number % BLIND_EVERY == BLIND_EVERY // 2:
+            return Suggestion(cast(Strategy, self.space.blind().sample(rng)), "drawn without the rules, to try them")
         if number % 2 == 0:
-            return Suggestion(cast(Strategy, self.space.sample(rng)), "drawn by the rules' priors")
+            return Suggestion(cast(Strategy, self.taught.sample(rng)), "drawn by the rules' priors")
         ranked = self.ranked()
         if not ranked:
             favourite = cast(Strategy, self.space.preferred())
             return Suggestion(neighbour(self.space, favourite, rng), "a neighbour of what the rules prefer")
         best = ranked[: max(1, len(ranked) // 4)]
-        chosen = best[int(rng.integers(len(best)))]
+        chosen = best[int(len(best) * rng.random() ** 2)]  # the very best more often
         origin = f"a neighbour of the best so far (trial {chosen.trial}, {chosen.score:.3f})"
-        return Suggestion(neighbour(self.space, chosen.strategy, rng), origin)
+        return Suggestion(neighbour(self.taught, chosen.strategy, rng), origin)
+
+    @property
+    def taught(self) -> SearchSpace:
+        """The space, its rules as sure as the trials so far allow."""
+        if self._taught is None:
+            for key, result in self.best.items():
+                if key not in self._following:
+                    self._following[key] = self._experience.following(result.strategy)
+            order = [self._following[fingerprint(result.strategy)] for result in self.ranked()]
+            self._taught = self._experience.taught(order)
+        return self._taught
 
 
 class RandomSearcher(History):
