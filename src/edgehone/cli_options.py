@@ -64,8 +64,8 @@ TeacherOption = Annotated[
 ObjectiveOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="ap, ap50, recall@precision=0.9, an expression like 0.7*ap+0.3*ap[NAME], or, after one of them, latency; "
-        "may be repeated: then a front is searched"
+        help="ap, ap50, recall@precision=0.9, an expression like 0.7*ap+0.3*ap[NAME]; any of them in a board's 8 bits, "
+        "like ap@kneron-kl720; or, after one of them, latency; may be repeated: then a front is searched"
     ),
 ]
 LatencyOption = Annotated[

@@ -129,13 +129,13 @@ def run(request: Request, out: Path, show: Show) -> Results:
         known = prepare(request, folder, monitor)
         with start_pool(request, known.dataset, folder.trials) as workers:
             explored = explore(request, known, Bench(monitor, workers))
-        tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, known.dataset, folder.trials)
+        split = Split(known.dataset, folder.trials, known.aim)
+        tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, split)
         monitor.say("evaluated on the test split")
-        split = Split(known.dataset, folder.trials)
-        decision = decide(explored.ladder, explored.presets, known.aim, tested["found"], split)
+        decision = decide(explored.ladder, explored.presets, tested["found"], split)
         boards = {name: deploy_winner(decision.outcome, name, known.dataset, folder) for name in request.boards}
         export_winner(decision.outcome, folder)
-        results = conclude(request, folder, explored, tested, boards, decision)
+        results = conclude(request, folder, explored, (tested, split), boards, decision)
         presets, ladder = explored.presets, explored.ladder
         story = Story(
             request, known.dataset, known.profile, explored.plan, explored.priors, ladder, presets, tested, results
@@ -332,11 +332,12 @@ def conclude(
     request: Request,
     folder: RunFolder,
     explored: Explored,
-    tested: dict[str, Tested],
+    proven: tuple[dict[str, Tested], Split],
     boards: dict[str, Deployment],
     decision: Decision,
 ) -> Results:
     """Compare and put together; the default is the preset that did better on validation."""
+    tested, split = proven
     default = explored.presets.default
     found = tested["found"]
     evolved = tested.get("evolution")
@@ -359,8 +360,8 @@ def conclude(
         default_preset=default,
         presets={name: tested[name].entry for name in explored.presets.finals},
         evolution=None if evolved is None else evolved.entry,
-        gain=None if default is None else gain(found, tested[default]),
-        gain_over_evolution=None if evolved is None else gain(found, evolved),
+        gain=None if default is None else gain(found, tested[default], split),
+        gain_over_evolution=None if evolved is None else gain(found, evolved, split),
         seconds={
             "total": round(folder.clock.seconds(), 1),
             "search": round(search_s / plan.calibration.workers, 1),

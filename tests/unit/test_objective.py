@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgehone.data import read_dataset
 from edgehone.errors import UsageError
 from edgehone.evaluation import Evaluation, evaluate_detections, match
-from edgehone.evaluation.operating_point import operating_point, recall_at_precision, score_thresholds
+from edgehone.evaluation.operating_point import operating_point, score_thresholds
 from edgehone.search.expression import Expression
 from edgehone.search.objective import (
     AP,
@@ -23,6 +23,7 @@ from edgehone.search.objective import (
     check_on,
     parse_objective,
     parse_objectives,
+    score_of,
     shown,
 )
 from edgehone.search.trial import Outcome, Task
@@ -168,7 +169,7 @@ def test_thresholds_keep_the_precision_and_reach_the_recall_of_the_objective(pre
         assert reached is None or reached >= precision
     assert found.mean_recall <= RecallAtPrecision(precision).value(evaluation) + 1e-6 + 0.01
     objective = RecallAtPrecision(precision).value(evaluation)
-    assert recall_at_precision(matches, precision) == pytest.approx(objective)
+    assert score_of(RecallAtPrecision(precision), CLASSES)(matches, None) == objective
     # By hand: no lower threshold keeps the precision.
     for one, threshold in zip(matches.classes, thresholds, strict=True):
         for score in np.unique(one.scores):

@@ -86,7 +86,8 @@ def answers_of(data: Dataset, strategy: Strategy, preset: str | None, noise: flo
         steps=1500,
         gflops=9000.0,
     )
-    return verdict.Tested(entry, match(truths, detections, 3), detections)
+    matches = match(truths, detections, 3)
+    return verdict.Tested(entry, verdict.Answers(detections, matches, matches))
 
 
 def outcome(name: str, rung: str, strategy: Strategy, ap: float, origin: str) -> Outcome:

@@ -16,7 +16,7 @@ from edgehone.search.ladder import Ladder
 from edgehone.search.objective import AP, Objectives, RecallAtPrecision
 from edgehone.search.proof import PresetRuns
 from edgehone.search.trial import Outcome, Task
-from edgehone.search.verdict import Split, decide
+from edgehone.search.verdict import Answers, Split, decide
 from edgehone.strategy import AUTHORS
 from edgehone.training import Job
 from edgehone.types import Detections, Truth
@@ -51,16 +51,21 @@ def outcome(name: str, noise: float) -> Outcome:
 def decided(monkeypatch: pytest.MonkeyPatch, noise: float, aim: Objectives = AP, seeds: int = 1) -> verdict.Decision:
     """A found strategy with this noise against a default with 3 px."""
     runs = {"final-00": noise, "final-authors": 3.0}
-    monkeypatch.setattr(verdict, "_matches", lambda o, split: matches(runs[o.task.name]))
+
+    def said(noise: float) -> Answers:
+        found = matches(noise)
+        return Answers([], found, found)
+
+    monkeypatch.setattr(verdict, "answers_on", lambda name, o, split: said(runs[o.task.name]))
     monkeypatch.setattr(verdict, "DRAWS", 100)
     found, default = (outcome(name, each) for name, each in runs.items())
     score = aim.score(found)
     standing = Standing(name="final-00", trial=0, seeds=seeds, values=(score,), shown={}, low=score, high=score)
     ladder = Ladder([found], [found], [], (standing,))
     presets = PresetRuns([], {"authors": default}, aim)
-    tested = cast(verdict.Tested, dataclasses.make_dataclass("T", ["matches"])(matches(noise)))
+    tested = cast(verdict.Tested, dataclasses.make_dataclass("T", ["answers"])(said(noise)))
     dataset = dataclasses.make_dataclass("D", ["class_names"])(("thing",))
-    return decide(ladder, presets, aim, tested, Split(dataset, Path()))
+    return decide(ladder, presets, tested, Split(dataset, Path(), aim))
 
 
 def test_what_is_clearly_better_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
