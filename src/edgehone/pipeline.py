@@ -54,7 +54,7 @@ from edgehone.search.workers import start_workers
 from edgehone.space import Prior, Settings, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
 from edgehone.teachers import open_teacher
-from edgehone.training import StartWeights, image_flops
+from edgehone.training import StartWeights, image_flops, training_flops
 
 RESULTS = "results.json"
 """Written last: where it is, the run is complete."""
@@ -241,18 +241,18 @@ def analyse_only(
     return profile, tuple(apply_rules(facts))
 
 
-def plan_run(request: Request, folder: RunFolder, workers: Pool, dataset: Dataset) -> Plan:
+def plan_run(request: Request, folder: RunFolder, workers: Pool, known: Known) -> Plan:
     """Time a few steps, then fit the run into what is left of the budget.
 
     A deterministic run is planned for a nominal machine: its budget is compute rather than wall-clock.
     """
-    classes = len(dataset.class_names)
+    classes = len(known.dataset.class_names)
     cheapest = image_flops(request.model, classes, INPUT_SIZES[0]) / 1e9
-    objectives = len(request.objectives)
+    wanted = len(known.aim.each), len(known.aim.integer_boards)
     if request.scope.deterministic:
-        return make_plan(request.budget_s, 0.0, request.proof, nominal(request.workers), cheapest, objectives)
+        return make_plan(request.budget_s, 0.0, request.proof, nominal(request.workers), cheapest, *wanted)
     calibration = calibrate(workers, request.model, classes)
-    return make_plan(request.budget_s, folder.clock.seconds(), request.proof, calibration, cheapest, objectives)
+    return make_plan(request.budget_s, folder.clock.seconds(), request.proof, calibration, cheapest, *wanted)
 
 
 def pictures_by_size(plan: Plan, model: str, dataset: Dataset) -> dict[int, int]:
@@ -281,7 +281,7 @@ def task_maker(
     classes = len(dataset.class_names)
 
     def cost(strategy: Strategy) -> float:
-        return image_flops(request.model, classes, strategy.input.size, strategy.capacity) / 1e9
+        return training_flops(request.model, classes, strategy) / 1e9
 
     return TaskMaker(plan, request.model, cost, request.seed, weights, request.teacher, aim)
 
@@ -289,7 +289,7 @@ def task_maker(
 def explore(request: Request, known: Known, bench: Bench) -> Explored:
     """Plan, ask the rules, search, then train the proof."""
     monitor, folder, dataset = bench.monitor, bench.monitor.folder, known.dataset
-    plan = folder.stage("plan", Plan, lambda: plan_run(request, folder, bench.workers, dataset))
+    plan = folder.stage("plan", Plan, lambda: plan_run(request, folder, bench.workers, known))
     limit = None if request.latency is None else LatencyLimit.parse(request.latency)
     slow = None if limit is None else (limit, known.latencies.upper(limit.board))
     pictures = pictures_by_size(plan, request.model, dataset)
