@@ -17,12 +17,14 @@ from edgehone.search.expression import Expression
 from edgehone.search.objective import (
     AP,
     NOTHING,
+    InEightBits,
     Latency,
     Objectives,
     RecallAtPrecision,
     check_on,
     parse_objective,
     parse_objectives,
+    precision_of,
     score_of,
     shown,
 )
@@ -138,6 +140,53 @@ def test_several_objectives_and_their_signs() -> None:
     for texts, words in ((["latency"], "first objective is an accuracy"), (["ap", "ap"], "given once")):
         with pytest.raises(UsageError, match=words):
             parse_objectives(texts, CLASSES, ["cpu"])
+
+
+def test_eight_bits_are_a_suffix_of_any_accuracy() -> None:
+    boards = ("cpu", "kneron-kl720")
+    for text in ("ap@kneron-kl720", "0.5*ap + 0.5*ap[RBC] @ cpu", "recall@precision=0.9@cpu"):
+        objective = parse_objective(text, CLASSES, boards)
+        assert isinstance(objective, InEightBits)
+        inner, _, board = text.rpartition("@")
+        assert objective.board == board.strip()
+        assert objective.value(FOUND) == value(inner)
+        assert parse_objective(objective.text, CLASSES, boards).text == objective.text, "what is shown can be asked for"
+    assert precision_of(RecallAtPrecision(0.9)) == 0.9
+    objectives = Objectives(parse_objectives(["ap", "ap@cpu", "ap50@cpu"], CLASSES, boards), {})
+    assert objectives.integer_boards == ("cpu",)
+    assert AP.integer_boards == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ap@kneron-kl720", "after one of the boards cpu; got"),
+        ("ap@toaster", "given like ap@cpu"),
+        ("latency@cpu", "the metrics are ap, ap50"),
+        ("ap@cpu@cpu", "is made of"),
+        ("@cpu", "an expression of at most"),
+    ],
+)
+def test_eight_bits_of_nothing_are_refused(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        parse_objective(text, CLASSES, ("cpu",))
+
+
+def test_where_integers_were_simulated_they_count_else_what_stands_for_them() -> None:
+    objectives = Objectives(parse_objectives(["ap@cpu", "ap"], CLASSES, ["cpu"]), {})
+    rounded = FOUND.model_copy(update={"ap": 0.35})
+    assert objectives.values(outcome(FOUND).model_copy(update={"integer": {"cpu": rounded}})) == (0.35, 0.4)
+    assert objectives.values(outcome(FOUND)) == (0.4, 0.4), "on the lowest rung"
+    assert objectives.values(outcome(None)) == (0.0, 0.0)
+
+
+def test_a_draw_without_an_object_of_the_class_does_not_count() -> None:
+    truths, detections = scene(3)
+    matches = match(truths, detections, 2)
+    only = np.array([float((truth.classes == 0).any() and not (truth.classes == 1).any()) for truth in truths])
+    score = score_of(Expression.parse("ap['red cell']", CLASSES), CLASSES)
+    assert np.isnan(score(matches, only if only.any() else np.zeros(len(truths))))
+    assert not np.isnan(score(matches, None))
 
 
 def scene(seed: int) -> tuple[list[Truth], list[Detections]]:

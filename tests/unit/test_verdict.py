@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from edgehone.evaluation import Matches, evaluate_detections, match
+from edgehone.results import Entry
 from edgehone.search import verdict
 from edgehone.search.finalists import Standing
 from edgehone.search.ladder import Ladder
-from edgehone.search.objective import AP, Objectives, RecallAtPrecision
+from edgehone.search.objective import AP, Objectives, RecallAtPrecision, parse_objectives
 from edgehone.search.proof import PresetRuns
 from edgehone.search.trial import Outcome, Task
 from edgehone.search.verdict import Answers, Split, decide
@@ -98,3 +99,89 @@ def test_a_wanted_precision_gives_thresholds(monkeypatch: pytest.MonkeyPatch) ->
     assert found.application is not None
     assert found.application.thresholds["thing"] == pytest.approx(0.5)
     assert found.application.test.mean_recall == 1.0
+
+
+def loose_or_loud(loose: bool) -> tuple[list[Truth], list[Detections]]:
+    """Boxes that are loose; or exact ones, among alarms that score higher."""
+    truths, found = answers(6.0 if loose else 0.0)
+    if loose:
+        return truths, found
+    alarm = np.array([[250, 250, 290, 290]], np.float32)
+    loud = [
+        Detections(
+            np.concatenate([alarm, each.boxes_xyxy]),
+            np.insert(each.scores, 0, np.float32(0.95)),
+            np.insert(each.classes, 0, 0),
+        )
+        for each in found
+    ]
+    return truths, loud
+
+
+def on_test(loose: bool) -> verdict.Tested:
+    found = match(*loose_or_loud(loose), 1)
+    return verdict.Tested(entry_of(loose), Answers([], found, found))
+
+
+def entry_of(loose: bool) -> Entry:
+    evaluation = evaluate_detections(*loose_or_loud(loose), ("thing",), samples=0)
+    return Entry(
+        strategy=AUTHORS, preset=None, test=evaluation, validation=evaluation, interval95={}, steps=1, gflops=1.0
+    )
+
+
+@pytest.mark.parametrize("text", ["recall@precision=0.9", "1 - ap75", "ap"])
+def test_the_verdict_is_about_what_was_asked_and_ap_stands_beside_it(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """The loose boxes are worse in AP and better in what an application asks for that hates alarms."""
+    monkeypatch.setattr(verdict, "DRAWS", 100)
+    aim = Objectives(parse_objectives([text], ("thing",), ["cpu"]), {})
+    split = Split(dataclasses.make_dataclass("D", ["class_names"])(("thing",)), Path(), aim)
+    found = verdict.gain(on_test(True), on_test(False), split)
+    assert found.interval95[1] < 0, "worse in AP"
+    if text == "ap":
+        assert (found.verdict, found.asked) == ("worse", None)
+        assert found.words().startswith(f"{100 * found.ap:+.1f} AP points [")
+        return
+    assert found.verdict == "better"
+    assert found.asked is not None
+    assert found.asked.objective == text
+    score = aim.first.value
+    sides = (evaluate_detections(*loose_or_loud(loose), ("thing",), samples=0) for loose in (True, False))
+    assert found.asked.value == pytest.approx(score(next(sides)) - score(next(sides)), abs=1e-4)
+    assert 0 < found.asked.interval95[0] <= found.asked.value <= found.asked.interval95[1]
+    assert f"points of {text} [" in found.words()
+    assert f"{100 * found.ap:+.1f} AP points" in found.words()
+
+
+def test_what_the_test_split_cannot_measure_is_compared_by_ap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verdict, "DRAWS", 50)
+    aim = Objectives(parse_objectives(["ap_large"], ("thing",), ["cpu"]), {})
+    split = Split(dataclasses.make_dataclass("D", ["class_names"])(("thing",)), Path(), aim)
+    found = verdict.gain(on_test(True), on_test(False), split)
+    assert (found.asked, found.verdict) == (None, "worse"), "no object is larger than 96 px"
+
+
+def test_a_default_that_is_worse_in_what_was_asked_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By AP alone the default would be kept."""
+    monkeypatch.setattr(verdict, "DRAWS", 100)
+    said = {"final-00": match(*loose_or_loud(True), 1), "final-authors": match(*loose_or_loud(False), 1)}
+    monkeypatch.setattr(verdict, "answers_on", lambda name, o, split: Answers([], said[o.task.name], said[o.task.name]))
+    kept = {}
+    for text in ("ap", "1 - ap75"):
+        aim = Objectives(parse_objectives([text], ("thing",), ["cpu"]), {})
+        found, default = (
+            outcome(name, 1.0).model_copy(update={"validation": entry.validation, "ap": entry.validation.ap})
+            for name, entry in (("final-00", entry_of(True)), ("final-authors", entry_of(False)))
+        )
+        score = aim.score(found)
+        standing = Standing(name="final-00", trial=0, seeds=1, values=(score,), shown={}, low=score, high=score)
+        ladder = Ladder([found], [found], [], (standing,))
+        split = Split(dataclasses.make_dataclass("D", ["class_names"])(("thing",)), Path(), aim)
+        decision = decide(ladder, PresetRuns([], {"authors": default}, aim), on_test(True), split)
+        kept[text] = decision.kept
+        assert decision.margin is not None
+        assert decision.margin.ap < 0
+        assert (decision.margin.asked is None) == (text == "ap")
+    assert kept == {"ap": "default", "1 - ap75": "found"}

@@ -54,8 +54,7 @@ class TaskMaker:
     Attributes:
         plan: the frozen plan.
         model: name of the architecture.
-        gflops_per_image: of one picture in the training of a strategy, by the time that it takes: forward GFLOPs of the plain
-            network.
+        gflops_per_image: forward, of one picture in the training of a strategy, in those of the plain network.
         seed: of the run.
         weights: what every training starts from.
         teacher: a detector that trials may learn from.
