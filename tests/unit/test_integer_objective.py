@@ -26,7 +26,15 @@ DATA = "builtin:digits?train=12&val=4&test=4&width=128&height=128&min_px=40&max_
 CALIBRATION = Calibration(
     precision="fp32", seconds_per_gflop=0.02, seconds_per_gflop_by_precision={}, workers=2, cpu="test"
 )
-STRATEGY = replace(AUTHORS, {"input.size": 128, "optimisation.optimizer.kind": "adamw"})
+STRATEGY = replace(
+    AUTHORS,
+    {
+        "input.size": 128,
+        "optimisation.optimizer.kind": "adamw",
+        "optimisation.optimizer.lr": 0.003,
+        "augmentation.mosaic.probability": 0.0,
+    },
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +50,7 @@ def aim(dataset: Dataset) -> Objectives:
 @pytest.fixture(scope="module")
 def trials(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     folder = tmp_path_factory.mktemp("trials")
-    job = Job(model="yolov4-tiny@width=0.25", strategy=STRATEGY, steps=12, batch_size=4)
+    job = Job(model="yolov4-tiny@width=0.25", strategy=STRATEGY, steps=60, batch_size=4)
     task = Task(name="final-00", rung="final", job=job, gflops=1.0, keep=True, integer=(BOARD,), origin="test")
     return folder, run_task(task, dataset, folder)
 
