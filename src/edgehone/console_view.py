@@ -93,10 +93,12 @@ def with_interval(value: float | None, interval: tuple[float, float] | None) -> 
 
 def print_results(console: Console, results: Results, out: Path) -> None:
     """The table of presets and found, the verdict, and where things are."""
-    table = Table(title=f"test split of {escape(results.data)}, input {results.found.strategy.input.size} px")
-    asked = results.found.reached
+    title, asked = f"test split of {results.data}, input {results.found.strategy.input.size} px", results.found.reached
     columns = ("AP [95 %]", "AP50 [95 %]", "AP75", "small", "medium", "large")
-    for column in ("strategy", *(() if asked is None else (f"{escape(asked.objective)} [95 %]",)), *columns):
+    if asked is not None:
+        title, columns = f"{title}, objective: {asked.objective}", ("objective [95 %]", *columns[:3])
+    table = Table(title=escape(title))
+    for column in ("strategy", *columns):
         table.add_column(column, justify="left" if column == "strategy" else "right", no_wrap=True)
     entries: dict[str, Entry | None] = {
         **results.presets,
@@ -124,12 +126,13 @@ def print_results(console: Console, results: Results, out: Path) -> None:
 
 
 def _entry_cells(entry: Entry) -> list[str]:
-    """The objective where it is not AP, then COCO's metrics."""
+    """COCO's metrics; after the objective where that is another, and then fewer."""
     test, reached = entry.test, entry.reached
     ap, ap50 = (entry.interval95.get(key) for key in ("ap", "ap50"))
-    first = [] if reached is None else [with_interval(reached.test, reached.interval95)]
-    rest = [with_interval(v, None) for v in (test.ap75, test.ap_small, test.ap_medium, test.ap_large)]
-    return [*first, with_interval(test.ap, ap), with_interval(test.ap50, ap50), *rest]
+    cells = [with_interval(test.ap, ap), with_interval(test.ap50, ap50), with_interval(test.ap75, None)]
+    if reached is not None:
+        return [with_interval(reached.test, reached.interval95), *cells]
+    return [*cells, *(with_interval(value, None) for value in (test.ap_small, test.ap_medium, test.ap_large))]
 
 
 def print_found(console: Console, standings: Sequence[Standing], front: Sequence[FrontPoint], out: Path) -> None:

@@ -360,8 +360,8 @@ def conclude(
         default_preset=default,
         presets={name: tested[name].entry for name in explored.presets.finals},
         evolution=None if evolved is None else evolved.entry,
-        gain=None if default is None else gain(found, tested[default], split),
-        gain_over_evolution=None if evolved is None else gain(found, evolved, split),
+        gain=None if default is None else gain(found.answers, tested[default].answers, split),
+        gain_over_evolution=None if evolved is None else gain(found.answers, evolved.answers, split),
         seconds={
             "total": round(folder.clock.seconds(), 1),
             "search": round(search_s / plan.calibration.workers, 1),

@@ -87,7 +87,7 @@ def test_the_proof_is_about_the_rounded_detector(
         f"ap50@{BOARD}",
         pytest.approx(outcome.integer[BOARD].ap50, abs=1e-5),
     )
-    same = gain(found, found, split)
+    same = gain(found.answers, found.answers, split)
     assert same.asked is not None
     assert (same.asked.value, same.asked.interval95, same.verdict) == (0, (0, 0), "tie")
 

@@ -138,7 +138,7 @@ def test_the_verdict_is_about_what_was_asked_and_ap_stands_beside_it(
     monkeypatch.setattr(verdict, "DRAWS", 100)
     aim = Objectives(parse_objectives([text], ("thing",), ["cpu"]), {})
     split = Split(dataclasses.make_dataclass("D", ["class_names"])(("thing",)), Path(), aim)
-    found = verdict.gain(on_test(True), on_test(False), split)
+    found = verdict.gain(on_test(True).answers, on_test(False).answers, split)
     assert found.interval95[1] < 0, "worse in AP"
     if text == "ap":
         assert (found.verdict, found.asked) == ("worse", None)
@@ -159,7 +159,7 @@ def test_what_the_test_split_cannot_measure_is_compared_by_ap(monkeypatch: pytes
     monkeypatch.setattr(verdict, "DRAWS", 50)
     aim = Objectives(parse_objectives(["ap_large"], ("thing",), ["cpu"]), {})
     split = Split(dataclasses.make_dataclass("D", ["class_names"])(("thing",)), Path(), aim)
-    found = verdict.gain(on_test(True), on_test(False), split)
+    found = verdict.gain(on_test(True).answers, on_test(False).answers, split)
     assert (found.asked, found.verdict) == (None, "worse"), "no object is larger than 96 px"
 
 

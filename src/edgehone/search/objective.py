@@ -127,6 +127,11 @@ class Objectives:
         return first
 
     @property
+    def is_ap(self) -> bool:
+        """Whether the first is AP, which is told of every detector anyway."""
+        return self.first.text == JUST_AP.text
+
+    @property
     def integer_boards(self) -> tuple[str, ...]:
         """Boards in whose integer arithmetic detectors are evaluated."""
         boards = [arithmetic for each in self.each if (arithmetic := arithmetic_of(each)) is not None]
@@ -142,7 +147,7 @@ class Objectives:
 
     def score(self, outcome: Outcome) -> float:
         """The accuracy that chooses."""
-        return self.values(outcome)[0]
+        return self.first.value(metrics_of(outcome, self.first))
 
 
 def arithmetic_of(objective: Accuracy | Latency) -> str | None:
@@ -202,6 +207,11 @@ JUST_AP = Expression.parse("ap", ())
 
 AP = Objectives((JUST_AP,), {})
 """COCO's AP, the objective of a search that is told no other."""
+
+
+def measure(objective: str) -> str:
+    """What an accuracy is called for people."""
+    return "AP" if objective == JUST_AP.text else objective
 
 
 def parse_objective(text: str, class_names: Sequence[str], boards: Sequence[str]) -> Accuracy | Latency:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from edgehone.data import Dataset
 from edgehone.deploy.integer.accuracy import as_trained
 from edgehone.errors import EdgehoneError
@@ -22,10 +24,10 @@ from edgehone.evaluation.operating_point import operating_point, score_threshold
 from edgehone.inference import CHECKPOINT, Detector, PostProcess, Runtime, TorchRuntime, open_network
 from edgehone.results import Application, Difference, Entry, Gain, Kept, Reached, judge
 from edgehone.search.ladder import Ladder
-from edgehone.search.objective import AP, JUST_AP, Accuracy, Objectives, arithmetic_of, precision_of, score_of
+from edgehone.search.objective import AP, Accuracy, Objectives, arithmetic_of, precision_of, score_of
 from edgehone.search.proof import PresetRuns
 from edgehone.search.trial import Outcome
-from edgehone.types import Detections
+from edgehone.types import Detections, no_boxes
 
 DRAWS = 1000
 """Bootstrap draws behind an interval."""
@@ -48,8 +50,7 @@ class Split:
     @property
     def score(self) -> Score | None:
         """The first objective as a number of matches; None where it is AP, which is always there."""
-        first = self.aim.first
-        return None if first.text == JUST_AP.text else score_of(first, self.dataset.class_names)
+        return None if self.aim.is_ap else score_of(self.aim.first, self.dataset.class_names)
 
 
 @dataclass(frozen=True)
@@ -76,19 +77,25 @@ class Tested:
 
 
 def answers_on(name: str, outcome: Outcome, split: Split) -> Answers:
-    """Of a full training, on the split of this name."""
+    """Of a training that kept its detector, on the split of this name; one that diverged finds nothing."""
     dataset, samples = split.dataset, split.dataset.splits[name]
-    network, info = open_network(split.trials / outcome.task.name / CHECKPOINT)
     truths = [sample.truth() for sample in samples]
 
-    def said(runtime: Runtime) -> tuple[list[Detections], Matches]:
-        detections = list(Detector(info, runtime).detect((s.read().image for s in samples), PostProcess()))
-        return detections, match(truths, detections, len(dataset.class_names))
+    def matched(detections: list[Detections]) -> Matches:
+        return match(truths, detections, len(dataset.class_names))
 
-    detections, matches = said(TorchRuntime(network))
-    board = arithmetic_of(split.aim.first)
-    asked = matches if board is None else said(as_trained(network, info, dataset, board))[1]
-    return Answers(detections, matches, asked)
+    if outcome.status != "done":
+        silence = [Detections(no_boxes(), np.zeros(0, np.float32), np.zeros(0, np.int64))] * len(samples)
+        return Answers(silence, matched(silence), matched(silence))
+    network, info = open_network(split.trials / outcome.task.name / CHECKPOINT)
+
+    def said(runtime: Runtime) -> list[Detections]:
+        return list(Detector(info, runtime).detect((s.read().image for s in samples), PostProcess()))
+
+    detections, board = said(TorchRuntime(network)), arithmetic_of(split.aim.first)
+    matches = matched(detections)
+    rounded = matches if board is None else matched(said(as_trained(network, info, dataset, board)))
+    return Answers(detections, matches, rounded)
 
 
 def on_test_split(outcome: Outcome, preset: str | None, split: Split) -> Tested:
@@ -123,10 +130,10 @@ def reached(outcome: Outcome, answers: Answers, split: Split) -> Reached | None:
     return found.model_copy(update={"test": round(value, 5), "interval95": (round(low, 5), round(high, 5))})
 
 
-def gain(found: Tested, other: Tested, split: Split) -> Gain:
-    """Difference on the test split, of AP and of the first objective, each over the same draws of images."""
-    difference, interval = paired_difference(found.answers.matches, other.answers.matches, samples=DRAWS)
-    score, sides = split.score, (found.answers.asked, other.answers.asked)
+def gain(found: Answers, other: Answers, split: Split) -> Gain:
+    """Difference of AP and of the first objective on a split, each over the same draws of its images."""
+    difference, interval = paired_difference(found.matches, other.matches, samples=DRAWS)
+    score, sides = split.score, (found.asked, other.asked)
     if score is None or math.isnan(score(sides[0], None)):
         return judge(difference, interval)
     return judge(difference, interval, asked(split.aim.first, *paired_difference(*sides, samples=DRAWS, score=score)))
