@@ -246,3 +246,9 @@ def test_a_step_helps_only_beyond_its_interval() -> None:
         "within noise",
         "hurts",
     ]
+
+
+def test_rules_are_judged_by_what_was_asked() -> None:
+    rule, trials = prefer("projection.assigner.kind", "task_aligned"), planted(40, aligned)
+    verdicts = [rule_verdicts([rule], trials, score=score)[0].verdict for score in (lambda o: o.ap, lambda o: -o.ap)]
+    assert verdicts == ["borne out", "contradicted"]

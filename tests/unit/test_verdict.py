@@ -11,13 +11,16 @@ import pytest
 
 from edgehone.evaluation import Matches, evaluate_detections, match
 from edgehone.results import Entry
-from edgehone.search import verdict
+from edgehone.run_folder import RunFolder
+from edgehone.search import ablation, verdict
+from edgehone.search.changes import changes_between
 from edgehone.search.finalists import Standing
 from edgehone.search.ladder import Ladder
 from edgehone.search.objective import AP, Objectives, RecallAtPrecision, parse_objectives
 from edgehone.search.proof import PresetRuns
 from edgehone.search.trial import Outcome, Task
 from edgehone.search.verdict import Answers, Split, decide
+from edgehone.space import replace
 from edgehone.strategy import AUTHORS
 from edgehone.training import Job
 from edgehone.types import Detections, Truth
@@ -185,3 +188,23 @@ def test_a_default_that_is_worse_in_what_was_asked_is_replaced(monkeypatch: pyte
         assert decision.margin.ap < 0
         assert (decision.margin.asked is None) == (text == "ap")
     assert kept == {"ap": "default", "1 - ap75": "found"}
+
+
+def test_a_step_of_an_ablation_is_judged_by_what_was_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The default is loud, the winner loose."""
+    monkeypatch.setattr(verdict, "DRAWS", 100)
+    said = {"default": match(*loose_or_loud(False), 1), "winner": match(*loose_or_loud(True), 1)}
+    monkeypatch.setattr(
+        ablation, "answers_on", lambda name, o, split: Answers([], said[o.task.name], said[o.task.name])
+    )
+    steps = ((changes_between(AUTHORS, replace(AUTHORS, {"optimisation.optimizer.lr": 0.02}))[0],),)
+    trained = [(outcome(name, 1.0), RunFolder(tmp_path)) for name in said]
+    for text, effect in (("ap", "hurts"), ("1 - ap75", "helps")):
+        aim = Objectives(parse_objectives([text], ("thing",), ["cpu"]), {})
+        split = Split(dataclasses.make_dataclass("D", ["class_names"])(("thing",)), tmp_path, aim)
+        path = ablation.judge_path("default", 1.0, steps, trained, split)
+        step = path.steps[0]
+        assert (step.effect, step.gain < 0) == (effect, True)
+        value, difference, _ = step.told()
+        assert difference == pytest.approx(value - path.base_told, abs=2e-5)
+        assert (value == step.ap) == (text == "ap")
