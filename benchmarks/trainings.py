@@ -16,13 +16,13 @@ from typing import Any
 
 from edgehone.data import Dataset
 from edgehone.evaluation import evaluate_detections
-from edgehone.inference import Detector, TorchRuntime
+from edgehone.inference import Detector, TorchRuntime, save_detector
 from edgehone.space import diff, replace
 from edgehone.strategy import Strategy
 from edgehone.training import Diverged, Job, Progress, image_flops, train
 
 RECORDED = Path(__file__).parent / "recorded"
-SECONDS_PER_GFLOP = 0.008
+SECONDS_PER_GFLOP = 0.018
 """Forward FLOPs to seconds of training on one core with bf16, where nothing has been recorded yet."""
 
 Row = dict[str, Any]
@@ -51,19 +51,20 @@ class Table:
         """Whether a training is recorded."""
         return key_of(job) in self.rows
 
-    def trained(self, job: Job, **labels: Any) -> Row:
-        """The row of a training, which is run where it is not recorded.
+    def trained(self, job: Job, keep: Path | None = None, **labels: Any) -> Row:
+        """The row of a training, which is run where it is not recorded, or where its detector is wanted and gone.
 
         Args:
             job: the training.
+            keep: where its detector is to be.
             labels: kept in the row: which study, trial and rung it belongs to.
 
         Raises:
             SliceOver: there is no time left.
         """
         key = key_of(job)
-        if key not in self.rows:
-            self.add({"key": key, **labels, **described(job), **run(job, self.dataset, self.watch)})
+        if key not in self.rows or (keep is not None and not keep.is_file()):
+            self.add({"key": key, **labels, **described(job), **run(job, self.dataset, self.watch, keep)})
         return self.rows[key]
 
     def watch(self, progress: Progress) -> None:
@@ -101,8 +102,9 @@ def described(job: Job) -> Row:
     A setting that is added later, with a default that changes nothing, leaves this as it was.
     """
     changed = {path: value for path, (_, value) in diff(Strategy(), job.strategy).items()}
-    named = {"model": job.model, "steps": job.steps, "batch": job.batch_size, "seed": job.seed}
-    return {**named, "precision": job.precision, "strategy": changed}
+    named: Row = {"model": job.model, "steps": job.steps, "batch": job.batch_size, "seed": job.seed}
+    start = {} if job.weights is None else {"weights": job.weights.digest}
+    return {**named, "precision": job.precision, "strategy": changed, **start}
 
 
 def strategy_of(row: Row) -> Strategy:
@@ -120,17 +122,20 @@ def gflops(job: Job, classes: int) -> float:
     return job.steps * job.batch_size * image_flops(job.model, classes, job.strategy.input.size) / 1e9
 
 
-def run(job: Job, dataset: Dataset, watch: Callable[[Progress], None]) -> Row:
-    """Train, judge on validation; a training that diverged is worth nothing."""
+def run(job: Job, dataset: Dataset, watch: Callable[[Progress], None], keep: Path | None = None) -> Row:
+    """Train, judge on validation, keep the detector if that is wanted; a training that diverged is worth nothing."""
     started = time.monotonic()
     row: Row = {"gflops": round(gflops(job, len(dataset.class_names)), 2)}
     try:
         trained = train(job, dataset.class_names, dataset.train, watch=watch)
     except Diverged:
         return {**row, "diverged": True, "ap": 0.0, "ap50": 0.0, "seconds": round(time.monotonic() - started, 1)}
+    if keep is not None:
+        keep.parent.mkdir(parents=True, exist_ok=True)
+        save_detector(trained.network, trained.info, keep)
     detector = Detector(trained.info, TorchRuntime(trained.network, job.precision))
     detections = list(detector.detect(sample.source.read() for sample in dataset.val))
-    found = evaluate_detections([sample.truth() for sample in dataset.val], detections, dataset.class_names)
+    found = evaluate_detections([sample.truth() for sample in dataset.val], detections, dataset.class_names, samples=0)
     judged = {"ap": round(found.ap, 4), "ap50": round(found.ap50, 4)}
     per_class = {name: None if ap is None else round(ap, 4) for name, ap in found.per_class.items()}
     return {**row, **judged, "per_class": per_class, "seconds": round(time.monotonic() - started, 1)}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from edgehone.errors import UsageError
 from edgehone.types import Json
@@ -17,8 +18,25 @@ from edgehone.types import Json
 if TYPE_CHECKING:
     from edgehone.data import Selection
 
+ORDER = (
+    *("check", "data", "analyse", "run", "search", "explain", "train", "evaluate", "detect"),
+    *("boards", "deploy", "verify", "convert", "diff", "store"),
+)
+"""Commands as a user meets them: data, the whole job, its parts, boards, the rest."""
+
+
+class InOrder(TyperGroup):
+    """Lists the commands in :data:`ORDER`, whatever module declares them; one that is not named there comes last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """See click."""
+        there = super().list_commands(ctx)
+        return sorted(there, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
 app = typer.Typer(
     name="edgehone",
+    cls=InOrder,
     help="Find the learning strategy that gets the most out of a small detector, prove it, and deploy it.",
     no_args_is_help=True,
     add_completion=False,
@@ -46,8 +64,8 @@ TeacherOption = Annotated[
 ObjectiveOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="ap, ap50, recall@precision=0.9, an expression like 0.7*ap+0.3*ap[NAME], or, after one of them, latency; "
-        "may be repeated: then a front is searched"
+        help="ap, ap50, recall@precision=0.9, an expression like 0.7*ap+0.3*ap[NAME]; any of them in a board's 8 bits, "
+        "like ap@kneron-kl720; or, after one of them, latency; may be repeated: then a front is searched"
     ),
 ]
 LatencyOption = Annotated[

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from edgehone.search.explanation import Ablation, Explanation
 from edgehone.search.importance import Importances
+from edgehone.search.objective import measure
 from edgehone.search.rule_verdicts import RuleVerdict
 from edgehone.search.store import StoreEntry
 
@@ -20,10 +21,10 @@ SHOWN = 8
 def print_explanation(console: Console, explanation: Explanation) -> None:
     """The path from default to winner, what the scores hang on, and the rules' verdicts."""
     if explanation.ablation is not None:
-        _print_ablation(console, explanation.ablation)
-    _print_importances(console, explanation.importances)
+        _print_ablation(console, explanation.ablation, measure(explanation.objective))
+    _print_importances(console, explanation.importances, measure(explanation.objective))
     if explanation.rules:
-        _print_rules(console, explanation.rules)
+        _print_rules(console, explanation.rules, measure(explanation.objective))
 
 
 def _table(title: str, columns: Sequence[str], words: Sequence[str]) -> Table:
@@ -33,25 +34,25 @@ def _table(title: str, columns: Sequence[str], words: Sequence[str]) -> Table:
     return table
 
 
-def _print_ablation(console: Console, ablation: Ablation) -> None:
+def _print_ablation(console: Console, ablation: Ablation, measured: str) -> None:
     length = f"{100 * ablation.share:.0f} % of a full training each"
-    columns = ("", "change", "AP on validation", "gain [95 %]", "verdict")
+    columns = ("", "change", f"{measured} on validation", "gain [95 %]", "verdict")
     table = _table(f"from {ablation.base} to the winner, {length}", columns, ("change", "verdict"))
-    table.add_row("", escape(ablation.base), f"{ablation.base_ap:.3f}", "", "")
+    table.add_row("", escape(ablation.base), f"{ablation.base_told:.3f}", "", "")
     for number, step in enumerate(ablation.steps, 1):
-        low, high = step.interval95
+        value, difference, (low, high) = step.told()
         text = "; ".join(change.text for change in step.changes)
-        gain = f"{step.gain:+.3f} [{low:+.3f}, {high:+.3f}]"
-        table.add_row(str(number), escape(text), f"{step.ap:.3f}", gain, step.effect)
+        gain = f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
+        table.add_row(str(number), escape(text), f"{value:.3f}", gain, step.effect)
     console.print(table)
 
 
-def _print_importances(console: Console, found: Importances) -> None:
+def _print_importances(console: Console, found: Importances, measured: str) -> None:
     if not found.dimensions:
         console.print(f"{found.trials} trials of equal length do not tell which settings the scores hang on")
         return
     columns = ("setting", "share of variance [90 %]", "best tried", "worst tried", "above chance")
-    title = f"what AP hangs on, by {found.trials} trials of rung {found.rung}"
+    title = f"what {measured} hangs on, by {found.trials} trials of rung {found.rung}"
     table = _table(title, columns, ("setting", "best tried", "worst tried", "above chance"))
     for each in found.dimensions[:SHOWN]:
         low, high = (100 * value for value in each.interval90)
@@ -61,8 +62,8 @@ def _print_importances(console: Console, found: Importances) -> None:
     console.print(table)
 
 
-def _print_rules(console: Console, rules: Sequence[RuleVerdict]) -> None:
-    columns = ("rule", "trials with", "without", "AP gained [95 %]", "verdict")
+def _print_rules(console: Console, rules: Sequence[RuleVerdict], measured: str) -> None:
+    columns = ("rule", "trials with", "without", f"{measured} gained [95 %]", "verdict")
     table = _table("what the rules claimed, held against the trials", columns, ("rule", "verdict"))
     for rule in rules:
         gained = "-" if rule.difference is None else f"{rule.difference:+.3f}"

@@ -93,8 +93,12 @@ def with_interval(value: float | None, interval: tuple[float, float] | None) -> 
 
 def print_results(console: Console, results: Results, out: Path) -> None:
     """The table of presets and found, the verdict, and where things are."""
-    table = Table(title=f"test split of {escape(results.data)}, input {results.found.strategy.input.size} px")
-    for column in ("strategy", "AP [95 %]", "AP50 [95 %]", "AP75", "small", "medium", "large"):
+    title, asked = f"test split of {results.data}, input {results.found.strategy.input.size} px", results.found.reached
+    columns = ("AP [95 %]", "AP50 [95 %]", "AP75", "small", "medium", "large")
+    if asked is not None:
+        title, columns = f"{title}, objective: {asked.objective}", ("objective [95 %]", *columns[:3])
+    table = Table(title=escape(title))
+    for column in ("strategy", *columns):
         table.add_column(column, justify="left" if column == "strategy" else "right", no_wrap=True)
     entries: dict[str, Entry | None] = {
         **results.presets,
@@ -104,30 +108,31 @@ def print_results(console: Console, results: Results, out: Path) -> None:
     for name, entry in entries.items():
         if entry is None:
             continue
-        test = entry.test
         label = f"preset {name}" if entry.preset else name
         if name == results.default_preset:
             label += " (default)"
-        cells = [with_interval(v, None) for v in (test.ap75, test.ap_small, test.ap_medium, test.ap_large)]
-        ap, ap50 = (entry.interval95.get(key) for key in ("ap", "ap50"))
-        table.add_row(label, with_interval(test.ap, ap), with_interval(test.ap50, ap50), *cells)
+        table.add_row(label, *_entry_cells(entry))
     console.print(table)
     if results.gain is not None:
-        low, high = results.gain.interval95
-        console.print(
-            f"found against the default ({results.default_preset}): {100 * results.gain.ap:+.1f} AP points "
-            f"[{100 * low:+.1f}, {100 * high:+.1f}]: {results.gain.verdict}"
-        )
+        words = f"{results.gain.words()}: {results.gain.verdict}"
+        console.print(f"found against the default ({results.default_preset}): {escape(words)}")
     if results.margin is not None:
-        low, high = results.margin.interval95
-        console.print(
-            f"kept: {results.kept} (on validation {100 * results.margin.ap:+.1f} points "
-            f"[{100 * low:+.1f}, {100 * high:+.1f}], seeds counted: {results.margin.verdict})"
-        )
+        words = f"{results.margin.words()}, seeds counted: {results.margin.verdict}"
+        console.print(f"kept: {results.kept} (on validation {escape(words)})")
     for name, deployment in results.boards.items():
         print_deployment(console, name, deployment, out / Path(deployment.path).parent)
     console.print(f"total time {clock(results.seconds['total'])}")
     console.print(f"report: {out / 'report.html'}\nmodel:  {out / 'model.onnx'}", soft_wrap=True)
+
+
+def _entry_cells(entry: Entry) -> list[str]:
+    """COCO's metrics; after the objective where that is another, and then fewer."""
+    test, reached = entry.test, entry.reached
+    ap, ap50 = (entry.interval95.get(key) for key in ("ap", "ap50"))
+    cells = [with_interval(test.ap, ap), with_interval(test.ap50, ap50), with_interval(test.ap75, None)]
+    if reached is not None:
+        return [with_interval(reached.test, reached.interval95), *cells]
+    return [*cells, *(with_interval(value, None) for value in (test.ap_small, test.ap_medium, test.ap_large))]
 
 
 def print_found(console: Console, standings: Sequence[Standing], front: Sequence[FrontPoint], out: Path) -> None:

@@ -27,19 +27,20 @@ from edgehone.search.ablation import (
     ablation_tasks,
     fit_budget,
     judge_path,
-    on_validation,
     order_changes,
     train_path,
     trainings_of,
     whatever_seed,
 )
 from edgehone.search.changes import changes_between
-from edgehone.search.explanation import Ablation, Explanation, explain_trials
+from edgehone.search.explanation import Ablation, Explanation, explain_trials, scoring
 from edgehone.search.importance import Surrogate
+from edgehone.search.objective import Objectives, parse_objectives
 from edgehone.search.plan import Plan
 from edgehone.search.progress import Monitor, Show
 from edgehone.search.proof import RATE
 from edgehone.search.trial import Outcome, Task, finished
+from edgehone.search.verdict import Split
 from edgehone.space import Prior, load
 from edgehone.strategy import AUTHORS, PRESETS, Strategy
 from edgehone.training import StartWeights
@@ -86,6 +87,13 @@ class FinishedRun:
         )
 
     @property
+    def aim(self) -> Objectives:
+        """The first objective; latencies explain themselves."""
+        classes = tuple(self.results.found.validation.per_class)
+        first = parse_objectives(self.request.objectives[:1], classes, self.request.boards)
+        return Objectives(first, {})
+
+    @property
     def searched(self) -> list[Outcome]:
         """The trials of the search: without presets and evolution, which the proof trained."""
         proof = {f"final-{name}" for name in (*PRESETS, "evolution")}
@@ -119,7 +127,7 @@ def explain(path: Path, budget_s: float, show: Show, ray: str | None = None) -> 
     """
     run = FinishedRun.open(path, ray)
     with only_process(path):
-        explanation = explain_trials(run.searched, run.priors)
+        explanation = explain_trials(run.searched, run.priors, run.aim)
         ablation = _earlier(path) if budget_s == 0 else _ablate(run, explanation, budget_s, show)
         explanation = explanation.model_copy(update={"ablation": ablation})
         write_json(path / EXPLANATION, explanation.model_dump(mode="json"))
@@ -145,10 +153,11 @@ def _ablate(run: FinishedRun, explanation: Explanation, budget_s: float, show: S
     make = task_maker(run.request, run.plan, dataset, weights)
     known = trainings_of(run.outcomes.values(), RunFolder(run.path))
     ends = ablation_tasks(base, (tuple(changes),), 1.0, make)
-    ordered = order_changes(base, changes, Knowledge(Surrogate(run.searched), explanation.importances, run.priors))
+    surrogate = Surrogate(run.searched, score=scoring(run.aim))
+    ordered = order_changes(base, changes, Knowledge(surrogate, explanation.importances, run.priors))
     share, steps = fit_budget(ordered, run.plan, budget_s, all(whatever_seed(end.job) in known for end in ends))
     trained = _train(run, ablation_tasks(base, steps, share, make), known, dataset, show)
-    return judge_path(name, share, steps, trained, lambda outcome, folder: on_validation(outcome, folder, dataset))
+    return judge_path(name, share, steps, trained, Split(dataset, run.path / "trials", run.aim))
 
 
 def _train(

@@ -54,7 +54,7 @@ from edgehone.search.workers import start_workers
 from edgehone.space import Prior, Settings, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
 from edgehone.teachers import open_teacher
-from edgehone.training import StartWeights, image_flops
+from edgehone.training import StartWeights, image_flops, training_flops
 
 RESULTS = "results.json"
 """Written last: where it is, the run is complete."""
@@ -129,13 +129,13 @@ def run(request: Request, out: Path, show: Show) -> Results:
         known = prepare(request, folder, monitor)
         with start_pool(request, known.dataset, folder.trials) as workers:
             explored = explore(request, known, Bench(monitor, workers))
-        tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, known.dataset, folder.trials)
+        split = Split(known.dataset, folder.trials, known.aim)
+        tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, split)
         monitor.say("evaluated on the test split")
-        split = Split(known.dataset, folder.trials)
-        decision = decide(explored.ladder, explored.presets, known.aim, tested["found"], split)
+        decision = decide(explored.ladder, explored.presets, tested["found"], split)
         boards = {name: deploy_winner(decision.outcome, name, known.dataset, folder) for name in request.boards}
         export_winner(decision.outcome, folder)
-        results = conclude(request, folder, explored, tested, boards, decision)
+        results = conclude(request, folder, explored, (tested, split), boards, decision)
         presets, ladder = explored.presets, explored.ladder
         story = Story(
             request, known.dataset, known.profile, explored.plan, explored.priors, ladder, presets, tested, results
@@ -241,18 +241,18 @@ def analyse_only(
     return profile, tuple(apply_rules(facts))
 
 
-def plan_run(request: Request, folder: RunFolder, workers: Pool, dataset: Dataset) -> Plan:
+def plan_run(request: Request, folder: RunFolder, workers: Pool, known: Known) -> Plan:
     """Time a few steps, then fit the run into what is left of the budget.
 
     A deterministic run is planned for a nominal machine: its budget is compute rather than wall-clock.
     """
-    classes = len(dataset.class_names)
+    classes = len(known.dataset.class_names)
     cheapest = image_flops(request.model, classes, INPUT_SIZES[0]) / 1e9
-    objectives = len(request.objectives)
+    wanted = len(known.aim.each), len(known.aim.integer_boards)
     if request.scope.deterministic:
-        return make_plan(request.budget_s, 0.0, request.proof, nominal(request.workers), cheapest, objectives)
+        return make_plan(request.budget_s, 0.0, request.proof, nominal(request.workers), cheapest, *wanted)
     calibration = calibrate(workers, request.model, classes)
-    return make_plan(request.budget_s, folder.clock.seconds(), request.proof, calibration, cheapest, objectives)
+    return make_plan(request.budget_s, folder.clock.seconds(), request.proof, calibration, cheapest, *wanted)
 
 
 def pictures_by_size(plan: Plan, model: str, dataset: Dataset) -> dict[int, int]:
@@ -281,7 +281,7 @@ def task_maker(
     classes = len(dataset.class_names)
 
     def cost(strategy: Strategy) -> float:
-        return image_flops(request.model, classes, strategy.input.size, strategy.capacity) / 1e9
+        return training_flops(request.model, classes, strategy) / 1e9
 
     return TaskMaker(plan, request.model, cost, request.seed, weights, request.teacher, aim)
 
@@ -289,7 +289,7 @@ def task_maker(
 def explore(request: Request, known: Known, bench: Bench) -> Explored:
     """Plan, ask the rules, search, then train the proof."""
     monitor, folder, dataset = bench.monitor, bench.monitor.folder, known.dataset
-    plan = folder.stage("plan", Plan, lambda: plan_run(request, folder, bench.workers, dataset))
+    plan = folder.stage("plan", Plan, lambda: plan_run(request, folder, bench.workers, known))
     limit = None if request.latency is None else LatencyLimit.parse(request.latency)
     slow = None if limit is None else (limit, known.latencies.upper(limit.board))
     pictures = pictures_by_size(plan, request.model, dataset)
@@ -332,11 +332,12 @@ def conclude(
     request: Request,
     folder: RunFolder,
     explored: Explored,
-    tested: dict[str, Tested],
+    proven: tuple[dict[str, Tested], Split],
     boards: dict[str, Deployment],
     decision: Decision,
 ) -> Results:
     """Compare and put together; the default is the preset that did better on validation."""
+    tested, split = proven
     default = explored.presets.default
     found = tested["found"]
     evolved = tested.get("evolution")
@@ -359,8 +360,8 @@ def conclude(
         default_preset=default,
         presets={name: tested[name].entry for name in explored.presets.finals},
         evolution=None if evolved is None else evolved.entry,
-        gain=None if default is None else gain(found, tested[default]),
-        gain_over_evolution=None if evolved is None else gain(found, evolved),
+        gain=None if default is None else gain(found.answers, tested[default].answers, split),
+        gain_over_evolution=None if evolved is None else gain(found.answers, evolved.answers, split),
         seconds={
             "total": round(folder.clock.seconds(), 1),
             "search": round(search_s / plan.calibration.workers, 1),

@@ -15,6 +15,22 @@ Kept = Literal["found", "default"]
 Verdict = Literal["better", "tie", "worse", "unproven"]
 
 
+class Reached(Settings):
+    """A fully trained strategy in terms of an objective other than AP.
+
+    Attributes:
+        objective: as it was given.
+        validation: the objective on validation.
+        test: on the test split; None where that has nothing to measure it on.
+        interval95: 95 % bootstrap interval over test images.
+    """
+
+    objective: str
+    validation: float
+    test: float | None = None
+    interval95: tuple[float, float] | None = None
+
+
 class Entry(Settings):
     """One fully trained strategy.
 
@@ -24,6 +40,7 @@ class Entry(Settings):
         test: metrics on the test split.
         validation: metrics on validation, which chose between strategies.
         interval95: 95 % bootstrap intervals over test images.
+        reached: the first objective; None where that is AP.
         steps: of training.
         gflops: compute of its training, in image-GFLOPs.
     """
@@ -33,6 +50,7 @@ class Entry(Settings):
     test: Evaluation
     validation: Evaluation
     interval95: dict[str, tuple[float, float]]
+    reached: Reached | None = None
     steps: int
     gflops: float
 
@@ -64,23 +82,51 @@ class Application(Settings):
     test: OperatingPoint
 
 
+class Difference(Settings):
+    """Found minus default, of an objective other than AP.
+
+    Attributes:
+        objective: as it was given.
+        value: of the difference.
+        interval95: both on the same bootstrap draws of images.
+    """
+
+    objective: str
+    value: float
+    interval95: tuple[float, float]
+
+
 class Gain(Settings):
-    """Found against default on the test split.
+    """Found against default.
 
     Attributes:
         ap: difference of AP.
         interval95: of the difference, both evaluated on the same bootstrap draws of images.
-        verdict: ``better`` or ``worse`` only if the interval leaves out zero.
+        asked: the same of the first objective; None where that is AP, or where the split has nothing to measure it on.
+        verdict: on ``asked``, else on AP: ``better`` or ``worse`` only if the interval leaves out zero.
     """
 
     ap: float
     interval95: tuple[float, float]
+    asked: Difference | None = None
     verdict: Verdict
+
+    def words(self) -> str:
+        """``+3.2 AP points [+1.0, +5.1]``; after the objective, in points as well, where that is another."""
+        ap = f"{100 * self.ap:+.1f} AP points {_points(self.interval95)}"
+        if self.asked is None:
+            return ap
+        return f"{100 * self.asked.value:+.1f} points of {self.asked.objective} {_points(self.asked.interval95)}, {ap}"
+
+
+def _points(interval: tuple[float, float]) -> str:
+    return f"[{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]"
 
 
 class Results(Settings):
     """Everything that scripts may rely on; see the shapes in the README.
 
+    Gains and entries say what they are worth in AP and in terms of the first of ``objectives``, which decides.
     ``kept`` is what is deployed and written to strategy.json: what the search found, or the default where the two
     could not be told apart on validation; ``margin`` is that comparison, seeds counted. ``gain`` is measured on the
     test split and changes nothing any more.
@@ -116,8 +162,9 @@ class Results(Settings):
         return content
 
 
-def judge(difference: float, interval: tuple[float, float]) -> Gain:
-    """The verdict on a paired difference."""
-    low, high = interval
+def judge(difference: float, interval: tuple[float, float], asked: Difference | None = None) -> Gain:
+    """The verdict on a paired difference of AP, or of what was asked for."""
+    low, high = interval if asked is None else asked.interval95
     verdict: Verdict = "better" if low > 0 else "worse" if high < 0 else "tie"
-    return Gain(ap=round(difference, 5), interval95=(round(low, 5), round(high, 5)), verdict=verdict)
+    ends = (round(interval[0], 5), round(interval[1], 5))
+    return Gain(ap=round(difference, 5), interval95=ends, asked=asked, verdict=verdict)

@@ -14,7 +14,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from edgehone.evaluation import evaluate_detections, match, mean_ap
+from edgehone.evaluation import Drawn, Evaluation, evaluate_detections, match, mean_ap
+from edgehone.search.objective import RecallAtPrecision
 from edgehone.types import Detections, Truth, no_boxes
 
 NAMES = ("a", "b", "c", "absent")
@@ -110,7 +111,9 @@ def test_every_metric_is_that_of_pycocotools(content: Scene) -> None:
     values = [ours.ap, ours.ap50, ours.ap75, ours.ap_small, ours.ap_medium, ours.ap_large]
     assert values == pytest.approx(stats[:6], abs=1e-9)
     assert ours.ar100 == pytest.approx(stats[8], abs=1e-9)
-    assert mean_ap(match(truths, detections, len(NAMES))) == pytest.approx((stats[0], stats[1]), abs=1e-9)
+    matches = match(truths, detections, len(NAMES))
+    assert mean_ap(matches) == pytest.approx((stats[0], stats[1]), abs=1e-9)
+    assert metrics(Drawn(matches, NAMES)) == pytest.approx(metrics(ours), abs=1e-9)
     precision = evaluator.eval["precision"][:, :, :, 0, 2]  # thresholds, recalls, classes; all areas, 100 answers
     for k, name in enumerate(NAMES):
         each = precision[:, :, k]
@@ -139,6 +142,18 @@ def test_the_scenes_hold_the_awkward_cases() -> None:
     assert (alarms.any(axis=0) & ~alarms.all(axis=0)).any(), "an answer partly inside counts at high overlaps only"
 
 
+OVERALL = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar100")
+
+
+def metrics(found: Evaluation | Drawn) -> dict[str, float | None]:
+    """All that an objective can ask for."""
+    overall = {name: getattr(found, name) for name in OVERALL}
+    classes = {f"ap[{name}]": value for name, value in found.per_class.items()}
+    classes50 = {f"ap50[{name}]": value for name, value in found.per_class_ap50.items()}
+    recalls = {f"recall at {p}": RecallAtPrecision(p).value(found) for p in (0.3, 0.6, 0.9)}
+    return {**overall, **classes, **classes50, **recalls}
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("regions", [0, 2])
 def test_weighting_an_image_is_repeating_it(seed: int, regions: int) -> None:
@@ -146,8 +161,13 @@ def test_weighting_an_image_is_repeating_it(seed: int, regions: int) -> None:
     draw = np.random.default_rng(seed).integers(15, size=15)
     weights = np.bincount(draw, minlength=15).astype(float)
     repeated = reference([truths[i] for i in draw], [detections[i] for i in draw])
-    weighted = mean_ap(match(truths, detections, len(NAMES)), weights)
-    assert weighted == pytest.approx((repeated.stats[0], repeated.stats[1]), abs=1e-9)
+    matches = match(truths, detections, len(NAMES))
+    assert mean_ap(matches, weights) == pytest.approx((repeated.stats[0], repeated.stats[1]), abs=1e-9)
+    drawn = metrics(Drawn(matches, NAMES, weights))
+    stats = [None if value < 0 else value for value in repeated.stats]
+    assert [drawn[name] for name in OVERALL] == pytest.approx([*stats[:6], stats[8]], abs=1e-9)
+    again = [truths[i] for i in draw], [detections[i] for i in draw]
+    assert drawn == pytest.approx(metrics(evaluate_detections(*again, NAMES, samples=0)), abs=1e-9)
 
 
 def test_a_box_turned_inside_out_is_no_false_alarm() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from edgehone.cli_options import ORDER
 
 COMMANDS = ("run", "check", "analyse", "train", "evaluate", "detect", "diff", "boards")
 TINY = "builtin:digits?train=8&val=4&test=4&width=96&height=96&max_px=60"
@@ -23,6 +26,12 @@ def test_help_has_an_example(command: str) -> None:
     result = edgehone(command, "--help")
     assert result.returncode == 0
     assert f"Example: edgehone {command}" in " ".join(result.stdout.split())
+
+
+def test_help_lists_the_commands_as_a_user_meets_them() -> None:
+    result = edgehone("--help")
+    listed = re.findall(r"^\W* ([a-z]+)  ", result.stdout, re.MULTILINE)
+    assert tuple(listed) == ORDER
 
 
 @pytest.mark.parametrize(

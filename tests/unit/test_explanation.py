@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgehone.errors import UsageError
+from edgehone.results import judge
 from edgehone.search.ablation import SHARES, Knowledge, fit_budget, joined, order_changes
 from edgehone.search.changes import Change, apply_changes, changes_between, possible
 from edgehone.search.explanation import judge_step
@@ -240,8 +241,14 @@ def test_a_budget_buys_steps_then_length_and_says_what_is_too_little() -> None:
 
 
 def test_a_step_helps_only_beyond_its_interval() -> None:
-    assert [judge_step(0.02, i) for i in ((0.01, 0.03), (-0.01, 0.05), (-0.03, -0.01))] == [
+    assert [judge_step(judge(0.02, i)) for i in ((0.01, 0.03), (-0.01, 0.05), (-0.03, -0.01))] == [
         "helps",
         "within noise",
         "hurts",
     ]
+
+
+def test_rules_are_judged_by_what_was_asked() -> None:
+    rule, trials = prefer("projection.assigner.kind", "task_aligned"), planted(40, aligned)
+    verdicts = [rule_verdicts([rule], trials, score=score)[0].verdict for score in (lambda o: o.ap, lambda o: -o.ap)]
+    assert verdicts == ["borne out", "contradicted"]

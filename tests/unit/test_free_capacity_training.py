@@ -23,7 +23,17 @@ from edgehone.search.searcher import Suggestion
 from edgehone.single import TrainRequest, train_one
 from edgehone.space import SearchSpace, replace
 from edgehone.strategy import AUTHORS, Strategy
-from edgehone.training import Job, Progress, StartWeights, Trained, detector_info, image_flops, picture_cache, train
+from edgehone.training import (
+    Job,
+    Progress,
+    StartWeights,
+    Trained,
+    detector_info,
+    image_flops,
+    picture_cache,
+    train,
+    training_flops,
+)
 from edgehone.training.state import State, rate_at
 
 DATA = "builtin:digits?train=8&val=2&test=2&width=96&height=96&min_px=30&max_px=60&max_objects=3"
@@ -227,14 +237,19 @@ def test_compute_is_counted_where_trials_are_compared() -> None:
     )
 
     def cost(strategy: Strategy) -> float:
-        return image_flops(MODEL, 3, strategy.input.size, strategy.capacity) / 1e9
+        return training_flops(MODEL, 3, strategy) / 1e9
 
     make = TaskMaker(plan, MODEL, cost, 0)
     tasks = [make.task("a", "final", 1.0, Suggestion(s.strategy, "")) for s in (job(), job(**OPTIONS["all"]))]
     assert tasks[1].job.steps < tasks[0].job.steps
     assert tasks[1].gflops == pytest.approx(tasks[0].gflops, rel=0.05)
     graph = architecture(MODEL).graph(3)
-    assert image_flops(MODEL, 3, 128) == image_flops(MODEL, 3, 128, job().strategy.capacity)
+    graph = architecture(MODEL).graph(3)
+    plain, branched = image_flops(MODEL, 3, 128) / 1e9, replace(job().strategy, BRANCHED)
+    assert cost(job().strategy) == plain
+    form = branched.capacity.plan(graph)
+    assert cost(branched) == pytest.approx(plain * form.time_ratio(graph))
+    assert form.time_ratio(graph) > form.flops_ratio(graph) > 1.0, "norms and sums take time, too"
     assert 2 * sum(c.macs for c in graph.layer_costs((128, 128))) == image_flops(MODEL, 3, 128)
 
 

@@ -12,17 +12,20 @@ from hypothesis import strategies as st
 from edgehone.data import read_dataset
 from edgehone.errors import UsageError
 from edgehone.evaluation import Evaluation, evaluate_detections, match
-from edgehone.evaluation.operating_point import operating_point, recall_at_precision, score_thresholds
+from edgehone.evaluation.operating_point import operating_point, score_thresholds
 from edgehone.search.expression import Expression
 from edgehone.search.objective import (
     AP,
     NOTHING,
+    InEightBits,
     Latency,
     Objectives,
     RecallAtPrecision,
     check_on,
     parse_objective,
     parse_objectives,
+    precision_of,
+    score_of,
     shown,
 )
 from edgehone.search.trial import Outcome, Task
@@ -139,6 +142,53 @@ def test_several_objectives_and_their_signs() -> None:
             parse_objectives(texts, CLASSES, ["cpu"])
 
 
+def test_eight_bits_are_a_suffix_of_any_accuracy() -> None:
+    boards = ("cpu", "kneron-kl720")
+    for text in ("ap@kneron-kl720", "0.5*ap + 0.5*ap[RBC] @ cpu", "recall@precision=0.9@cpu"):
+        objective = parse_objective(text, CLASSES, boards)
+        assert isinstance(objective, InEightBits)
+        inner, _, board = text.rpartition("@")
+        assert objective.board == board.strip()
+        assert objective.value(FOUND) == value(inner)
+        assert parse_objective(objective.text, CLASSES, boards).text == objective.text, "what is shown can be asked for"
+    assert precision_of(RecallAtPrecision(0.9)) == 0.9
+    objectives = Objectives(parse_objectives(["ap", "ap@cpu", "ap50@cpu"], CLASSES, boards), {})
+    assert objectives.integer_boards == ("cpu",)
+    assert AP.integer_boards == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ap@kneron-kl720", "after one of the boards cpu; got"),
+        ("ap@toaster", "given like ap@cpu"),
+        ("latency@cpu", "the metrics are ap, ap50"),
+        ("ap@cpu@cpu", "is made of"),
+        ("@cpu", "an expression of at most"),
+    ],
+)
+def test_eight_bits_of_nothing_are_refused(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        parse_objective(text, CLASSES, ("cpu",))
+
+
+def test_where_integers_were_simulated_they_count_else_what_stands_for_them() -> None:
+    objectives = Objectives(parse_objectives(["ap@cpu", "ap"], CLASSES, ["cpu"]), {})
+    rounded = FOUND.model_copy(update={"ap": 0.35})
+    assert objectives.values(outcome(FOUND).model_copy(update={"integer": {"cpu": rounded}})) == (0.35, 0.4)
+    assert objectives.values(outcome(FOUND)) == (0.4, 0.4), "on the lowest rung"
+    assert objectives.values(outcome(None)) == (0.0, 0.0)
+
+
+def test_a_draw_without_an_object_of_the_class_does_not_count() -> None:
+    truths, detections = scene(3)
+    matches = match(truths, detections, 2)
+    only = np.array([float((truth.classes == 0).any() and not (truth.classes == 1).any()) for truth in truths])
+    score = score_of(Expression.parse("ap['red cell']", CLASSES), CLASSES)
+    assert np.isnan(score(matches, only if only.any() else np.zeros(len(truths))))
+    assert not np.isnan(score(matches, None))
+
+
 def scene(seed: int) -> tuple[list[Truth], list[Detections]]:
     """Boxes found with noise, and false alarms."""
     rng = np.random.default_rng(seed)
@@ -168,7 +218,7 @@ def test_thresholds_keep_the_precision_and_reach_the_recall_of_the_objective(pre
         assert reached is None or reached >= precision
     assert found.mean_recall <= RecallAtPrecision(precision).value(evaluation) + 1e-6 + 0.01
     objective = RecallAtPrecision(precision).value(evaluation)
-    assert recall_at_precision(matches, precision) == pytest.approx(objective)
+    assert score_of(RecallAtPrecision(precision), CLASSES)(matches, None) == objective
     # By hand: no lower threshold keeps the precision.
     for one, threshold in zip(matches.classes, thresholds, strict=True):
         for score in np.unique(one.scores):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,15 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from edgehone.analysis import analyse
+from edgehone.console_view import print_results
 from edgehone.data import Dataset, Finding, Sample
 from edgehone.deploy.bundle import Deployment
 from edgehone.deploy.latency import Latency
 from edgehone.deploy.parity import Parity
 from edgehone.evaluation import evaluate_detections, match
+from edgehone.report.content import Table
 from edgehone.report.run_page import Story, run_content, write_run_report
-from edgehone.results import Entry, FrontPoint, Gain, Results, judge
+from edgehone.results import Difference, Entry, FrontPoint, Gain, Reached, Results, judge
 from edgehone.search import verdict
 from edgehone.search.agreement import agree
 from edgehone.search.finalists import Standing
@@ -86,7 +90,8 @@ def answers_of(data: Dataset, strategy: Strategy, preset: str | None, noise: flo
         steps=1500,
         gflops=9000.0,
     )
-    return verdict.Tested(entry, match(truths, detections, 3), detections)
+    matches = match(truths, detections, 3)
+    return verdict.Tested(entry, verdict.Answers(detections, matches, matches))
 
 
 def outcome(name: str, rung: str, strategy: Strategy, ap: float, origin: str) -> Outcome:
@@ -353,6 +358,33 @@ def test_headline_is_honest(story: Story, gain: Gain, words: str) -> None:
     headline = run_content(told).headline
     assert words in headline.sentence
     assert headline.verdict == gain.verdict
+
+
+def test_an_objective_that_is_not_ap_stands_before_it(story: Story) -> None:
+    asked = "recall@precision=0.9"
+    reached = Reached(objective=asked, validation=0.61, test=0.58, interval95=(0.5, 0.66))
+    other = reached.model_copy(update={"test": 0.41, "interval95": (0.3, 0.5)})
+    gain = judge(-0.01, (-0.03, 0.01), Difference(objective=asked, value=0.17, interval95=(0.05, 0.28)))
+    results = story.results.model_copy(
+        update={
+            "found": story.results.found.model_copy(update={"reached": reached}),
+            "presets": {k: e.model_copy(update={"reached": other}) for k, e in story.results.presets.items()},
+            "gain": gain,
+        }
+    )
+    content = run_content(replace(story, results=results))
+    assert content.headline.verdict == "better"
+    assert f"+17.0 points of {asked} [+5.0, +28.0], -1.0 AP points [-3.0, +1.0]" in content.headline.sentence
+    assert content.headline.facts[0].label == f"found, {asked}"
+    assert any(asked in note for note in content.headline.notes)
+    tables = [b for s in content.sections for b in s.blocks if isinstance(b, Table) and f"{asked} [95 %]" in b.columns]
+    assert [row[1] for row in tables[0].rows] == ["0.580 [0.500, 0.660]", *["0.410 [0.300, 0.500]"] * 2]
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_results(console, results, Path("runs/mine"))
+    printed = " ".join(console.export_text().split())
+    assert f"objective: {asked}" in printed
+    assert printed.count("0.410 [0.300, 0.500]") == 2
+    assert f"+17.0 points of {asked} [+5.0, +28.0], -1.0 AP points [-3.0, +1.0]: better" in printed
 
 
 def test_pictures_are_jpegs_and_the_page_is_small(page: Path) -> None:

@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 
 from edgehone.evaluation import Matches, evaluate_detections, match
-from edgehone.search import verdict
+from edgehone.results import Entry
+from edgehone.run_folder import RunFolder
+from edgehone.search import ablation, verdict
+from edgehone.search.changes import changes_between
 from edgehone.search.finalists import Standing
 from edgehone.search.ladder import Ladder
-from edgehone.search.objective import AP, Objectives, RecallAtPrecision
+from edgehone.search.objective import AP, Objectives, RecallAtPrecision, parse_objectives
 from edgehone.search.proof import PresetRuns
 from edgehone.search.trial import Outcome, Task
-from edgehone.search.verdict import Split, decide
+from edgehone.search.verdict import Answers, Split, decide
+from edgehone.space import replace
 from edgehone.strategy import AUTHORS
 from edgehone.training import Job
 from edgehone.types import Detections, Truth
@@ -51,16 +55,21 @@ def outcome(name: str, noise: float) -> Outcome:
 def decided(monkeypatch: pytest.MonkeyPatch, noise: float, aim: Objectives = AP, seeds: int = 1) -> verdict.Decision:
     """A found strategy with this noise against a default with 3 px."""
     runs = {"final-00": noise, "final-authors": 3.0}
-    monkeypatch.setattr(verdict, "_matches", lambda o, split: matches(runs[o.task.name]))
+
+    def said(noise: float) -> Answers:
+        found = matches(noise)
+        return Answers([], found, found)
+
+    monkeypatch.setattr(verdict, "answers_on", lambda name, o, split: said(runs[o.task.name]))
     monkeypatch.setattr(verdict, "DRAWS", 100)
     found, default = (outcome(name, each) for name, each in runs.items())
     score = aim.score(found)
     standing = Standing(name="final-00", trial=0, seeds=seeds, values=(score,), shown={}, low=score, high=score)
     ladder = Ladder([found], [found], [], (standing,))
     presets = PresetRuns([], {"authors": default}, aim)
-    tested = cast(verdict.Tested, dataclasses.make_dataclass("T", ["matches"])(matches(noise)))
+    tested = cast(verdict.Tested, dataclasses.make_dataclass("T", ["answers"])(said(noise)))
     dataset = dataclasses.make_dataclass("D", ["class_names"])(("thing",))
-    return decide(ladder, presets, aim, tested, Split(dataset, Path()))
+    return decide(ladder, presets, tested, Split(dataset, Path(), aim))
 
 
 def test_what_is_clearly_better_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,3 +102,109 @@ def test_a_wanted_precision_gives_thresholds(monkeypatch: pytest.MonkeyPatch) ->
     assert found.application is not None
     assert found.application.thresholds["thing"] == pytest.approx(0.5)
     assert found.application.test.mean_recall == 1.0
+
+
+def loose_or_loud(loose: bool) -> tuple[list[Truth], list[Detections]]:
+    """Boxes that are loose; or exact ones, among alarms that score higher."""
+    truths, found = answers(6.0 if loose else 0.0)
+    if loose:
+        return truths, found
+    alarm = np.array([[250, 250, 290, 290]], np.float32)
+    loud = [
+        Detections(
+            np.concatenate([alarm, each.boxes_xyxy]),
+            np.insert(each.scores, 0, np.float32(0.95)),
+            np.insert(each.classes, 0, 0),
+        )
+        for each in found
+    ]
+    return truths, loud
+
+
+def on_test(loose: bool) -> verdict.Tested:
+    found = match(*loose_or_loud(loose), 1)
+    return verdict.Tested(entry_of(loose), Answers([], found, found))
+
+
+def entry_of(loose: bool) -> Entry:
+    evaluation = evaluate_detections(*loose_or_loud(loose), ("thing",), samples=0)
+    return Entry(
+        strategy=AUTHORS, preset=None, test=evaluation, validation=evaluation, interval95={}, steps=1, gflops=1.0
+    )
+
+
+@pytest.mark.parametrize("text", ["recall@precision=0.9", "1 - ap75", "ap"])
+def test_the_verdict_is_about_what_was_asked_and_ap_stands_beside_it(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """The loose boxes are worse in AP and better in what an application asks for that hates alarms."""
+    monkeypatch.setattr(verdict, "DRAWS", 100)
+    aim = Objectives(parse_objectives([text], ("thing",), ["cpu"]), {})
+    split = Split(dataclasses.make_dataclass("D", ["class_names"])(("thing",)), Path(), aim)
+    found = verdict.gain(on_test(True).answers, on_test(False).answers, split)
+    assert found.interval95[1] < 0, "worse in AP"
+    if text == "ap":
+        assert (found.verdict, found.asked) == ("worse", None)
+        assert found.words().startswith(f"{100 * found.ap:+.1f} AP points [")
+        return
+    assert found.verdict == "better"
+    assert found.asked is not None
+    assert found.asked.objective == text
+    score = aim.first.value
+    sides = (evaluate_detections(*loose_or_loud(loose), ("thing",), samples=0) for loose in (True, False))
+    assert found.asked.value == pytest.approx(score(next(sides)) - score(next(sides)), abs=1e-4)
+    assert 0 < found.asked.interval95[0] <= found.asked.value <= found.asked.interval95[1]
+    assert f"points of {text} [" in found.words()
+    assert f"{100 * found.ap:+.1f} AP points" in found.words()
+
+
+def test_what_the_test_split_cannot_measure_is_compared_by_ap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verdict, "DRAWS", 50)
+    aim = Objectives(parse_objectives(["ap_large"], ("thing",), ["cpu"]), {})
+    split = Split(dataclasses.make_dataclass("D", ["class_names"])(("thing",)), Path(), aim)
+    found = verdict.gain(on_test(True).answers, on_test(False).answers, split)
+    assert (found.asked, found.verdict) == (None, "worse"), "no object is larger than 96 px"
+
+
+def test_a_default_that_is_worse_in_what_was_asked_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By AP alone the default would be kept."""
+    monkeypatch.setattr(verdict, "DRAWS", 100)
+    said = {"final-00": match(*loose_or_loud(True), 1), "final-authors": match(*loose_or_loud(False), 1)}
+    monkeypatch.setattr(verdict, "answers_on", lambda name, o, split: Answers([], said[o.task.name], said[o.task.name]))
+    kept = {}
+    for text in ("ap", "1 - ap75"):
+        aim = Objectives(parse_objectives([text], ("thing",), ["cpu"]), {})
+        found, default = (
+            outcome(name, 1.0).model_copy(update={"validation": entry.validation, "ap": entry.validation.ap})
+            for name, entry in (("final-00", entry_of(True)), ("final-authors", entry_of(False)))
+        )
+        score = aim.score(found)
+        standing = Standing(name="final-00", trial=0, seeds=1, values=(score,), shown={}, low=score, high=score)
+        ladder = Ladder([found], [found], [], (standing,))
+        split = Split(dataclasses.make_dataclass("D", ["class_names"])(("thing",)), Path(), aim)
+        decision = decide(ladder, PresetRuns([], {"authors": default}, aim), on_test(True), split)
+        kept[text] = decision.kept
+        assert decision.margin is not None
+        assert decision.margin.ap < 0
+        assert (decision.margin.asked is None) == (text == "ap")
+    assert kept == {"ap": "default", "1 - ap75": "found"}
+
+
+def test_a_step_of_an_ablation_is_judged_by_what_was_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The default is loud, the winner loose."""
+    monkeypatch.setattr(verdict, "DRAWS", 100)
+    said = {"default": match(*loose_or_loud(False), 1), "winner": match(*loose_or_loud(True), 1)}
+    monkeypatch.setattr(
+        ablation, "answers_on", lambda name, o, split: Answers([], said[o.task.name], said[o.task.name])
+    )
+    steps = ((changes_between(AUTHORS, replace(AUTHORS, {"optimisation.optimizer.lr": 0.02}))[0],),)
+    trained = [(outcome(name, 1.0), RunFolder(tmp_path)) for name in said]
+    for text, effect in (("ap", "hurts"), ("1 - ap75", "helps")):
+        aim = Objectives(parse_objectives([text], ("thing",), ["cpu"]), {})
+        split = Split(dataclasses.make_dataclass("D", ["class_names"])(("thing",)), tmp_path, aim)
+        path = ablation.judge_path("default", 1.0, steps, trained, split)
+        step = path.steps[0]
+        assert (step.effect, step.gain < 0) == (effect, True)
+        value, difference, _ = step.told()
+        assert difference == pytest.approx(value - path.base_told, abs=2e-5)
+        assert (value == step.ap) == (text == "ap")

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from edgehone.evaluation.bootstrap import Score, coco_ap, intervals95, mean_ap, paired_difference
+from edgehone.evaluation.bootstrap import Score, coco_ap, intervals95, mean_ap, paired_difference, score_interval
+from edgehone.evaluation.drawn import Drawn
 from edgehone.evaluation.matching import (
     Matches,
     average_precision,
@@ -47,6 +48,10 @@ class Evaluation(Settings):
     per_class_ap50: dict[str, float | None]
     precision_recall: dict[str, list[float]]
     interval95: dict[str, tuple[float, float]] | None = None
+
+
+Metrics = Evaluation | Drawn
+"""What an objective reads."""
 
 
 def evaluate_detections(
@@ -93,12 +98,15 @@ def _rounded(values: Any) -> list[float]:
 
 
 __all__ = [
+    "Drawn",
     "Evaluation",
     "Matches",
+    "Metrics",
     "Score",
     "coco_ap",
     "evaluate_detections",
     "match",
     "mean_ap",
     "paired_difference",
+    "score_interval",
 ]

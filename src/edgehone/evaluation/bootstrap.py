@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -14,7 +15,10 @@ from edgehone.evaluation.matching import Matches, average_precision
 Interval = tuple[float, float]
 
 Score = Callable[[Matches, NDArray[np.float64] | None], float]
-"""A number of matches with each image counted so many times; None counts each once."""
+"""A number of matches with each image counted so many times; None counts each once.
+
+A draw that holds nothing to measure it on is nan, and does not count.
+"""
 
 
 def mean_ap(matches: Matches, weights: NDArray[np.float64] | None = None) -> tuple[float, float]:
@@ -32,6 +36,12 @@ def intervals95(matches: Matches, samples: int, seed: int) -> dict[str, Interval
     return {"ap": _interval(values[:, 0], ap), "ap50": _interval(values[:, 1], ap50)}
 
 
+def score_interval(matches: Matches, score: Score, samples: int = 1000, seed: int = 0) -> Interval:
+    """The 95 % interval of one score over draws of images."""
+    values = np.array([score(matches, weights) for weights in _draws(matches, samples, seed)])
+    return _interval(values[~np.isnan(values)], score(matches, None))
+
+
 def coco_ap(matches: Matches, weights: NDArray[np.float64] | None = None) -> float:
     """COCO's AP with each image counted ``weights`` times."""
     return mean_ap(matches, weights)[0]
@@ -43,7 +53,7 @@ def paired_difference(
     """Score of ``first`` minus that of ``second`` and its 95 % interval, both on the same draws of images.
 
     Raises:
-        EdgehoneError: the two were not matched on the same split.
+        EdgehoneError: the two were not matched on the same split, or it holds nothing to measure the score on.
     """
     truths = [[each.truths.tolist() for each in matches.classes] for matches in (first, second)]
     if first.image_count != second.image_count or truths[0] != truths[1]:
@@ -52,8 +62,10 @@ def paired_difference(
             f"{first.image_count} images with {sum(map(sum, truths[0]))} objects and "
             f"{second.image_count} images with {sum(map(sum, truths[1]))}; evaluate both on the same split"
         )
+    if math.isnan(score(first, None)):
+        raise EdgehoneError("a comparison needs objects to measure on, but the split has none for this score")
     values = [score(first, w) - score(second, w) for w in _draws(first, samples, seed)]
-    low, high = np.percentile(values, [2.5, 97.5])
+    low, high = np.nanpercentile(values, [2.5, 97.5])
     return score(first, None) - score(second, None), (float(low), float(high))
 
 

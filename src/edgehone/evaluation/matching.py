@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from edgehone.types import Detections, Truth
 
 RECALLS = np.linspace(0.0, 1.0, 101)
 MAX_DETECTIONS = 100
+SIZES = ("small", "medium", "large")
+"""As pycocotools orders its areas, after that of all objects."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,17 @@ class ClassMatches:
 
 @dataclass(frozen=True)
 class Matches:
-    """One :class:`ClassMatches` a class; all objects, whatever their size."""
+    """Every class of a split.
+
+    Attributes:
+        classes: one a class; all objects, whatever their size.
+        image_count: of the split.
+        sizes: the same with the objects of one size alone, by :data:`SIZES`.
+    """
 
     classes: tuple[ClassMatches, ...]
     image_count: int
+    sizes: Mapping[str, tuple[ClassMatches, ...]] = field(default_factory=dict[str, tuple[ClassMatches, ...]])
 
 
 def run_coco(truths: Sequence[Truth], detections: Sequence[Detections], classes: int) -> Any:
@@ -131,14 +140,15 @@ def _annotation(key: int, image: int, label: int, box: NDArray[np.float64]) -> d
 
 
 def matches_of(evaluator: Any) -> Matches:
-    """The matches (all areas, 100 detections an image) that an evaluator holds."""
+    """The matches (100 detections an image) that an evaluator holds."""
     params = evaluator.params
     images, areas = len(params.imgIds), len(params.areaRng)
-    found: list[ClassMatches] = []
-    for k in range(len(params.catIds)):
-        per_image = evaluator.evalImgs[k * areas * images : (k * areas + 1) * images]
-        found.append(_class_matches(per_image, images))
-    return Matches(tuple(found), images)
+
+    def of_area(area: int) -> tuple[ClassMatches, ...]:
+        begins = [(k * areas + area) * images for k in range(len(params.catIds))]
+        return tuple(_class_matches(evaluator.evalImgs[begin : begin + images], images) for begin in begins)
+
+    return Matches(of_area(0), images, {name: of_area(1 + place) for place, name in enumerate(SIZES)})
 
 
 def _class_matches(per_image: Sequence[dict[str, Any] | None], images: int) -> ClassMatches:
@@ -187,3 +197,10 @@ def precision_at_recalls(
         inside = places < precision.shape[1]
         result[row, inside] = precision[row, places[inside]]
     return result
+
+
+def recall_at_end(matches: ClassMatches, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64] | None:
+    """``[10]`` share of the objects that all detections together find, per IoU threshold; None without objects."""
+    weights = np.ones(len(matches.truths)) if weights is None else weights
+    total = float(matches.truths @ weights)
+    return None if total == 0 else matches.hits @ weights[matches.images] / total

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehone.evaluation.matching import ClassMatches, Matches, precision_at_recalls
+from edgehone.evaluation.matching import ClassMatches, Matches
 from edgehone.space import Settings
 
 IOU50 = 0
@@ -28,14 +28,11 @@ class OperatingPoint(Settings):
     mean_recall: float
 
 
-def recall_at_precision(matches: Matches, precision: float, weights: NDArray[np.float64] | None = None) -> float:
-    """Mean over classes of the highest recall, in steps of 0.01, at which the class keeps the precision at IoU 0.5."""
-    curves = [precision_at_recalls(one, weights) for one in matches.classes]
-    return mean_recall([curve[IOU50] for curve in curves if curve is not None], precision)
-
-
 def mean_recall(curves: Sequence[Sequence[float] | NDArray[np.float64]], precision: float) -> float:
-    """The same from interpolated curves of 101 points: they fall, so the points that do are counted."""
+    """Mean over classes of the highest recall, in steps of 0.01, at which the class keeps the precision.
+
+    From interpolated curves of 101 points: they fall, so the points that keep it are counted.
+    """
     reached = [max(int(np.count_nonzero(np.asarray(curve) >= precision)) - 1, 0) for curve in curves]
     return sum(reached) / (100 * max(len(reached), 1))
 

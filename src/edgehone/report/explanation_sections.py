@@ -7,7 +7,7 @@ from edgehone.report.content import Block, Figure, Section, Table, Text
 from edgehone.report.story import number, percent, plain, with_interval
 from edgehone.search.explanation import Ablation, Explanation, Step
 from edgehone.search.importance import Importances
-from edgehone.search.rule_verdicts import RuleVerdict
+from edgehone.search.objective import measure
 
 ANCHOR = "explanation"
 SHOWN = 12
@@ -17,35 +17,36 @@ SHOWN = 12
 def explanation_section(explanation: Explanation) -> Section:
     """Everything that is known about why; the path from default to winner where it was trained."""
     blocks: list[Block] = []
+    measured = measure(explanation.objective)
     if explanation.ablation is not None:
-        blocks += _ablation_blocks(explanation.ablation)
-    blocks += _importance_blocks(explanation.importances)
+        blocks += _ablation_blocks(explanation.ablation, measured)
+    blocks += _importance_blocks(explanation.importances, measured)
     if explanation.rules:
-        blocks += _rule_blocks(explanation.rules, explanation.importances.rung)
+        blocks += _rule_blocks(explanation, measured)
     return Section(ANCHOR, "What made the difference", tuple(blocks))
 
 
-def _ablation_blocks(ablation: Ablation) -> list[Block]:
+def _ablation_blocks(ablation: Ablation, measured: str) -> list[Block]:
     steps = ablation.steps
     lead = (
         f"From {ablation.base} to the winner, one change at a time, each trained for {percent(ablation.share)} of a "
         "full training and scored on validation. An interval is over pictures; the chance of a single training is not "
         "in it, so a small step may turn out otherwise with another seed, or in another order."
     )
-    rows: list[tuple[str, float, float, str]] = [(ablation.base, 0.0, ablation.base_ap, "whole")]
-    before = ablation.base_ap
+    rows: list[tuple[str, float, float, str]] = [(ablation.base, 0.0, ablation.base_told, "whole")]
+    before = ablation.base_told
     for step in steps:
-        rows.append((_short(step), before, step.ap, step.effect))
-        before = step.ap
+        rows.append((_short(step), before, step.told()[0], step.effect))
+        before = step.told()[0]
     rows.append(("winner", 0.0, before, "whole"))
-    columns = ("step", "what changes", "AP", "gain [95 %]", "verdict")
+    columns = ("step", "what changes", measured, "gain [95 %]", "verdict")
     cells = tuple(
-        (str(k), "; ".join(change.text for change in step.changes), number(step.ap), _gain(step), step.effect)
+        (str(k), "; ".join(change.text for change in step.changes), number(step.told()[0]), _gain(step), step.effect)
         for k, step in enumerate(steps, 1)
     )
     return [
         Text(lead, "From default to winner."),
-        Figure(charts.waterfall(rows, "AP on validation"), "Each bar begins where the one above it ends."),
+        Figure(charts.waterfall(rows, f"{measured} on validation"), "Each bar begins where the one above it ends."),
         Table(columns, cells, frozenset({0, 1, 4}), "The steps; a part is exchanged with all its settings."),
     ]
 
@@ -56,11 +57,11 @@ def _short(step: Step) -> str:
 
 
 def _gain(step: Step) -> str:
-    low, high = step.interval95
-    return f"{step.gain:+.3f} [{low:+.3f}, {high:+.3f}]"
+    _, difference, (low, high) = step.told()
+    return f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def _importance_blocks(found: Importances) -> list[Block]:
+def _importance_blocks(found: Importances, measured: str) -> list[Block]:
     if not found.dimensions:
         text = f"{found.trials} trials of equal length do not tell which settings the scores hang on."
         return [Text(text, "Importance.")]
@@ -68,9 +69,9 @@ def _importance_blocks(found: Importances) -> list[Block]:
     agreement = "unknown" if found.agreement is None else f"{found.agreement:+.2f}"
     verdict = f"Above chance: {', '.join(standing)}." if standing else "No setting stands out from chance."
     lead = (
-        f"Share of the variance of AP that a setting explains by itself, over the {found.trials} trials of rung "
-        f"{found.rung}, by a forest fitted to them. {verdict} On trials that it was not shown, the forest's rank "
-        f"correlation with AP is {agreement}: near 0 it knows nothing."
+        f"Share of the variance of {measured} that a setting explains by itself, over the {found.trials} trials of "
+        f"rung {found.rung}, by a forest fitted to them. {verdict} On trials that it was not shown, the forest's rank "
+        f"correlation with it is {agreement}: near 0 it knows nothing."
     )
     shown = found.dimensions[:SHOWN]
     bars = [(d.path, d.share, *d.interval90) for d in shown]
@@ -78,15 +79,16 @@ def _importance_blocks(found: Importances) -> list[Block]:
     rows = tuple(
         (d.path, percent(d.share), plain(d.best), plain(d.worst), number(d.effect), plain(d.stands_out)) for d in shown
     )
-    columns = ("setting", "share", "best tried", "worst tried", "AP between them", "above chance")
+    columns = ("setting", "share", "best tried", "worst tried", f"{measured} between them", "above chance")
     return [
         Text(lead, "Importance."),
-        Figure(charts.shares(bars, found.floor, "share of the variance of AP, %"), caption),
+        Figure(charts.shares(bars, found.floor, f"share of the variance of {measured}, %"), caption),
         Table(columns, rows, frozenset({0, 2, 3, 5}), "The settings in numbers", folded=True),
     ]
 
 
-def _rule_blocks(rules: tuple[RuleVerdict, ...], rung: str) -> list[Block]:
+def _rule_blocks(explanation: Explanation, measured: str) -> list[Block]:
+    rules, rung = explanation.rules, explanation.importances.rung
     tested = [rule for rule in rules if rule.verdict != "not tested"]
     counts = {verdict: sum(rule.verdict == verdict for rule in rules) for verdict in ("borne out", "contradicted")}
     lead = (
@@ -101,7 +103,7 @@ def _rule_blocks(rules: tuple[RuleVerdict, ...], rung: str) -> list[Block]:
         "sure",
         "trials with",
         "without",
-        "difference of AP [95 %]",
+        f"difference of {measured} [95 %]",
         "verdict",
     )
     rows = tuple(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from edgehone.deploy.latency import latency_text
@@ -9,7 +11,7 @@ from edgehone.report import charts
 from edgehone.report.content import Block, Fact, Figure, Gallery, Headline, Photo, Section, Table, Text
 from edgehone.report.examples import draw_example
 from edgehone.report.story import Story, duration, number, with_interval
-from edgehone.results import Entry, Gain
+from edgehone.results import Entry, Reached
 
 EXAMPLES = 8
 EXAMPLE_THRESHOLD = 0.3
@@ -20,27 +22,43 @@ def headline(story: Story) -> Headline:
     """Did it help?"""
     results = story.results
     found = results.found
-    facts = [Fact("found, AP on the test split", number(found.test.ap), _interval_note(found))]
+    entries = {story.label(name): entry for name, entry in _entries(story).items()}
+    facts = [fact for name, entry in entries.items() for fact in _reached_facts(name, entry)]
     facts += [
-        Fact(f"{story.label(name)}, AP", number(entry.test.ap), _interval_note(entry))
-        for name, entry in results.presets.items()
+        Fact(f"{name}, AP on the test split", number(entry.test.ap), _interval_note(entry.interval95.get("ap")))
+        for name, entry in entries.items()
     ]
-    if results.evolution is not None:
-        entry = results.evolution
-        facts.append(Fact("genetic evolution, AP", number(entry.test.ap), _interval_note(entry)))
     facts += _cost_facts(story)
     notes = [
         "AP is COCO's: the mean over classes and over overlaps (IoU) from 0.50 to 0.95; 1 is perfect. "
         f"Square brackets are 95 % intervals: what other samples of {found.test.images} test pictures "
         "would give. They do not cover the luck of the random seed in training."
     ]
+    if found.reached is not None:
+        notes.append(_objective_note(found.reached))
     verdict = "unproven" if results.gain is None else results.gain.verdict
     return Headline(verdict, _answer(story), tuple(facts), tuple(notes))
 
 
-def _interval_note(entry: Entry) -> str:
-    interval = entry.interval95.get("ap")
+def _interval_note(interval: Sequence[float] | None) -> str:
     return "" if interval is None else f"95 % interval {interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def _reached_facts(name: str, entry: Entry) -> list[Fact]:
+    """The objective that was asked for on the test split, where it is not AP."""
+    reached = entry.reached
+    if reached is None:
+        return []
+    return [Fact(f"{name}, {reached.objective}", number(reached.test), _interval_note(reached.interval95))]
+
+
+def _objective_note(reached: Reached) -> str:
+    if reached.test is None:
+        return (
+            f"The objective was {reached.objective}. The test split has no object to measure it on, so that the "
+            "comparison here is of AP."
+        )
+    return f"The objective was {reached.objective}: it decides whether a difference is one; AP stands beside it."
 
 
 def _answer(story: Story) -> str:
@@ -51,7 +69,7 @@ def _answer(story: Story) -> str:
             f"The found strategy reaches AP {results.found.test.ap:.3f} on the test split. It was not "
             "compared with a preset: the run was asked for no proof."
         )
-    measured = f"{points(gain)} against the default ({name}, the preset that did better on validation)"
+    measured = f"{gain.words()} against the default ({name}, the preset that did better on validation)"
     if gain.verdict == "better":
         return f"The found strategy is better: {measured}, at the same input size and for the same training compute."
     if gain.verdict == "worse":
@@ -60,12 +78,6 @@ def _answer(story: Story) -> str:
         f"No difference could be shown: {measured}. The interval includes zero, so the test pictures "
         "cannot tell them apart."
     )
-
-
-def points(gain: Gain) -> str:
-    """``+3.2 AP points [+1.0, +5.1]``."""
-    low, high = gain.interval95
-    return f"{100 * gain.ap:+.1f} AP points [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def _cost_facts(story: Story) -> list[Fact]:
@@ -89,7 +101,9 @@ def results_section(story: Story) -> Section:
     tested = _entries(story)
     names = story.dataset.class_names
     rows = tuple(_row(story, name, entry, names) for name, entry in tested.items())
-    columns = ("strategy", "AP [95 %]", "AP50 [95 %]", "AP75", "small", "medium", "large", *names)
+    asked = story.results.found.reached
+    first = () if asked is None else (f"{asked.objective} [95 %]",)
+    columns = ("strategy", *first, "AP [95 %]", "AP50 [95 %]", "AP75", "small", "medium", "large", *names)
     drawn = [
         (story.label(name), entry.test.ap, *entry.interval95["ap"])
         for name, entry in tested.items()
@@ -125,8 +139,11 @@ def _entries(story: Story) -> dict[str, Entry]:
 
 def _row(story: Story, name: str, entry: Entry, classes: tuple[str, ...]) -> tuple[str, ...]:
     test = entry.test
+    reached = entry.reached
+    first = () if reached is None else (with_interval(reached.test, reached.interval95),)
     return (
         story.label(name),
+        *first,
         with_interval(test.ap, entry.interval95.get("ap")),
         with_interval(test.ap50, entry.interval95.get("ap50")),
         *(number(value) for value in (test.ap75, test.ap_small, test.ap_medium, test.ap_large)),
@@ -139,7 +156,7 @@ def _comparisons(story: Story) -> list[Block]:
     said: list[Block] = []
     for other, gain in (("the default", results.gain), ("genetic evolution", results.gain_over_evolution)):
         if gain is not None:
-            said.append(Text(f"Found against {other}, paired: {points(gain)}: {gain.verdict}."))
+            said.append(Text(f"Found against {other}, paired: {gain.words()}: {gain.verdict}."))
     return said
 
 
@@ -187,7 +204,7 @@ def precision_recall_section(story: Story) -> Section:
 
 def examples_section(story: Story) -> Section:
     """Some test pictures, evenly spread over the split, with what the found detector says."""
-    samples, detections = story.dataset.test, story.tested["found"].detections
+    samples, detections = story.dataset.test, story.tested["found"].answers.detections
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(EXAMPLES, len(samples))).round().astype(int))
     photos: list[Photo] = []
     for index in (int(i) for i in chosen):

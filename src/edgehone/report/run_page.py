@@ -57,7 +57,7 @@ def run_content(story: Story) -> ReportContent:
 def why(story: Story) -> tuple[Section, ...]:
     """What the trials tell about the reasons; ``edgehone explain`` trains more and writes the section anew."""
     outcomes = story.ladder.outcomes
-    return (explanation_section(explain_trials(outcomes, story.priors)),) if outcomes else ()
+    return (explanation_section(explain_trials(outcomes, story.priors, story.presets.objectives)),) if outcomes else ()
 
 
 __all__ = ["Story", "run_content", "write_run_report"]

@@ -9,7 +9,6 @@ from typing import Any, cast
 from edgehone.report import charts
 from edgehone.report.content import Block, Code, Figure, Section, Table, Text
 from edgehone.report.story import Story, duration, number, percent, plain, with_interval
-from edgehone.results import Gain
 from edgehone.search.agreement import RungAgreement
 from edgehone.search.objective import LATENCY
 from edgehone.search.origins import value_origins
@@ -185,18 +184,12 @@ def _standings(story: Story) -> list[Block]:
         for each in story.ladder.standings
     )
     margin = story.results.margin
-    said = "" if margin is None else f" Against the default, on validation: {points_of(margin)}, {margin.verdict}."
+    said = "" if margin is None else f" Against the default, on validation: {margin.words()}, {margin.verdict}."
     caption = (
         "Finalists, by the lower end of their 95 % interval over seeds; the noise between seeds is pooled with what is "
         f"known from elsewhere.{said} Kept: {story.results.kept}."
     )
     return [Table(("trial", "first objective", "seeds"), rows, frozenset({0}), caption)] if rows else []
-
-
-def points_of(gain: Gain) -> str:
-    """``+3.2 points [+1.0, +5.1]``."""
-    low, high = gain.interval95
-    return f"{100 * gain.ap:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def _agreement(story: Story) -> list[Block]:

@@ -59,7 +59,7 @@ def number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def with_interval(value: float, interval: Sequence[float] | None) -> str:
+def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
     """``0.423 [0.391, 0.455]``."""
     return number(value) if interval is None else f"{number(value)} [{interval[0]:.3f}, {interval[1]:.3f}]"
 

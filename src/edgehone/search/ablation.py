@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
-
-from edgehone.data import Dataset
 from edgehone.errors import UsageError
-from edgehone.evaluation import Matches, match, mean_ap, paired_difference
-from edgehone.inference import CHECKPOINT, Detector, TorchRuntime, open_network
+from edgehone.evaluation import mean_ap
+from edgehone.inference import CHECKPOINT
 from edgehone.run_folder import RunFolder
 from edgehone.search.changes import Change, apply_changes, possible
 from edgehone.search.explanation import Ablation, Step, judge_step
@@ -20,10 +17,10 @@ from edgehone.search.ladder import RunTasks, TaskMaker
 from edgehone.search.plan import MIDDLE, SHORT, TRIAL_OVERHEAD_S, Plan
 from edgehone.search.searcher import Suggestion
 from edgehone.search.trial import Outcome, Task
+from edgehone.search.verdict import Answers, Split, answers_on, gain
 from edgehone.space import Prefer, Prior, fingerprint
 from edgehone.strategy import Strategy
 from edgehone.training import Job
-from edgehone.types import Detections, no_boxes
 
 ABLATION = "ablation"
 
@@ -35,8 +32,6 @@ ENOUGH_STEPS = 6
 
 SAME = 0.005
 """Expected gains closer than this AP are alike: the rules' confidence decides between them."""
-
-DRAWS = 1000
 
 Steps = tuple[tuple[Change, ...], ...]
 """The changes of each step; nearly always one."""
@@ -166,42 +161,40 @@ def train_path(
     return [(trained | dict(known))[whatever_seed(task.job)] for task in tasks]
 
 
-def judge_path(
-    base: str,
-    share: float,
-    steps: Steps,
-    trained: Sequence[Trained],
-    matches: Callable[[Outcome, RunFolder], Matches],
-) -> Ablation:
-    """What each step gave on validation.
+def judge_path(base: str, share: float, steps: Steps, trained: Sequence[Trained], split: Split) -> Ablation:
+    """What each step gave on validation, in AP and in terms of the first objective.
 
     Args:
         base: name of the default.
         share: length of the trainings.
         steps: made.
         trained: default first.
-        matches: of a training on the validation split.
+        split: the data and the objective; where trainings are, ``trained`` knows.
     """
-    found = [matches(outcome, folder) for outcome, folder in trained]
+    found = [answers_on("val", outcome, replace(split, trials=folder.trials)) for outcome, folder in trained]
+
+    def reached(answers: Answers) -> float | None:
+        return None if split.score is None else round(split.score(answers.asked, None), 5)
+
     judged: list[Step] = []
     for changes, before, after in zip(steps, found, found[1:], strict=False):
-        gain, (low, high) = paired_difference(after, before, samples=DRAWS)
-        interval = (round(low, 5), round(high, 5))
-        ap = round(mean_ap(after)[0], 5)
-        effect = judge_step(gain, interval)
-        judged.append(Step(changes=changes, ap=ap, gain=round(gain, 5), interval95=interval, effect=effect))
-    new = sum(outcome.task.rung == ABLATION for outcome, _ in trained)
-    return Ablation(base=base, base_ap=round(mean_ap(found[0])[0], 5), share=share, steps=tuple(judged), trainings=new)
-
-
-def on_validation(outcome: Outcome, folder: RunFolder, dataset: Dataset) -> Matches:
-    """A trained detector against the validation split; a training that diverged found nothing."""
-    truths = [sample.truth() for sample in dataset.val]
-    if outcome.status == "done":
-        network, info = open_network(folder.trials / outcome.task.name / CHECKPOINT)
-        detector = Detector(info, TorchRuntime(network))
-        detections = list(detector.detect(sample.read().image for sample in dataset.val))
-    else:
-        nothing = Detections(no_boxes(), np.zeros(0, np.float32), np.zeros(0, np.int64))
-        detections = [nothing] * len(truths)
-    return match(truths, detections, len(dataset.class_names))
+        against = gain(after, before, split)
+        judged.append(
+            Step(
+                changes=changes,
+                ap=round(mean_ap(after.matches)[0], 5),
+                gain=against.ap,
+                interval95=against.interval95,
+                reached=reached(after),
+                asked=against.asked,
+                effect=judge_step(against),
+            )
+        )
+    return Ablation(
+        base=base,
+        base_ap=round(mean_ap(found[0].matches)[0], 5),
+        base_reached=reached(found[0]),
+        share=share,
+        steps=tuple(judged),
+        trainings=sum(outcome.task.rung == ABLATION for outcome, _ in trained),
+    )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from edgehone.results import Difference, Gain, Verdict
 from edgehone.search.changes import Change
-from edgehone.search.importance import Importances, importances
+from edgehone.search.importance import AP_OF, Importances, Scoring, importances
+from edgehone.search.objective import AP, Objectives
 from edgehone.search.rule_verdicts import RuleVerdict, rule_verdicts
 from edgehone.search.trial import Outcome
 from edgehone.space import Prior, Settings
@@ -21,15 +23,24 @@ class Step(Settings):
         changes: made in this step on top of all before; more than one where the budget did not buy a step for each.
         ap: on validation, of the training with all changes so far.
         gain: over the step before; ``interval95`` over draws of validation pictures, of both trainings alike.
-        effect: ``helps`` or ``hurts`` only where the interval leaves out zero. The chance of a training (its seed) is
-            not in the interval.
+        reached: the first objective, where that is not AP; ``asked`` its gain.
+        effect: of ``asked``, else of AP: ``helps`` or ``hurts`` only where the interval leaves out zero. The chance of
+            a training (its seed) is not in the interval.
     """
 
     changes: tuple[Change, ...]
     ap: float
     gain: float
     interval95: tuple[float, float]
+    reached: float | None = None
+    asked: Difference | None = None
     effect: Effect
+
+    def told(self) -> tuple[float, float, tuple[float, float]]:
+        """What the effect is about: the value, its gain, its interval."""
+        if self.reached is None or self.asked is None:
+            return self.ap, self.gain, self.interval95
+        return self.reached, self.asked.value, self.asked.interval95
 
 
 class Ablation(Settings):
@@ -37,7 +48,7 @@ class Ablation(Settings):
 
     Attributes:
         base: name of the default.
-        base_ap: on validation, trained as long as the steps.
+        base_ap: on validation, trained as long as the steps; ``base_reached`` the first objective, if it is not AP.
         share: length of the trainings, of a full one.
         steps: the most important change first.
         trainings: that this took, without those that the run had made already.
@@ -45,9 +56,15 @@ class Ablation(Settings):
 
     base: str
     base_ap: float
+    base_reached: float | None = None
     share: float
     steps: tuple[Step, ...]
     trainings: int
+
+    @property
+    def base_told(self) -> float:
+        """Of the base, what the steps are about."""
+        return self.base_ap if self.base_reached is None else self.base_reached
 
 
 class Explanation(Settings):
@@ -57,18 +74,32 @@ class Explanation(Settings):
         importances: of the dimensions, from the trials of the search.
         rules: what each claimed and what the trials say of it.
         ablation: None where nothing was trained for it.
+        objective: the accuracy that all of it is about.
     """
 
     importances: Importances
     rules: tuple[RuleVerdict, ...]
     ablation: Ablation | None = None
+    objective: str = "ap"
 
 
-def explain_trials(outcomes: Sequence[Outcome], priors: Sequence[Prior], seed: int = 0) -> Explanation:
-    """What the trials of a search tell by themselves, without another training."""
-    return Explanation(importances=importances(outcomes, seed), rules=tuple(rule_verdicts(priors, outcomes, seed)))
+def explain_trials(
+    outcomes: Sequence[Outcome], priors: Sequence[Prior], aim: Objectives = AP, seed: int = 0
+) -> Explanation:
+    """What the trials of a search tell by themselves, without another training, about its first objective."""
+    score = scoring(aim)
+    rules = tuple(rule_verdicts(priors, outcomes, seed, score))
+    return Explanation(importances=importances(outcomes, seed, score), rules=rules, objective=aim.first.text)
 
 
-def judge_step(gain: float, interval: tuple[float, float]) -> Effect:
+def scoring(aim: Objectives) -> Scoring:
+    """What trials are judged by."""
+    return AP_OF if aim.is_ap else aim.score
+
+
+EFFECTS: dict[Verdict, Effect] = {"better": "helps", "worse": "hurts"}
+
+
+def judge_step(gain: Gain) -> Effect:
     """See :class:`Step`."""
-    return "helps" if interval[0] > 0 else "hurts" if interval[1] < 0 else "within noise"
+    return EFFECTS.get(gain.verdict, "within noise")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from edgehone.errors import UsageError
-from edgehone.evaluation import Evaluation
+from edgehone.evaluation import Metrics
 
 METRICS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar100")
 BY_CLASS = ("ap", "ap50")
@@ -57,13 +57,13 @@ class Expression:
         _check(tree, text, class_names)
         return Expression(text.strip(), tree)
 
-    def value(self, evaluation: Evaluation) -> float:
-        """On validation metrics.
+    def value(self, found: Metrics) -> float:
+        """Of the metrics on a split.
 
         Raises:
             UsageError: a metric that the split does not have: no object of that size or class.
         """
-        return _value(self.tree, evaluation)
+        return _value(self.tree, found)
 
 
 def _check(node: ast.expr, text: str, class_names: Sequence[str]) -> None:
@@ -103,22 +103,22 @@ def _class_name(node: ast.Subscript) -> str:
     return inside.id if isinstance(inside, ast.Name) else ""
 
 
-def _value(node: ast.expr, evaluation: Evaluation) -> float:
+def _value(node: ast.expr, found: Metrics) -> float:
     match node:
         case ast.Constant():
             return float(cast(float, node.value))
         case ast.Name(id=name):
-            return _present(getattr(evaluation, name), name)
+            return _present(getattr(found, name), name)
         case ast.Subscript(value=ast.Name(id=name)):
-            by_class = evaluation.per_class if name == "ap" else evaluation.per_class_ap50
+            by_class = found.per_class if name == "ap" else found.per_class_ap50
             # The class was checked, so it is missing only where nothing at all was found.
             return _present(by_class.get(_class_name(node), 0.0), ast.unparse(node))
         case ast.BinOp():
-            return OPERATORS[type(node.op)](_value(node.left, evaluation), _value(node.right, evaluation))
+            return OPERATORS[type(node.op)](_value(node.left, found), _value(node.right, found))
         case ast.UnaryOp():
-            return -_value(node.operand, evaluation)
+            return -_value(node.operand, found)
         case ast.Call(func=ast.Name(id=name)):
-            return FUNCTIONS[name]([_value(argument, evaluation) for argument in node.args])
+            return FUNCTIONS[name]([_value(argument, found) for argument in node.args])
         case _:
             raise AssertionError(f"not checked: {ast.dump(node)}")
 

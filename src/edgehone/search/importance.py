@@ -8,8 +8,9 @@ what the most important dimension reaches when the scores are dealt to the trial
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, cast
 
 import numpy as np
@@ -35,6 +36,10 @@ GRID = 5
 """Values of a span at which its marginal is taken."""
 
 Rows = NDArray[np.float64]
+
+Scoring = Callable[[Outcome], float]
+AP_OF: Scoring = attrgetter("ap")
+"""What trials are judged by where nothing else is said; then "AP" below is another accuracy."""
 
 
 class Importance(Settings):
@@ -89,10 +94,10 @@ def fullest_rung(outcomes: Sequence[Outcome]) -> list[Outcome]:
     return list(max(by_rung.values(), key=len).values()) if by_rung else []
 
 
-def importances(outcomes: Sequence[Outcome], seed: int = 0) -> Importances:
+def importances(outcomes: Sequence[Outcome], seed: int = 0, score: Scoring = AP_OF) -> Importances:
     """The importance of every dimension that the trials varied."""
     trials = fullest_rung(outcomes)
-    scores = np.array([outcome.ap for outcome in trials])
+    scores = np.array([score(outcome) for outcome in trials])
     rung = trials[0].task.rung if trials else ""
     if len(trials) < LEAST_TRIALS or np.ptp(scores) == 0:
         return Importances(rung=rung, trials=len(trials), agreement=None, floor=1.0, dimensions=())
@@ -122,16 +127,16 @@ def importances(outcomes: Sequence[Outcome], seed: int = 0) -> Importances:
 class Surrogate:
     """What a forest fitted to the trials expects of a strategy; a flat guess where there are too few trials."""
 
-    def __init__(self, outcomes: Sequence[Outcome], seed: int = 0) -> None:
+    def __init__(self, outcomes: Sequence[Outcome], seed: int = 0, score: Scoring = AP_OF) -> None:
         trials = fullest_rung(outcomes)
         self.forest: Any = None
         if len(trials) >= LEAST_TRIALS:
             self.table = Table.of([outcome.task.job.strategy for outcome in trials])
-            scores = np.array([outcome.ap for outcome in trials])
+            scores = np.array([score(outcome) for outcome in trials])
             self.forest = _fit(self.table, scores, np.arange(len(trials)), seed, 4 * TREES)
 
     def expect(self, strategies: Sequence[Strategy]) -> list[float]:
-        """AP at the rung of the trials."""
+        """The score at the rung of the trials."""
         if self.forest is None or not len(self.table.columns):
             return [0.0] * len(strategies)
         return [float(value) for value in self.forest.predict(self.table.encode(strategies))]

@@ -17,7 +17,7 @@ from edgehone.search.agreement import RungAgreement
 from edgehone.search.finalists import SEED_NOISE, Standing, seed_noise, standings
 from edgehone.search.objective import AP, Objectives
 from edgehone.search.pareto import front
-from edgehone.search.plan import FINAL, Plan
+from edgehone.search.plan import FINAL, Plan, longer
 from edgehone.search.searcher import Suggestion, stable_seed
 from edgehone.search.study import Study, Trial, Worth
 from edgehone.search.trial import Outcome, Task
@@ -54,7 +54,7 @@ class TaskMaker:
     Attributes:
         plan: the frozen plan.
         model: name of the architecture.
-        gflops_per_image: of one picture in the training of a strategy, forward.
+        gflops_per_image: forward, of one picture in the training of a strategy, in those of the plain network.
         seed: of the run.
         weights: what every training starts from.
         teacher: a detector that trials may learn from.
@@ -89,7 +89,15 @@ class TaskMaker:
             teacher=self.teacher,
         )
         keep = rung == FINAL
-        return Task(name=name, rung=rung, job=job, gflops=steps * batch * cost, keep=keep, origin=suggestion.origin)
+        return Task(
+            name=name,
+            rung=rung,
+            job=job,
+            gflops=steps * batch * cost,
+            keep=keep,
+            integer=self.objectives.integer_boards if longer(share) else (),
+            origin=suggestion.origin,
+        )
 
     def of_trial(self, study: Study, trial: Trial) -> Task:
         """What a study asks for."""

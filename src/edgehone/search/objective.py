@@ -1,24 +1,31 @@
 """What a search is after: accuracy as the application defines it, and latency beside it.
 
-``ap``, ``recall@precision=0.9``, ``0.7*ap50 + 0.3*ap[Platelets]``, ``latency`` or ``latency[cpu]``.
+``ap``, ``recall@precision=0.9``, ``0.7*ap50 + 0.3*ap[Platelets]``, each also in a board's integer arithmetic as
+``ap@kneron-kl720``; ``latency`` or ``latency[cpu]``.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgehone.data import Dataset
+from edgehone.deploy.integer.scheme import SCHEMES
 from edgehone.errors import UsageError
-from edgehone.evaluation import Evaluation, evaluate_detections
+from edgehone.evaluation import Drawn, Evaluation, Matches, Metrics, Score, evaluate_detections
 from edgehone.evaluation.operating_point import mean_recall
 from edgehone.search.expression import Expression
 from edgehone.search.trial import Outcome
 from edgehone.types import Detections
 
 LATENCY = re.compile(r"latency(?:\[([\w-]+)\])?")
+EIGHT_BITS = re.compile(r"(.+)@\s*([\w-]+)", re.DOTALL)
 RECALL = re.compile(r"recall\s*@\s*precision\s*=\s*([0-9.]+)")
 
 Milliseconds = Mapping[str, Mapping[int, float]]
@@ -33,8 +40,8 @@ class Accuracy(Protocol):
         """As it was given."""
         ...
 
-    def value(self, evaluation: Evaluation) -> float:
-        """On validation."""
+    def value(self, found: Metrics) -> float:
+        """Of the metrics on a split."""
         ...
 
 
@@ -53,9 +60,29 @@ class RecallAtPrecision:
         """As on the command line."""
         return f"recall@precision={self.precision:g}"
 
-    def value(self, evaluation: Evaluation) -> float:
-        """On validation."""
-        return mean_recall(list(evaluation.precision_recall.values()), self.precision)
+    def value(self, found: Metrics) -> float:
+        """Of the metrics on a split."""
+        return mean_recall(list(found.precision_recall.values()), self.precision)
+
+
+@dataclass(frozen=True)
+class InEightBits:
+    """An accuracy in a board's integer arithmetic, of a detector as it was trained: ranges by the largest number seen.
+
+    Repairs (:mod:`edgehone.deploy.integer.gate`) come later, when it is deployed.
+    """
+
+    accuracy: Expression | RecallAtPrecision
+    board: str
+
+    @property
+    def text(self) -> str:
+        """As on the command line."""
+        return f"{self.accuracy.text}@{self.board}"
+
+    def value(self, found: Metrics) -> float:
+        """Of the metrics on a split, which must be those in this arithmetic."""
+        return self.accuracy.value(found)
 
 
 @dataclass(frozen=True)
@@ -92,18 +119,66 @@ class Objectives:
         """Whether there is a front rather than one best."""
         return len(self.each) > 1
 
+    @property
+    def first(self) -> Accuracy:
+        """What chooses the winner."""
+        first = self.each[0]
+        assert not isinstance(first, Latency)
+        return first
+
+    @property
+    def is_ap(self) -> bool:
+        """Whether the first is AP, which is told of every detector anyway."""
+        return self.first.text == JUST_AP.text
+
+    @property
+    def integer_boards(self) -> tuple[str, ...]:
+        """Boards in whose integer arithmetic detectors are evaluated."""
+        boards = [arithmetic for each in self.each if (arithmetic := arithmetic_of(each)) is not None]
+        return tuple(dict.fromkeys(boards))
+
     def values(self, outcome: Outcome) -> tuple[float, ...]:
         """One an objective, larger is better: milliseconds are negative. A training that diverged found nothing."""
-        evaluation = NOTHING if outcome.validation is None else outcome.validation
         size = outcome.task.job.strategy.input.size
         return tuple(
-            -self.milliseconds[objective.board][size] if isinstance(objective, Latency) else objective.value(evaluation)
-            for objective in self.each
+            -self.milliseconds[each.board][size] if isinstance(each, Latency) else each.value(metrics_of(outcome, each))
+            for each in self.each
         )
 
     def score(self, outcome: Outcome) -> float:
         """The accuracy that chooses."""
-        return self.values(outcome)[0]
+        return self.first.value(metrics_of(outcome, self.first))
+
+
+def arithmetic_of(objective: Accuracy | Latency) -> str | None:
+    """The board in whose integer arithmetic it is measured; None: as the detector was trained."""
+    return objective.board if isinstance(objective, InEightBits) else None
+
+
+def precision_of(objective: Accuracy) -> float | None:
+    """The precision that it asks for."""
+    inner = objective.accuracy if isinstance(objective, InEightBits) else objective
+    return inner.precision if isinstance(inner, RecallAtPrecision) else None
+
+
+def metrics_of(outcome: Outcome, objective: Accuracy) -> Evaluation:
+    """What an objective reads of an outcome: on rungs where integers were not simulated, what stands for them."""
+    validation = NOTHING if outcome.validation is None else outcome.validation
+    board = arithmetic_of(objective)
+    return validation if board is None else outcome.integer.get(board, validation)
+
+
+def score_of(objective: Accuracy, class_names: Sequence[str]) -> Score:
+    """An objective as a number of matches, to be drawn again and again over pictures."""
+    names = tuple(class_names)
+
+    def score(matches: Matches, weights: NDArray[np.float64] | None) -> float:
+        try:
+            return objective.value(Drawn(matches, names, weights))
+        except UsageError:  # no object of that class or size in this draw
+            return math.nan
+
+    return score
 
 
 def shown(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
@@ -128,8 +203,15 @@ NOTHING = Evaluation(
 """Metrics of a detector that finds nothing."""
 
 
-AP = Objectives((Expression.parse("ap", ()),), {})
+JUST_AP = Expression.parse("ap", ())
+
+AP = Objectives((JUST_AP,), {})
 """COCO's AP, the objective of a search that is told no other."""
+
+
+def measure(objective: str) -> str:
+    """What an accuracy is called for people."""
+    return "AP" if objective == JUST_AP.text else objective
 
 
 def parse_objective(text: str, class_names: Sequence[str], boards: Sequence[str]) -> Accuracy | Latency:
@@ -144,13 +226,26 @@ def parse_objective(text: str, class_names: Sequence[str], boards: Sequence[str]
         if name not in boards:
             raise UsageError(f"a latency is of one of the boards {', '.join(boards)}; got {text!r}")
         return Latency(name)
+    rounded = EIGHT_BITS.fullmatch(text.strip())
+    if rounded is None:
+        return _plain_accuracy(text, class_names)
+    known = [name for name in boards if name in SCHEMES]
+    if rounded[2] not in known:
+        raise UsageError(
+            f"an accuracy in integer arithmetic is given like ap@{(known or list(SCHEMES))[0]}, after one of the "
+            f"boards {', '.join(known) or '(none that was asked for has any)'}; got {text!r}"
+        )
+    return InEightBits(_plain_accuracy(rounded[1], class_names), rounded[2])
+
+
+def _plain_accuracy(text: str, class_names: Sequence[str]) -> Expression | RecallAtPrecision:
     recall = RECALL.fullmatch(text.strip())
-    if recall is not None:
-        precision = float(recall[1])
-        if not 0 < precision < 1:
-            raise UsageError(f"a precision lies between 0 and 1, got {text!r}")
-        return RecallAtPrecision(precision)
-    return Expression.parse(text, class_names)
+    if recall is None:
+        return Expression.parse(text, class_names)
+    precision = float(recall[1])
+    if not 0 < precision < 1:
+        raise UsageError(f"a precision lies between 0 and 1, got {text!r}")
+    return RecallAtPrecision(precision)
 
 
 def parse_objectives(

@@ -36,6 +36,12 @@ REPEAT_FROM_S = (2 * 3600.0, 4 * 3600.0)
 TRIAL_OVERHEAD_S = 5.0
 """Decoding, warming up and evaluating, for a trial, on one core."""
 
+INTEGER_OVERHEAD_S = 8.0
+"""Ranges and validation in a board's integer arithmetic, once, on one core: 4 to 11 s for 87 pictures at 160 to 256 px.
+
+A short training takes not much longer than that, so that it is done above the lowest rung only.
+"""
+
 
 class Rung(Settings):
     """One level of fidelity.
@@ -141,6 +147,7 @@ def make_plan(
     calibration: Calibration,
     min_gflops_per_image: float,
     objectives: int = 1,
+    integer_boards: int = 0,
 ) -> Plan:
     """Fit search, finalists and proof into what is left of the budget.
 
@@ -151,25 +158,21 @@ def make_plan(
         calibration: speed of this machine.
         min_gflops_per_image: of the smallest input size that may be searched.
         objectives: of the search; a front takes more finalists than a winner.
+        integer_boards: in whose arithmetic longer trainings are evaluated.
 
     Raises:
         UsageError: the budget does not buy a meaningful training; says what would.
     """
     shape = _shape(budget_s * calibration.workers / 2, objectives)
     reserve = 40 + 0.03 * budget_s
-    trials = sum(rung.trials + rung.varied for rung in shape.rungs) + shape.finalists * shape.repeats
-    trials += 2 * len(LEARNING_RATE_FACTORS) + 2 if proof != "off" else 0
-    left = (budget_s - spent_s - reserve) * calibration.workers - trials * TRIAL_OVERHEAD_S
+    overhead = shape.overhead_s(proof, integer_boards)
+    left = (budget_s - spent_s - reserve) * calibration.workers - overhead
     shares = shape.shares() + proof_shares(proof)
     # Workers idle a little at the end of every rung.
     full = 0.94 * left / shares / calibration.seconds_per_gflop
     least = MIN_STEPS * MIN_BATCH * min_gflops_per_image
     if full < least:
-        needed = (
-            (least * shares * calibration.seconds_per_gflop / 0.94 + trials * TRIAL_OVERHEAD_S) / (calibration.workers)
-            + spent_s
-            + 40
-        )
+        needed = (least * shares * calibration.seconds_per_gflop / 0.94 + overhead) / calibration.workers + spent_s + 40
         raise UsageError(
             f"a full training has at least {MIN_STEPS} steps of {MIN_BATCH} pictures; a budget of "
             f"{budget_s / 60:.1f} min buys less on this machine: give at least {needed / 0.97 / 60:.0f} min"
@@ -195,6 +198,20 @@ class _Shape:
 
     def shares(self) -> float:
         return search_shares(self.rungs, self.finalists, self.repeats)
+
+    def overhead_s(self, proof: Proof, integer_boards: int) -> float:
+        """Of all trainings, on one core."""
+        short = sum(rung.trials + rung.varied for rung in self.rungs if not longer(rung.share))
+        long = sum(rung.trials + rung.varied for rung in self.rungs if longer(rung.share))
+        long += self.finalists * self.repeats
+        if proof != "off":
+            short, long = short + 2 * len(LEARNING_RATE_FACTORS), long + 2
+        return (short + long) * TRIAL_OVERHEAD_S + long * integer_boards * INTEGER_OVERHEAD_S
+
+
+def longer(share: float) -> bool:
+    """Whether a training is longer than those of the lowest rung."""
+    return share > SHORT
 
 
 def _shape(budget_s: float, objectives: int) -> _Shape:

@@ -33,7 +33,7 @@ class PresetRuns:
 def train_presets(winner: Strategy, proof: Proof, make: TaskMaker, run_tasks: RunTasks) -> PresetRuns:
     """Train what ``proof`` asks for: both presets, the one that did better in short trainings, or none."""
     if proof == "off":
-        return PresetRuns([], {})
+        return PresetRuns([], {}, make.objectives)
     tasks = [
         make.task(f"{RATE}-{name}-{k}", RATE, SHORT, preset_suggestion(preset, name, winner, factor))
         for name, preset in PRESETS.items()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehone.search.importance import fullest_rung
+from edgehone.search.importance import AP_OF, Scoring, fullest_rung
 from edgehone.search.origins import follows
 from edgehone.search.trial import Outcome
 from edgehone.space import Dimension, Prefer, Prior, Settings, dimensions, flatten
@@ -45,7 +45,9 @@ class RuleVerdict(Settings):
     verdict: Verdict
 
 
-def rule_verdicts(priors: Sequence[Prior], outcomes: Sequence[Outcome], seed: int = 0) -> list[RuleVerdict]:
+def rule_verdicts(
+    priors: Sequence[Prior], outcomes: Sequence[Outcome], seed: int = 0, score: Scoring = AP_OF
+) -> list[RuleVerdict]:
     """The verdict on every preference; of several for one setting the last counts, as it does in the search.
 
     Trials are compared within the rung that holds most strategies. They differ in other settings, too, so a verdict
@@ -54,15 +56,18 @@ def rule_verdicts(priors: Sequence[Prior], outcomes: Sequence[Outcome], seed: in
     trials = fullest_rung(outcomes)
     known = {dimension.path: dimension for dimension in dimensions(Strategy)}
     preferred = {prior.path: prior for prior in priors if isinstance(prior, Prefer)}
-    return [_verdict(prior, known.get(path), trials, seed) for path, prior in preferred.items()]
+    scored = [(flatten(outcome.task.job.strategy), score(outcome)) for outcome in trials]
+    return [_verdict(prior, known.get(path), scored, seed) for path, prior in preferred.items()]
 
 
-def _verdict(prior: Prefer, dimension: Dimension | None, trials: Sequence[Outcome], seed: int) -> RuleVerdict:
+def _verdict(
+    prior: Prefer, dimension: Dimension | None, trials: Sequence[tuple[dict[str, Any], float]], seed: int
+) -> RuleVerdict:
     sides: dict[bool, list[float]] = {True: [], False: []}
-    for outcome in trials:
-        value = flatten(outcome.task.job.strategy).get(prior.path)
+    for settings, score in trials:
+        value = settings.get(prior.path)
         if value is not None:
-            sides[follows(value, prior.value, dimension)].append(outcome.ap)
+            sides[follows(value, prior.value, dimension)].append(score)
     followed, departed = np.array(sides[True]), np.array(sides[False])
     difference, interval = None, None
     verdict: Verdict = "not tested"

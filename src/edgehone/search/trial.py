@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from edgehone.evaluation import Evaluation
 from edgehone.files import read_json, write_json
 from edgehone.space import Settings, load
@@ -24,6 +26,7 @@ class Task(Settings):
         job: the training.
         gflops: its compute in image-GFLOPs, for progress.
         keep: keep the trained detector, not only its score.
+        integer: boards in whose integer arithmetic it is evaluated, too.
         origin: how the strategy came about.
     """
 
@@ -32,16 +35,28 @@ class Task(Settings):
     job: Job
     gflops: float
     keep: bool = False
+    integer: tuple[str, ...] = ()
     origin: str
 
 
 class Outcome(Settings):
-    """What became of a task. ``ap`` is on validation; a training that diverged counts as 0."""
+    """What became of a task.
+
+    Attributes:
+        task: what was asked for.
+        status: a training that diverged counts as ``ap`` 0.
+        ap: on validation.
+        validation: all metrics; ``integer`` by board in its integer arithmetic, where that was asked for.
+        curve: of the training.
+        seconds: of the training.
+        message: why it diverged.
+    """
 
     task: Task
     status: Literal["done", "diverged"]
     ap: float
     validation: Evaluation | None
+    integer: dict[str, Evaluation] = Field(default_factory=dict[str, Evaluation])
     curve: list[dict[str, float]]
     seconds: float
     message: str = ""

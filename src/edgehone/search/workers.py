@@ -23,11 +23,13 @@ import cv2
 import torch
 
 from edgehone.data import Dataset
+from edgehone.deploy.integer.accuracy import as_trained
 from edgehone.errors import EdgehoneError
 from edgehone.evaluation import Evaluation, evaluate_detections
 from edgehone.inference import CHECKPOINT, Detector, TorchRuntime, save_detector
+from edgehone.search.objective import NOTHING
 from edgehone.search.trial import STATE, Outcome, Task, save_outcome
-from edgehone.training import Diverged, Job, Progress, train
+from edgehone.training import Diverged, Job, Progress, Trained, train
 
 WATCH_SECONDS = 1.0
 ORPHANED = 70
@@ -94,6 +96,7 @@ def run_task(task: Task, dataset: Dataset, folder: Path, watch: Callable[[Progre
     else:
         detector = Detector(trained.info, TorchRuntime(trained.network, task.job.precision))
         validation = evaluate_split(detector, dataset, "val")
+        integer = {board: evaluate_integers(trained, dataset, board) for board in task.integer}
         if task.keep:
             save_detector(trained.network, trained.info, home / CHECKPOINT)
         outcome = Outcome(
@@ -101,6 +104,7 @@ def run_task(task: Task, dataset: Dataset, folder: Path, watch: Callable[[Progre
             status="done",
             ap=validation.ap,
             validation=validation,
+            integer=integer,
             curve=trained.curve,
             seconds=trained.seconds,
         )
@@ -115,6 +119,15 @@ def evaluate_split(detector: Detector, dataset: Dataset, split: str, samples: in
     truths = [s.truth() for s in pictures]
     detections = list(detector.detect(s.read().image for s in pictures))
     return evaluate_detections(truths, detections, dataset.class_names, samples=samples)
+
+
+def evaluate_integers(trained: Trained, dataset: Dataset, board: str) -> Evaluation:
+    """COCO metrics on validation in a board's integer arithmetic."""
+    try:
+        runtime = as_trained(trained.network, trained.info, dataset, board)
+    except ValueError:  # numbers that are none have no range
+        return NOTHING
+    return evaluate_split(Detector(trained.info, runtime), dataset, "val")
 
 
 def calibrate_job(job: Job, dataset: Dataset) -> float:

@@ -18,7 +18,7 @@ import torch
 
 from edgehone.batches import BatchSource
 from edgehone.data import Sample
-from edgehone.training.job import Diverged, Job, Progress, StartWeights, Trained, image_flops
+from edgehone.training.job import Diverged, Job, Progress, StartWeights, Trained, image_flops, training_flops
 from edgehone.training.preparation import detector_info, picture_cache, teacher_answers, truth_sides_px
 from edgehone.training.state import State
 
@@ -32,6 +32,7 @@ __all__ = [
     "image_flops",
     "picture_cache",
     "train",
+    "training_flops",
     "truth_sides_px",
 ]
 

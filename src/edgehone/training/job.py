@@ -11,7 +11,7 @@ from pydantic import Field
 from edgehone.batches import Painter
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.inference import CHECKPOINT, DetectorInfo, Precision
-from edgehone.models import CapacityPlan, FreeCapacity, Network, Transferred, architecture, transfer
+from edgehone.models import CapacityPlan, Network, Transferred, architecture, transfer
 from edgehone.space import Settings
 from edgehone.strategy import Strategy
 from edgehone.types import LayerCost
@@ -121,12 +121,13 @@ class Diverged(EdgehoneError):
     """The loss stopped being finite."""
 
 
-def image_flops(model: str, classes: int, size: int, capacity: FreeCapacity | None = None) -> float:
-    """FLOPs (2 x MAC) of one picture through the untrained graph at a square input of ``size``.
+def image_flops(model: str, classes: int, size: int) -> float:
+    """FLOPs (2 x MAC) of one picture through the untrained graph at a square input of ``size``."""
+    costs: list[LayerCost] = architecture(model).graph(classes).layer_costs((size, size))
+    return 2.0 * sum(cost.macs for cost in costs)
 
-    With ``capacity``, through what is trained in its place.
-    """
+
+def training_flops(model: str, classes: int, strategy: Strategy) -> float:
+    """The same at a strategy's input, more where its network trains in a form that takes longer."""
     graph = architecture(model).graph(classes)
-    costs: list[LayerCost] = graph.layer_costs((size, size))
-    ratio = 1.0 if capacity is None else capacity.plan(graph).flops_ratio(graph)
-    return 2.0 * sum(cost.macs for cost in costs) * ratio
+    return image_flops(model, classes, strategy.input.size) * strategy.capacity.plan(graph).time_ratio(graph)

@@ -11,14 +11,15 @@ from pydantic import Field
 from torch import Tensor
 
 from edgehone.data import Dataset, Sample
+from edgehone.deploy.integer.calibration import CALIBRATORS
 from edgehone.deploy.integer.fine_tuning import FineTuning, fine_tune
 from edgehone.deploy.integer.gate import MAX_DROP, NOISE_PICTURES, Candidate, Subject, Verdict, repair
 from edgehone.deploy.integer.noise import Noise, measure_noise
-from edgehone.deploy.integer.plan import Plan
+from edgehone.deploy.integer.plan import Plan, make_plan
 from edgehone.deploy.integer.qdq import rounded_model
 from edgehone.deploy.integer.scheme import Scheme, scheme_of
 from edgehone.deploy.integer.simulator import Simulator
-from edgehone.deploy.integer.tensors import open_session
+from edgehone.deploy.integer.tensors import collect, open_session
 from edgehone.deploy.onnx_graph import INPUT
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.evaluation import evaluate_detections
@@ -28,6 +29,9 @@ from edgehone.space import Settings
 from edgehone.types import Size
 
 Say = Callable[[str], None]
+
+QUICK_PICTURES = 64
+"""From which ranges are taken where many detectors are compared."""
 
 
 class Inquiry(Settings):
@@ -108,6 +112,24 @@ def calibration_pictures(network: Network, info: DetectorInfo, dataset: Dataset,
     """Pictures ``[3, h, w]`` of the training split as the network gets them, evenly spread over it."""
     detector = Detector(info, TorchRuntime(network))
     return [detector.prepare(sample.read().image) for sample in _spread(dataset.train, count)]
+
+
+def as_trained(network: Network, info: DetectorInfo, dataset: Dataset, board: str) -> Simulator:
+    """A detector in a board's arithmetic before any repair: all in 8 bits, ranges by the largest number seen.
+
+    Args:
+        network: trained.
+        info: how to read its heads.
+        dataset: whose training split gives :data:`QUICK_PICTURES` for the ranges.
+        board: name.
+
+    Raises:
+        UsageError: no arithmetic is known of the board.
+        ValueError: a tensor holds NaN or infinity.
+    """
+    folded, fields = fold(network), 5 + len(info.class_names)
+    seen = collect(folded, info.input_size, calibration_pictures(network, info, dataset, QUICK_PICTURES), fields)
+    return Simulator(folded, make_plan(scheme_of(board), seen, fields, CALIBRATORS[0]))
 
 
 def judged_samples(dataset: Dataset, count: int) -> list[Sample]:
