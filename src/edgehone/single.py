@@ -122,7 +122,7 @@ def evaluate_integer(
     return found.model_dump(mode="json"), list(describe(found))
 
 
-def deploy_model(model: str, board_name: str, out: Path, data: str | None, post: PostProcess) -> Deployment:
+def deploy_model(model: str, board_name: str, out: Path, data: str | None, wishes: Wishes) -> Deployment:
     """The bundle of a trained model; pictures come from ``data``, or from the data that it was trained on.
 
     Raises:
@@ -132,7 +132,7 @@ def deploy_model(model: str, board_name: str, out: Path, data: str | None, post:
     deployable(board_name)
     require_writable(out)
     dataset = _data_of(model) if data is None else read_dataset(data)
-    return deploy(model, board_name, dataset, out, Wishes(post=post))
+    return deploy(model, board_name, dataset, out, wishes)
 
 
 def _data_of(model: str) -> Dataset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,13 @@ from torch import Tensor
 
 from edgehone.data import Dataset, Sample
 from edgehone.deploy.integer.fine_tuning import FineTuning, fine_tune
-from edgehone.deploy.integer.gate import MAX_DROP, NOISE_PICTURES, Candidate, Subject, Verdict, repair
+from edgehone.deploy.integer.gate import MAX_DROP, NOISE_PICTURES, Candidate, Say, Subject, Verdict, quiet, repair
 from edgehone.deploy.integer.noise import Noise, measure_noise
-from edgehone.deploy.integer.plan import Plan
+from edgehone.deploy.integer.plan import Plan, make_plan
 from edgehone.deploy.integer.qdq import rounded_model
 from edgehone.deploy.integer.scheme import Scheme, scheme_of
 from edgehone.deploy.integer.simulator import Simulator
-from edgehone.deploy.integer.tensors import open_session
+from edgehone.deploy.integer.tensors import collect, open_session
 from edgehone.deploy.onnx_graph import INPUT
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.evaluation import evaluate_detections
@@ -27,7 +27,8 @@ from edgehone.models import Network, fold
 from edgehone.space import Settings
 from edgehone.types import Size
 
-Say = Callable[[str], None]
+EXECUTED_HERE = "cpu"
+"""The board whose integer kernels are ONNX Runtime's on this machine; of all others there is the simulator."""
 
 
 class Inquiry(Settings):
@@ -54,7 +55,8 @@ class IntegerAccuracy(Settings):
 
     Attributes:
         board: whose arithmetic.
-        pictures: tested.
+        split: that was tested.
+        pictures: of it.
         ap_real: in fp32.
         ap_plain: in 8 bits, ranges by the largest number seen, unrepaired.
         ap: as the gate chose.
@@ -66,6 +68,7 @@ class IntegerAccuracy(Settings):
     """
 
     board: str
+    split: str
     pictures: int
     ap_real: float
     ap_plain: float
@@ -110,6 +113,36 @@ def calibration_pictures(network: Network, info: DetectorInfo, dataset: Dataset,
     return [detector.prepare(sample.read().image) for sample in _spread(dataset.train, count)]
 
 
+def integer_ap(
+    network: Network, info: DetectorInfo, board: str | Scheme, pictures: Sequence[Tensor], samples: Sequence[Sample]
+) -> float:
+    """AP in a board's arithmetic, unrepaired: everything in 8 bits, ranges by the largest number seen.
+
+    The same network, pictures and samples give the same number.
+
+    Args:
+        network: trained, in evaluation mode.
+        info: how to read its heads.
+        board: name, or an arithmetic of one's own; ``cpu`` is executed, all others are simulated.
+        pictures: for the ranges; see :func:`calibration_pictures`.
+        samples: labelled.
+
+    Raises:
+        UsageError: no arithmetic is known of the board.
+    """
+    scheme = scheme_of(board) if isinstance(board, str) else board
+    folded, fields = fold(network), 5 + len(info.class_names)
+    plan = make_plan(scheme, collect(folded, info.input_size, pictures, fields), fields, scheme.calibrators[0])
+    return average_precision_of(runtime_of(folded, info.input_size, plan), info, samples)
+
+
+def runtime_of(folded: Network, input_size: Size, plan: Plan) -> Runtime:
+    """A folded network in a plan's arithmetic: executed where its board is this machine, else simulated."""
+    if plan.scheme.board == EXECUTED_HERE:
+        return RoundedOnnxRuntime.of(folded, input_size, plan)
+    return Simulator(folded, plan)
+
+
 def judged_samples(dataset: Dataset, count: int) -> list[Sample]:
     """All of validation, or ``count`` of it; and of the training split as many as are left, evenly spread over it."""
     first = _spread(dataset.val, count)
@@ -127,6 +160,7 @@ def integer_accuracy(
     dataset: Dataset,
     board: str | Scheme,
     inquiry: Inquiry | None = None,
+    say: Say = quiet,
 ) -> tuple[IntegerAccuracy, Candidate]:
     """Put a detector through the gate of a board, and test what comes out.
 
@@ -136,19 +170,20 @@ def integer_accuracy(
         dataset: of its classes.
         board: name, or an arithmetic of one's own.
         inquiry: what is measured.
+        say: told of every attempt at a repair.
 
     Returns:
         The result; and the network and plan that it is about.
 
     Raises:
         UsageError: no arithmetic is known of the board, or no such split.
-        EdgehoneError: other classes, or an empty split.
+        EdgehoneError: other classes, or an empty split; the training split must have pictures, too.
     """
     inquiry = inquiry or Inquiry()
     scheme = scheme_of(board) if isinstance(board, str) else board
     info.require_classes(dataset.class_names)
     judged = judged_samples(dataset, inquiry.judged_pictures)
-    tested = _split(dataset, inquiry.tested_on)
+    tested, _ = _split(dataset, inquiry.tested_on), _split(dataset, "train")
     folded, tuning = fold(network), inquiry.fine_tuning
 
     def tune(net: Network, plan: Plan) -> Network:
@@ -162,26 +197,31 @@ def integer_accuracy(
         scheme=scheme,
         pictures=calibration_pictures(network, info, dataset, inquiry.calibration_pictures),
         measure=lambda runtime: average_precision_of(runtime, info, judged),
+        run=lambda net, plan: runtime_of(net, info.input_size, plan),
         fine_tune=tune if tuning is not None and info.reading is None else None,
     )
-    chosen, verdict = repair(subject, inquiry.max_drop)
-    return _test(subject, info, chosen, verdict, tested), chosen
+    chosen, verdict = repair(subject, inquiry.max_drop, say)
+    return _test(subject, info, chosen, verdict, (inquiry.tested_on, tested)), chosen
 
 
 def _test(
-    subject: Subject, info: DetectorInfo, chosen: Candidate, verdict: Verdict, tested: Sequence[Sample]
+    subject: Subject, info: DetectorInfo, chosen: Candidate, verdict: Verdict, tested: tuple[str, Sequence[Sample]]
 ) -> IntegerAccuracy:
+    split, samples = tested
     simulator = Simulator(chosen.network, chosen.plan)
+    ap = plain = average_precision_of(simulator, info, samples)
+    if verdict.chosen.repair != "none":
+        plain = average_precision_of(Simulator(subject.network, subject.plain), info, samples)
     executed = None
-    if subject.scheme.board == "cpu":
-        runtime = RoundedOnnxRuntime.of(chosen.network, subject.input_size, chosen.plan)
-        executed = average_precision_of(runtime, info, tested)
+    if subject.scheme.board == EXECUTED_HERE:
+        executed = average_precision_of(subject.run(chosen.network, chosen.plan), info, samples)
     return IntegerAccuracy(
         board=subject.scheme.board,
-        pictures=len(tested),
-        ap_real=average_precision_of(TorchRuntime(subject.network), info, tested),
-        ap_plain=average_precision_of(Simulator(subject.network, subject.plain), info, tested),
-        ap=average_precision_of(simulator, info, tested),
+        split=split,
+        pictures=len(samples),
+        ap_real=average_precision_of(TorchRuntime(subject.network), info, samples),
+        ap_plain=plain,
+        ap=ap,
         ap_executed=executed,
         verdict=verdict,
         noise=measure_noise(chosen.network, chosen.plan, torch.stack(list(subject.pictures[:NOISE_PICTURES]))),
