@@ -37,7 +37,7 @@ def analysis_of(held: EightBits) -> Analysis:
     calibrator = held.calibrator
     return Analysis(
         datapath_range_method="mmse" if isinstance(calibrator, MeanSquare) else "percentage",
-        percentage=calibrator.percent / 100 if isinstance(calibrator, Percentile) else 1.0,
+        percentage=round(calibrator.percent / 100, 6) if isinstance(calibrator, Percentile) else 1.0,
         datapath_bitwidth_mode="mix light" if inner else "int8",
         model_out_bitwidth_mode="int16" if "int16" in outputs else "int8",
     )
