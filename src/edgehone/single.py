@@ -142,7 +142,10 @@ def _data_of(model: str) -> Dataset:
         if (folder / REQUEST).is_file():
             request = read_json(folder / REQUEST)
             selection = load(Selection, request.get("selection", {}))
-            return read_dataset(request["data"], format=request.get("format"), selection=selection)
+            try:
+                return read_dataset(request["data"], format=request.get("format"), selection=selection)
+            except UsageError as error:
+                raise UsageError(f"pictures come from the data of the run, and {error}: give --data") from None
     raise UsageError(f"golden pictures come from the data of the run, and {model} is of no run: give --data")
 
 

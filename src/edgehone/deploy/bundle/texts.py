@@ -74,8 +74,8 @@ def eight_bits(source: Source, notes: Sequence[str]) -> str:
         lines += [
             f"- AP on {found.split} ({found.pictures} pictures): {found.ap_real:.4f} in fp32, {found.ap_plain:.4f} in "
             f"plain 8 bits, **{after:.4f}** as delivered ({how})",
-            f"- needed: {found.verdict.chosen.detail}, after {len(found.verdict.attempts)} attempts; all of them are "
-            "in `integer` of the manifest",
+            f"- needed: {found.verdict.chosen.detail}; {len(found.verdict.attempts)} tried, all of them in `integer` "
+            "of the manifest",
             *(f"- assumed: {text}" for text in found.assumptions),
         ]
     return "## In 8 bits\n\n" + "\n".join(lines) + "\n\n" if lines else ""
@@ -91,7 +91,8 @@ def _found(row: Mapping[str, Any]) -> str:
     else:
         said = f"rounds; {noise}"
     form = f"opset {row['opset']}, IR {row['ir_version']}; valid, runs by the board's rules"
-    return f"{form}, {said} ({row['pictures']} pictures)"
+    took = f"; {row['p50_ms']:.1f} ms here" if "p50_ms" in row else ""
+    return f"{form}, {said} ({row['pictures']} pictures){took}"
 
 
 def licences(source: Source, board: str) -> str:
