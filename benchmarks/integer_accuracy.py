@@ -1,8 +1,8 @@
 """What a trained detector loses in each board's integer arithmetic, and what it takes to win it back.
 
-    .venv/bin/python benchmarks/integer_accuracy.py RUN DATA [--boards cpu kneron-kl720] [--split test]
+    .venv/bin/python benchmarks/integer_accuracy.py RUN DATA [--boards cpu kneron-kl720] [--split test] [--pictures N]
 
-RUN is a training's folder (with detector.pt), a checkpoint, or A.cfg+A.weights. For each board: AP on the split in fp32
+RUN is a run's or a training's folder, a checkpoint, or A.cfg+A.weights. For each board: AP on the split in fp32
 and in 8 bits with every calibrator; then the gate, which decides on validation and training pictures; then its choice
 on the split. On the cpu the integer kernels are ONNX Runtime's, and are executed.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 
 import torch
 
@@ -45,6 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("data")
     parser.add_argument("--boards", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--split", default="test")
+    parser.add_argument("--pictures", type=int, help="of the split, only the first so many")
     parser.add_argument("--max-drop", type=float, default=0.5, help="AP points")
     parser.add_argument("--calibration-pictures", type=int, default=128)
     parser.add_argument("--judged-pictures", type=int, default=256, help="of validation, then training")
@@ -58,7 +60,8 @@ def main() -> None:
     asked = arguments()
     network, info = open_trained(asked.run)
     dataset = read_dataset(asked.data)
-    samples = dataset.splits[asked.split]
+    samples = dataset.splits[asked.split][: asked.pictures]
+    dataset = replace(dataset, **{asked.split: samples})
     inquiry = Inquiry(
         max_drop=asked.max_drop / 100,
         calibration_pictures=asked.calibration_pictures,

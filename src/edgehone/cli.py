@@ -22,6 +22,7 @@ from edgehone.cli_options import (
     IgnoreOption,
     JsonOption,
     LatencyOption,
+    MaxDropOption,
     MergeOption,
     ModelArgument,
     ObjectiveOption,
@@ -219,9 +220,7 @@ def evaluate(
     integer: Annotated[
         str | None, typer.Option(help="in 8 bits, as this board calculates, and repaired where that costs too much")
     ] = None,
-    max_drop: Annotated[
-        float, typer.Option(help="AP points that 8 bits may cost before they are repaired", min=0.0, max=100.0)
-    ] = 0.5,
+    max_drop: MaxDropOption = 0.5,
     data_format: FormatOption = None,
     merge: MergeOption = None,
     drop: DropOption = None,
@@ -310,15 +309,22 @@ def deploy(
     ] = None,
     threshold: Annotated[float, typer.Option(help="least score", min=0.01, max=0.99)] = 0.05,
     iou: Annotated[float, typer.Option(help="overlap above which the worse box goes", min=0.05, max=1.0)] = 0.45,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="judge 8 bits on validation, and repair what costs too much; takes minutes")
+    ] = False,
+    max_drop: MaxDropOption = 0.5,
     as_json: JsonOption = False,
 ) -> None:
     """Write a folder that runs on a board: graphs, programs, golden tensors, scripts, a page."""
     from edgehone import console_view
+    from edgehone.deploy.bundle import Inquiry, Wishes
     from edgehone.inference import PostProcess
     from edgehone.single import deploy_model
 
     post = PostProcess(score_threshold=threshold, iou_threshold=iou)
-    deployment = deploy_model(model, board, out, data, post)
+    integer = Inquiry(max_drop=max_drop / 100, tested_on="val") if int8 else None
+    wishes = Wishes(post=post, integer=integer, say=lambda text: console.print(text, markup=False))
+    deployment = deploy_model(model, board, out, data, wishes)
     if as_json:
         emit(deployment.model_dump(mode="json"))
     else:

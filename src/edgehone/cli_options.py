@@ -100,6 +100,9 @@ SameDataOption = Annotated[
     bool, typer.Option("--same-data", help="start from earlier searches of the very same data, too")
 ]
 RayOption = Annotated[str | None, typer.Option(help="train on a Ray cluster: its address, or auto")]
+MaxDropOption = Annotated[
+    float, typer.Option(help="AP points that 8 bits may cost before they are repaired", min=0.0, max=100.0)
+]
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="coco, voc, darknet, yolo or csv, where the detected format is wrong")
 ]

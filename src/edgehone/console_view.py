@@ -15,6 +15,7 @@ from rich.table import Table
 
 from edgehone.boards import ANY, RULES, Board, latency_model, rules_for
 from edgehone.deploy.bundle import Deployment
+from edgehone.deploy.integer.summary import describe
 from edgehone.deploy.latency import latency_text
 from edgehone.evaluation import Evaluation
 from edgehone.results import Entry, FrontPoint, Results
@@ -154,6 +155,10 @@ def print_deployment(console: Console, name: str, deployment: Deployment, folder
     """Where a bundle is, and how long it takes: measured, or an interval."""
     time_text, note = latency_text(deployment.latency)
     console.print(f"{name}: {time_text} ({escape(note)})", soft_wrap=True)
+    if deployment.integer is not None:
+        console.print("\n".join(describe(deployment.integer)), soft_wrap=True, markup=False)
+    for note in deployment.notes:
+        console.print(f"note: {note}", soft_wrap=True, markup=False)
     console.print(f"bundle: {folder}", soft_wrap=True)
 
 

@@ -122,7 +122,7 @@ def evaluate_integer(
     return found.model_dump(mode="json"), list(describe(found))
 
 
-def deploy_model(model: str, board_name: str, out: Path, data: str | None, post: PostProcess) -> Deployment:
+def deploy_model(model: str, board_name: str, out: Path, data: str | None, wishes: Wishes) -> Deployment:
     """The bundle of a trained model; pictures come from ``data``, or from the data that it was trained on.
 
     Raises:
@@ -132,7 +132,7 @@ def deploy_model(model: str, board_name: str, out: Path, data: str | None, post:
     deployable(board_name)
     require_writable(out)
     dataset = _data_of(model) if data is None else read_dataset(data)
-    return deploy(model, board_name, dataset, out, Wishes(post=post))
+    return deploy(model, board_name, dataset, out, wishes)
 
 
 def _data_of(model: str) -> Dataset:
@@ -142,7 +142,10 @@ def _data_of(model: str) -> Dataset:
         if (folder / REQUEST).is_file():
             request = read_json(folder / REQUEST)
             selection = load(Selection, request.get("selection", {}))
-            return read_dataset(request["data"], format=request.get("format"), selection=selection)
+            try:
+                return read_dataset(request["data"], format=request.get("format"), selection=selection)
+            except UsageError as error:
+                raise UsageError(f"pictures come from the data of the run, and {error}: give --data") from None
     raise UsageError(f"golden pictures come from the data of the run, and {model} is of no run: give --data")
 
 

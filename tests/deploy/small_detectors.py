@@ -50,10 +50,12 @@ def see_something(network: Network, pixels: Tensor) -> None:
             bias.view(3, -1)[:, 4:] -= 4
 
 
-def make_detector(heads: int = 2, activation: str = "leaky", changes: Mapping[str, Any] | None = None) -> Detector:
+def make_detector(
+    heads: int = 2, activation: str = "leaky", changes: Mapping[str, Any] | None = None, width: float = 0.5
+) -> Detector:
     """An untrained YOLOv4-tiny of half the width whose heads are spread as if it were trained."""
     model = {2: "yolov4-tiny", 3: "yolov4-tiny-3l"}[heads]
-    name = f"{model}@width=0.5,activation={activation}"
+    name = f"{model}@width={width},activation={activation}"
     anchors = tuple((float(w), float(h)) for w, h in official_px(3, heads, (SIZE, SIZE)))
     info = DetectorInfo(model=name, class_names=CLASSES, anchors_px=anchors, strategy=strategy_of(changes))
     torch.manual_seed(0)

@@ -31,6 +31,7 @@ def bundle(tmp_path: Path) -> Path:
         precision, _, kind = name.partition("-")
         model = {"graph": f"model_{kind}.onnx", "path": f"{name}.engine", "precision": precision}
         (tmp_path / "variants" / f"{name}.json").write_text(json.dumps({"variant": name, "model": model}))
+    shutil.copy(tmp_path / "variants" / "fp16-nms.json", tmp_path / "manifest.json")
     trtexec = tmp_path / "trtexec"
     trtexec.write_text(TRTEXEC)
     trtexec.chmod(0o755)
@@ -83,6 +84,8 @@ def test_a_cache_is_given_the_version_of_the_board(bundle: Path, version: str, n
 def test_explicit_rounding_takes_no_cache(bundle: Path) -> None:
     assert build(bundle, "int8-qdq").returncode == 0
     assert "--int8" in asked(bundle)
+    assert build(bundle).returncode == 0
+    assert "--onnx=model_qdq.onnx" in asked(bundle), "without a name the bundle's own is built, or what was last"
     assert not [option for option in asked(bundle) if option.startswith("--calib")]
 
 
@@ -118,7 +121,7 @@ def test_what_cannot_be_built_is_said(
     ended = build(bundle, *arguments, version=version, **more)
     assert ended.returncode == 1
     assert message in ended.stderr
-    assert not (bundle / "manifest.json").exists()
+    assert json.loads((bundle / "manifest.json").read_text())["variant"] == "fp16-nms"
 
 
 RECORDED_HEADER = """

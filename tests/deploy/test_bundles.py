@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import sys
@@ -20,7 +21,6 @@ from edgehone.cli import main
 from edgehone.data import Dataset, read_dataset
 from edgehone.deploy import bundle as bundles
 from edgehone.deploy.bundle import Contents, Deployment, Source, Variant, Wishes, deploy
-from edgehone.deploy.jetson.calibration_cache import calibrated_tensors
 from edgehone.deploy.kneron.contents import FILES, kneron_contents
 from edgehone.deploy.latency import Latency, latency_text
 from edgehone.deploy.verify import verify_bundle
@@ -47,14 +47,11 @@ def run(usual: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(run: Path, dataset: Dataset, usual: Detector) -> dict[str, tuple[Deployment, Path]]:
+def made(run: Path, dataset: Dataset) -> dict[str, tuple[Deployment, Path]]:
     """A bundle for each board; not to be changed."""
-    assert isinstance(usual.runtime, TorchRuntime)
-    master = Source(usual.runtime.network, usual.info, []).graph()
-    wishes = Wishes(amax=dict.fromkeys(calibrated_tensors(master), 8.0))
     seconds, bundles.TIMING_SECONDS = bundles.TIMING_SECONDS, 0.1
     try:
-        return {name: (deploy(run, name, dataset, run / name, wishes), run / name) for name in BOARDS}
+        return {name: (deploy(run, name, dataset, run / name), run / name) for name in BOARDS}
     finally:
         bundles.TIMING_SECONDS = seconds
 
@@ -105,14 +102,18 @@ def test_every_variant_is_a_manifest_for_the_same_files(made: dict[str, tuple[De
         assert content["files"] == manifest["files"]
         assert content["model"]["path"] == f"{name}.engine"
         assert bool(content["heads"]) == (not name.endswith("nms"))
-    without = deploy_without_ranges(folder.parent)
-    assert not [path for path in without.rglob("*") if "int8" in path.name or path.name == "calibration.cache"]
-    assert "has no INT8 variant" in (without / "README.md").read_text()
+    assert variants["int8-raw"]["integer"]["calibrator"] == {"kind": "max"}
+    assert variants["int8-raw"]["integer"]["accuracy"] is None
+    assert "integer" not in variants["fp16-raw"]
+    assert "was not judged" in (folder / "README.md").read_text()
 
 
-def deploy_without_ranges(run: Path) -> Path:
-    deploy(run, NX, read_dataset(small.DATA), run / "plain")
-    return run / "plain"
+def test_without_training_pictures_there_is_fp16_and_a_word(run: Path, dataset: Dataset, tmp_path: Path) -> None:
+    deployment = deploy(run, NX, dataclasses.replace(dataset, train=()), tmp_path / "plain")
+    held = [path.name for path in (tmp_path / "plain").rglob("*")]
+    assert not [name for name in held if "int8" in name or name == "calibration.cache"]
+    assert "no INT8 variant" in deployment.notes[0]
+    assert "has no INT8 variant" in (tmp_path / "plain" / "README.md").read_text()
 
 
 def test_a_changed_graph_does_not_verify(run: Path, dataset: Dataset, tmp_path: Path) -> None:
@@ -249,7 +250,7 @@ def test_the_script_for_the_container_makes_and_proves_a_nef(
     assert toolchain.asked["percentage"] == toolchain.asked["percentage_16b"] == 1.0
     assert toolchain.asked["datapath_range_method"] == "percentage"
     assert toolchain.asked["model_out_bitwidth_mode"] == "int16"
-    assert toolchain.asked["weight_bitwidth_mode"] == "mix light"
+    assert toolchain.asked["weight_bitwidth_mode"] == toolchain.asked["datapath_bitwidth_mode"] == "mix light"
     fed = toolchain.asked["inputs"]["images"]
     assert len(fed) == 6
     for one, path in zip(fed, sorted((kl720 / "calibration").iterdir()), strict=True):

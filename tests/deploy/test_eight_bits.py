@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 import re
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
 import pytest
 import small_detectors as small
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgehone.boards import CheckOptions, board, check_graph
+from edgehone.data import read_dataset
+from edgehone.deploy.bundle.proof import prove_graphs
 from edgehone.deploy.contents import Source
 from edgehone.deploy.graph_nodes import describe_graph
+from edgehone.deploy.integer.eight_bits import EightBits, calibrated
 from edgehone.deploy.jetson.calibration_cache import (
     cache_text,
     calibrated_tensors,
@@ -24,9 +32,9 @@ from edgehone.deploy.jetson.calibration_cache import (
     read_cache,
     version_number,
 )
-from edgehone.deploy.jetson.explicit import rounded_tensors, with_explicit_rounding
+from edgehone.deploy.jetson.contents import CACHE, ROUNDED, jetson_contents
 from edgehone.deploy.onnx_graph import GraphForm, whole_name
-from edgehone.errors import EdgehoneError, UsageError
+from edgehone.errors import EdgehoneError
 from edgehone.inference import Detector, TorchRuntime
 
 
@@ -35,15 +43,24 @@ def source_of(detector: Detector) -> Source:
     return Source(detector.runtime.network, detector.info, small.images())
 
 
-def magnitudes(model: onnx.ModelProto, detector: Detector) -> dict[str, float]:
-    """Largest magnitude of every tensor over some pictures."""
+def in_eight_bits(detector: Detector) -> Source:
+    """Calibrated with the pictures that it is tried on."""
+    source = source_of(detector)
+    held = calibrated(source.network, source.info, read_dataset(small.DATA), "jetson-xavier-nx")
+    return dataclasses.replace(source, eight_bits=held)
+
+
+def magnitudes(
+    model: onnx.ModelProto, detector: Detector, pictures: Sequence[NDArray[np.float32]] = ()
+) -> dict[str, float]:
+    """Largest magnitude of every tensor over pictures ``[3, h, w]``, or some of them."""
     opened = onnx.ModelProto()
     opened.CopyFrom(model)
     outputs = {item.name for item in opened.graph.output}
     more = [name for name in calibrated_tensors(opened)[1:] if name not in outputs]
     opened.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in more)
     found: dict[str, float] = {}
-    for pixels in small.prepared(detector).numpy():
+    for pixels in pictures or small.prepared(detector).numpy():
         for name, values in {**small.run_graph(opened, pixels), "images": pixels}.items():
             found[name] = max(found.get(name, 0.0), float(np.abs(values).max()))
     return found
@@ -133,8 +150,7 @@ def test_parts_have_the_range_of_the_whole(usual: Detector) -> None:
 
 
 def test_explicit_rounding_is_placed_as_tensorrt_wants(detector: Detector) -> None:
-    master = source_of(detector).graph()
-    model = with_explicit_rounding(master, magnitudes(master, detector))
+    model = in_eight_bits(detector).rounded_graph()
     onnx.checker.check_model(model, full_check=True)
     nx = board("jetson-xavier-nx")
     assert check_graph(describe_graph(model), nx) == []
@@ -154,8 +170,6 @@ def test_explicit_rounding_is_placed_as_tensorrt_wants(detector: Detector) -> No
             np.testing.assert_allclose(steps, np.abs(values).reshape(len(values), -1).max(1) / 127, rtol=1e-6)
             assert node.input[2] in constants  # a real bias
             source = made[node.input[0]]
-            while source.op_type in ("MaxPool", "Resize", "Slice"):  # these only move numbers
-                source = made[source.input[0]]
             assert source.op_type == "DequantizeLinear"
         if node.op_type in ("LeakyRelu", "Clip"):
             assert made[node.input[0]].op_type == "Conv"  # nothing between a convolution and its activation
@@ -167,8 +181,8 @@ def test_explicit_rounding_is_placed_as_tensorrt_wants(detector: Detector) -> No
 
 
 def test_explicit_rounding_stays_near(detector: Detector) -> None:
-    master = source_of(detector).graph()
-    model = with_explicit_rounding(master, magnitudes(master, detector))
+    source = in_eight_bits(detector)
+    master, model = source.graph(), source.rounded_graph()
     pixels = small.prepared(detector)[0].numpy()
     ours, theirs = small.run_graph(master, pixels), small.run_graph(model, pixels)
     for name in ours:
@@ -176,11 +190,59 @@ def test_explicit_rounding_stays_near(detector: Detector) -> None:
         assert 20 < 10 * np.log10(np.square(ours[name]).sum() / noise) < 60
 
 
-def test_explicit_rounding_needs_opset_13_and_every_range(usual: Detector) -> None:
-    source = source_of(usual)
-    with pytest.raises(UsageError, match="opset 13"):
-        with_explicit_rounding(source.graph(11), {})
-    with pytest.raises(EdgehoneError, match="images has none"):
-        with_explicit_rounding(source.graph(), {})
-    assert "2_conv" in rounded_tensors(source.graph())
-    assert "2_conv_linear" not in rounded_tensors(source.graph())
+def test_calibration_reaches_the_cache_and_the_graph(usual: Detector) -> None:
+    """Every tensor of both graphs has the range that training pictures show, and the rounded graph the same steps."""
+    source = in_eight_bits(usual)
+    contents = jetson_contents(source)
+    steps = read_cache(contents.files[CACHE].decode())
+    master = source.graph()
+    for model in (master, contents.graphs["model_raw.onnx"]):
+        assert {name for node in model.graph.node for name in node.output} | {"images"} <= set(steps)
+    pixels = [usual.prepare(sample.read().image).numpy() for sample in read_dataset(small.DATA).train]
+    for name, value in magnitudes(master, usual, pixels).items():
+        assert steps[name] == pytest.approx(value / 127, rel=1e-6)
+    constants = {item.name: numpy_helper.to_array(item) for item in contents.graphs[ROUNDED].graph.initializer}
+    held = {name.removesuffix("_step"): value for name, value in constants.items() if name.endswith("_step")}
+    assert {"images", "2_conv", "18_conv"} <= set(held)
+    assert "2_conv_linear" not in held
+    others = {name for name, value in held.items() if value != np.float32(steps[name])}
+    assert all(re.search("maxpool|upsample|_of_", name) for name in others), "what moves numbers keeps their step"
+
+
+def test_layers_that_stay_in_fp16_have_no_range(usual: Detector) -> None:
+    source = in_eight_bits(usual)
+    assert isinstance(source.eight_bits, EightBits)
+    wide = dataclasses.replace(source.eight_bits, plan=source.eight_bits.plan.widened(2))
+    contents = jetson_contents(dataclasses.replace(source, eight_bits=wide))
+    steps = read_cache(contents.files[CACHE].decode())
+    assert not {name for name in steps if whole_name(name).startswith("2_conv")}
+    assert {"1_conv", "4_conv"} <= set(steps)
+    assert "stay in FP16: 2_conv" in contents.readme
+    constants = {item.name for item in contents.graphs[ROUNDED].graph.initializer}
+    assert "1_conv_step" in constants
+    assert not {"2_conv_step", "2_conv_weight_steps"} & constants
+
+
+def test_a_repaired_network_has_graphs_of_its_own(usual: Detector) -> None:
+    """Weights that were changed for 8 bits are not those of the variants in FP16."""
+    source = in_eight_bits(usual)
+    assert isinstance(source.eight_bits, EightBits)
+    changed = copy.deepcopy(source.eight_bits.network)
+    with torch.no_grad():
+        changed.block(2)[0].weight *= 1.01
+    held = dataclasses.replace(source.eight_bits, network=changed, repaired=True)
+    contents = jetson_contents(dataclasses.replace(source, eight_bits=held))
+    assert set(contents.graphs) == {
+        "model_nms.onnx", "model_raw.onnx", "model_nms_int8.onnx", "model_raw_int8.onnx", ROUNDED
+    }  # fmt: skip
+    graphs = {variant.name: variant.graph for variant in contents.variants}
+    assert graphs["fp16-nms"] == "model_nms.onnx"
+    assert graphs["int8-nms"] == "model_nms_int8.onnx"
+    assert {variant.golden for variant in contents.variants if variant.precision == "int8"} == {
+        "detections_repaired", "raw_repaired"
+    }  # fmt: skip
+    assert b"model_nms_int8.onnx" in contents.files["deepstream/config_infer.txt"]
+    prove_graphs("jetson-xavier-nx", source, contents)
+    wrong = dataclasses.replace(contents.variants[0], repaired=changed)
+    with pytest.raises(EdgehoneError, match="differed by"):
+        prove_graphs("jetson-xavier-nx", source, dataclasses.replace(contents, variants=(wrong, *contents.variants)))

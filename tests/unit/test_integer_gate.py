@@ -72,10 +72,10 @@ def test_a_mixed_head_is_damaged_and_16_bits_repair_it() -> None:
     chosen, verdict = repair(subject(JOINT, network), max_drop=0.02)
     assert verdict.ap_real == 1.0
     assert verdict.attempts[0].drop > 0.4, "one step for boxes and classes must spoil the boxes"
-    assert [a.repair for a in verdict.attempts][: len(CALIBRATORS)] == ["none", *["calibration"] * 3]
+    assert [a.repair for a in verdict.attempts][:3] == ["none", *["calibration"] * 2], "the toolchain knows no entropy"
     assert verdict.passed
     assert verdict.chosen.repair == "mixed_precision"
-    assert "stride4" in verdict.wide
+    assert verdict.wide == ("stride4",), "outputs come first: they cost least"
     assert chosen.attempt == verdict.chosen == verdict.attempts[-1]
 
 
@@ -111,7 +111,7 @@ def test_the_gate_stops_at_the_first_that_suffices() -> None:
 
 def test_when_nothing_suffices_the_best_is_chosen_and_said_not_to_pass() -> None:
     network = planted()
-    worth = iter([0.9, 0.5, 0.6, 0.55, *[0.3] * 20])
+    worth = iter([0.9, 0.5, 0.6, *[0.3] * 20])
     tuned: list[str] = []
 
     def tune(net: Network, _: object) -> Network:

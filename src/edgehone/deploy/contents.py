@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgehone.boards import Precision
 from edgehone.data.dataset import Sample
+from edgehone.deploy.integer.eight_bits import EightBits
 from edgehone.deploy.onnx_graph import MASTER, OPSET, GraphForm, build_model
 from edgehone.inference import Detector, DetectorInfo, Image, PostProcess, TorchRuntime
 from edgehone.models import Network, fold
@@ -39,7 +40,7 @@ class Source:
         golden: pictures, of which everything is written down.
         training: samples that are representative of what it will see, for calibration on the board's side.
         post: thresholds.
-        amax: largest magnitude of every tensor of the master graph, for 8 bits; empty where it is not calibrated.
+        eight_bits: how it is held in 8 bits; None where nobody calibrated it.
     """
 
     network: Network
@@ -47,7 +48,7 @@ class Source:
     golden: Sequence[Image]
     training: Sequence[Sample] = ()
     post: PostProcess = USUAL
-    amax: Mapping[str, float] = field(default_factory=dict[str, float])
+    eight_bits: EightBits | None = None
 
     @cached_property
     def folded(self) -> Network:
@@ -69,14 +70,31 @@ class Source:
         pixels = (self.detector.prepare(image) * 255).round().to(torch.uint8)
         return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 
-    def graph(self, opset: int = OPSET, form: GraphForm = MASTER) -> onnx.ModelProto:
-        """The network's graph in a form; it says itself how it is read."""
+    @property
+    def repaired(self) -> Network | None:
+        """The folded network whose weights were changed for 8 bits; None where they were not."""
+        return self.eight_bits.network if self.eight_bits is not None and self.eight_bits.repaired else None
+
+    def graph(self, opset: int = OPSET, form: GraphForm = MASTER, folded: Network | None = None) -> onnx.ModelProto:
+        """The network's graph in a form, or that of another folded network; it says itself how it is read."""
+        return build_model(folded or self.folded, self.info.input_size, self._metadata(form), opset, form)
+
+    def rounded_graph(self) -> onnx.ModelProto:
+        """The master graph with the rounding of ``eight_bits`` in it.
+
+        Raises:
+            ValueError: it is not held in 8 bits.
+        """
+        if self.eight_bits is None:
+            raise ValueError("only a detector that is held in 8 bits can be rounded")
+        return self.eight_bits.graph(self.info.input_size, self._metadata(MASTER))
+
+    def _metadata(self, form: GraphForm) -> dict[str, Json]:
         scale, offset = (1 / 255, 0.0) if form.restore is None else (1 / 256, -0.5)
-        metadata: dict[str, Json] = {
+        return {
             "detector": self.info.model_dump(mode="json"),
             "normalisation": {"colour": "rgb", "scale": scale, "offset": offset},
         }
-        return build_model(self.folded, self.info.input_size, metadata, opset, form)
 
 
 @dataclass(frozen=True)
@@ -91,6 +109,7 @@ class Variant:
         says: what its outputs are.
         model: file that the runtime loads, where that is not the graph itself.
         rounded: the graph itself rounds, and so is not equal to the network.
+        repaired: folded network of the graph, where its weights were changed for 8 bits; None: the trained one.
         scale: the network sees ``pixel * scale + offset``.
         offset: see ``scale``.
     """
@@ -102,8 +121,20 @@ class Variant:
     says: Said = "raw"
     model: str | None = None
     rounded: bool = False
+    repaired: Network | None = None
     scale: float = 1 / 255
     offset: float = 0.0
+
+    @property
+    def executed(self) -> bool:
+        """Whether the graph rounds and the very same arithmetic runs here: then it is held against itself."""
+        return self.rounded and self.runtime == "onnxruntime"
+
+    @property
+    def golden(self) -> str:
+        """Kind of its golden tensors: variants of one kind share them."""
+        mark = "_rounded" if self.executed else "_repaired" if self.repaired is not None else ""
+        return f"{self.says}{mark}"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from edgehone.models.layers import (
     KINDS,
@@ -93,6 +94,10 @@ class Graph:
 
     def nodes(self) -> list[Node]:
         """Channels, strides and receptive fields, layer by layer."""
+        return list(self._nodes)
+
+    @cached_property
+    def _nodes(self) -> tuple[Node, ...]:
         found: list[Node] = []
         picture = Node((), 0, self.channels, (1, 1), 1)
         for index, layer in enumerate(self.layers):
@@ -107,7 +112,7 @@ class Graph:
             if node.channels > MAX_CHANNELS or node.stride > MAX_STRIDE:
                 raise LayerError(index, f"a map has at most {MAX_CHANNELS} channels and {MAX_STRIDE} px per cell")
             found.append(node)
-        return found
+        return tuple(found)
 
     def _check_head(self, index: int, layer: Layer) -> None:
         if not isinstance(layer, Head):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 import torch
 from torch import Tensor
 
@@ -18,12 +19,16 @@ from edgehone.deploy.bundle.texts import licences, readme
 from edgehone.deploy.bundle.writing import require_writable, write_bundle
 from edgehone.deploy.contents import USUAL, Contents, Maker, Source, Variant
 from edgehone.deploy.convert import open_trained
+from edgehone.deploy.integer.accuracy import Inquiry, IntegerAccuracy
+from edgehone.deploy.integer.eight_bits import EightBits, calibrated, judged
+from edgehone.deploy.integer.gate import Say, quiet
 from edgehone.deploy.jetson.contents import jetson_contents
 from edgehone.deploy.kneron.contents import kneron_contents
 from edgehone.deploy.latency import Latency, core_count, measure_latency
 from edgehone.deploy.onnx_graph import export_onnx
 from edgehone.deploy.parity import Parity, logit_parity
 from edgehone.errors import EdgehoneError, UsageError
+from edgehone.files import write_bytes
 from edgehone.inference import EXPORT, DetectorInfo, PostProcess
 from edgehone.models import Graph, Network
 from edgehone.space import Settings
@@ -40,6 +45,9 @@ MAKERS: dict[str, Maker] = {
 }
 """What each board puts into its bundle. More is added by :attr:`Wishes.additions`."""
 
+CALIBRATED = ("jetson-xavier-nx",)
+"""Boards that get ranges for 8 bits unasked: they take seconds. What 8 bits cost is judged where asked."""
+
 
 class Deployment(Settings):
     """A deployed detector.
@@ -53,6 +61,8 @@ class Deployment(Settings):
         bflops: 2 x MAC of one picture, in thousands of millions.
         parity: of the master graph against the trained network.
         latency: on this machine, or an interval for a board that is not here.
+        integer: what 8 bits cost, and what was needed; None where nobody asked.
+        notes: what its owner should know.
     """
 
     board: str
@@ -63,6 +73,8 @@ class Deployment(Settings):
     bflops: float
     parity: Parity
     latency: Latency | LatencyEstimate
+    integer: IntegerAccuracy | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,13 +83,16 @@ class Wishes:
 
     Attributes:
         post: its thresholds.
-        amax: tensor of the master graph to its largest magnitude, for 8 bits; empty where it is not calibrated.
+        integer: how 8 bits are judged and repaired, on whose validation split (``tested_on``); None: they are not, and
+            a board gets of them what takes no time.
         additions: what adds more graphs, variants and files, of whatever board; each is given the source.
+        say: told of every attempt at a repair.
     """
 
     post: PostProcess = USUAL
-    amax: Mapping[str, float] = field(default_factory=dict[str, float])
+    integer: Inquiry | None = None
     additions: tuple[Maker, ...] = ()
+    say: Say = quiet
 
 
 def deploy(model: str | Path, board_name: str, dataset: Dataset, out: Path, wishes: Wishes | None = None) -> Deployment:
@@ -88,7 +103,7 @@ def deploy(model: str | Path, board_name: str, dataset: Dataset, out: Path, wish
         board_name: of the board.
         dataset: its validation pictures become golden ones, its training pictures calibrate.
         out: folder of the bundle; an earlier bundle there is replaced.
-        wishes: thresholds, ranges, additions.
+        wishes: thresholds, 8 bits, additions.
 
     Raises:
         UsageError: no such board or model, or ``out`` holds something else.
@@ -102,9 +117,44 @@ def deploy(model: str | Path, board_name: str, dataset: Dataset, out: Path, wish
     if not samples:
         raise EdgehoneError(f"golden pictures come from the data set, and {dataset.name} has none")
     golden = [sample.read().image for sample in samples[:GOLDEN_PICTURES]]
-    source = Source(network, info, golden, dataset.train, wishes.post, wishes.amax)
+    eight_bits = hold_in_eight_bits(network, info, dataset, board_name, wishes)
+    source = Source(network, info, golden, dataset.train, wishes.post, eight_bits)
     pixels = torch.stack([source.detector.prepare(s.read().image) for s in samples[:PARITY_PICTURES]])
     return write_deployment(source, board_name, pixels, out, wishes.additions)
+
+
+def hold_in_eight_bits(
+    network: Network, info: DetectorInfo, dataset: Dataset, board_name: str, wishes: Wishes
+) -> EightBits | None:
+    """As wished; unasked, ranges alone for the boards that take them. None: no 8 bits.
+
+    Raises:
+        EdgehoneError: 8 bits are wished for and cannot be judged on this data.
+    """
+    if wishes.integer is not None:
+        return judged(network, info, dataset, board_name, wishes.integer, wishes.say)
+    if board_name in CALIBRATED and dataset.train:
+        return calibrated(network, info, dataset, board_name)
+    return None
+
+
+def notes_on(source: Source, board_name: str) -> tuple[str, ...]:
+    """What the owner of a bundle should know about its 8 bits."""
+    eight_bits = source.eight_bits
+    if eight_bits is None and board_name in CALIBRATED:
+        return (
+            "no INT8 variant, FP16 is the least: ranges for 8 bits come from training pictures, and there are none",
+        )
+    if eight_bits is None or eight_bits.accuracy is None:
+        here = board(board_name).measured_here
+        return () if here else ("what 8 bits cost was not judged: `edgehone deploy --int8` does, and repairs",)
+    if eight_bits.passed:
+        return ()
+    verdict = eight_bits.accuracy.verdict
+    return (
+        f"8 bits did not pass: {100 * verdict.chosen.drop:.2f} AP points lost at best, {100 * verdict.max_drop:g} "
+        "were allowed",
+    )
 
 
 def write_deployment(
@@ -118,14 +168,21 @@ def write_deployment(
     """
     makers = (MAKERS[deployable(board_name).name], *additions)
     contents = sum((make(source) for make in makers), Contents())
-    checked: Mapping[str, Json] = prove_graphs(board_name, source, contents)
     variant = contents.variants[0]
+    checked: Mapping[str, Json] = prove_graphs(board_name, source, contents)
     with tempfile.TemporaryDirectory() as folder:
         master = export_master(source.network, source.info, Path(folder) / EXPORT)
         parity = prove(source.network, master, pixels)
-        latency = latency_of(source, board_name, master, variant)
+    latency: Latency | LatencyEstimate
+    if board(board_name).measured_here:
+        timed = time_graphs(contents.graphs)
+        latency = timed[variant.graph]
+        checked = {name: {**row, "p50_ms": timed[name].p50_ms} for name, row in checked.items()}
+    else:
+        latency = latency_model(board_name).estimate(source.costs, variant.precision)
+    notes = notes_on(source, board_name)
     texts = {
-        "README.md": readme(board_name, source, contents, checked, latency),
+        "README.md": readme(board_name, source, contents, checked, latency, notes),
         "LICENCES.md": licences(source, board_name),
     }
     write_bundle(out, board_name, source, contents, checked, texts)
@@ -138,14 +195,19 @@ def write_deployment(
         bflops=round(2 * sum(cost.macs for cost in source.costs) / 1e9, 4),
         parity=parity,
         latency=latency,
+        integer=None if source.eight_bits is None else source.eight_bits.accuracy,
+        notes=notes,
     )
 
 
-def latency_of(source: Source, board_name: str, master: Path, variant: Variant) -> Latency | LatencyEstimate:
-    """Measured on this machine, or an interval for a board that is not here."""
-    if board(board_name).measured_here:
-        return measure_latency(master, threads=core_count(), seconds=TIMING_SECONDS)
-    return latency_model(board_name).estimate(source.costs, variant.precision)
+def time_graphs(graphs: Mapping[str, onnx.ModelProto]) -> dict[str, Latency]:
+    """How long each of them takes on this machine."""
+    found: dict[str, Latency] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, model in graphs.items():
+            write_bytes(Path(folder) / name, model.SerializeToString())
+            found[name] = measure_latency(Path(folder) / name, threads=core_count(), seconds=TIMING_SECONDS)
+    return found
 
 
 def export_master(network: Network, info: DetectorInfo, path: Path) -> Path:
@@ -201,6 +263,7 @@ __all__ = [
     "MAX_DIFFERENCE",
     "Contents",
     "Deployment",
+    "Inquiry",
     "Maker",
     "Source",
     "Variant",

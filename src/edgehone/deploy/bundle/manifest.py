@@ -18,9 +18,14 @@ from edgehone.types import Json
 SCHEMA = 1
 
 
-def golden_name(says: Said, default: Said) -> str:
-    """Of the golden tensors for these outputs."""
-    return "golden.npz" if says == default else f"golden_{says}.npz"
+EXECUTED = {"snr_db": 25.0, "iou": 0.9, "score": 0.05, "matched": 0.95}
+"""Tolerance of whole numbers that were executed where the bundle was made: other machines may round the real numbers
+between them by a step, but not lose what they hold."""
+
+
+def golden_name(kind: str, default: str) -> str:
+    """Of the golden tensors of this kind."""
+    return "golden.npz" if kind == default else f"golden_{kind}.npz"
 
 
 def outputs_of(stride: int, says: Said) -> dict[str, str]:
@@ -59,14 +64,29 @@ def manifest_of(
         },
         "classes": list(source.info.class_names),
         **_reading(source, variant.says),
-        "golden": {"path": golden, "tolerance": {"max_abs": 1e-3} if variant.precision == "fp32" else {}},
+        "golden": {"path": golden, "tolerance": _tolerance(variant)},
         "network": {
             "name": source.info.model,
             "fingerprint": fingerprint_of(source.costs),
             "layers": [asdict(cost) for cost in source.costs],
         },
         "checked": dict(checked),
+        **_integer(source, variant),
     }
+
+
+def _tolerance(variant: Variant) -> dict[str, float]:
+    """What differs from that of the precision."""
+    if variant.executed:
+        return EXECUTED
+    return {"max_abs": 1e-3} if variant.precision == "fp32" else {}
+
+
+def _integer(source: Source, variant: Variant) -> dict[str, Json]:
+    """How a variant in 8 bits came about, and what it is worth."""
+    if variant.precision != "int8" or source.eight_bits is None:
+        return {}
+    return {"integer": source.eight_bits.record()}
 
 
 def _model(variant: Variant, graph: onnx.ModelProto) -> dict[str, Json]:

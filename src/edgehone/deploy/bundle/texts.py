@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgehone.boards import BOARDS, LatencyEstimate
@@ -18,7 +18,12 @@ HOST_ONLY = {
 
 
 def readme(
-    board: str, source: Source, contents: Contents, checked: Mapping[str, Json], latency: Latency | LatencyEstimate
+    board: str,
+    source: Source,
+    contents: Contents,
+    checked: Mapping[str, Json],
+    latency: Latency | LatencyEstimate,
+    notes: Sequence[str] = (),
 ) -> str:
     """README.md."""
     info = source.info
@@ -42,7 +47,7 @@ Made by edgehone {VERSION} for {BOARDS[board].hardware}.
 
 Expected for one picture, without pre- and post-processing: **{time}** ({note}).
 
-## Steps
+{eight_bits(source, notes)}## Steps
 
 {contents.readme.strip()}
 
@@ -58,14 +63,36 @@ The thresholds are score {source.post.score_threshold:g} and overlap {source.pos
 """
 
 
+def eight_bits(source: Source, notes: Sequence[str]) -> str:
+    """What 8 bits cost, and what it took: a chapter, where there is something to say."""
+    held = source.eight_bits
+    lines = [f"- {note}" for note in notes]
+    if held is not None and held.accuracy is not None:
+        found = held.accuracy
+        how = "executed here" if found.ap_executed is not None else "simulated; the board is the proof"
+        after = found.ap if found.ap_executed is None else found.ap_executed
+        lines += [
+            f"- AP on {found.split} ({found.pictures} pictures): {found.ap_real:.4f} in fp32, {found.ap_plain:.4f} in "
+            f"plain 8 bits, **{after:.4f}** as delivered ({how})",
+            f"- needed: {found.verdict.chosen.detail}; {len(found.verdict.attempts)} tried, all of them in `integer` "
+            "of the manifest",
+            *(f"- assumed: {text}" for text in found.assumptions),
+        ]
+    return "## In 8 bits\n\n" + "\n".join(lines) + "\n\n" if lines else ""
+
+
 def _found(row: Mapping[str, Any]) -> str:
+    noise = "signal over noise " + ", ".join(f"{k} {v:g} dB" for k, v in row.get("signal_to_noise_db", {}).items())
     if "max_abs_difference" in row:
         worst = max(row["max_abs_difference"].values(), default=0.0)
-        said = f"differs from the trained network by {worst:.1e} at most"
+        whose = "repaired" if "signal_to_noise_db" in row else "trained"
+        said = f"differs from the {whose} network by {worst:.1e} at most"
+        said += f"; from the trained: {noise}" if whose == "repaired" else ""
     else:
-        said = "rounds; signal over noise " + ", ".join(f"{k} {v:g} dB" for k, v in row["signal_to_noise_db"].items())
+        said = f"rounds; {noise}"
     form = f"opset {row['opset']}, IR {row['ir_version']}; valid, runs by the board's rules"
-    return f"{form}, {said} ({row['pictures']} pictures)"
+    took = f"; {row['p50_ms']:.1f} ms here" if "p50_ms" in row else ""
+    return f"{form}, {said} ({row['pictures']} pictures){took}"
 
 
 def licences(source: Source, board: str) -> str:

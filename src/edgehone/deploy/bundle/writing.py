@@ -9,15 +9,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from edgehone.deploy.bundle.manifest import golden_name, manifest_of
 from edgehone.deploy.bundle.proof import expected
-from edgehone.deploy.contents import Contents, Said, Source
+from edgehone.deploy.contents import Contents, Source, Variant
 from edgehone.deploy.device import device_files
 from edgehone.deploy.golden import GoldenPicture, golden_bytes
+from edgehone.deploy.integer.accuracy import RoundedOnnxRuntime
+from edgehone.deploy.integer.tensors import open_session
 from edgehone.deploy.verify import VARIANTS, verify_bundle
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import write_bytes, write_json
+from edgehone.inference import Detector, Runtime, TorchRuntime
 from edgehone.types import Json
 
 MANIFEST = "manifest.json"
@@ -71,17 +75,20 @@ def _write_files(folder: Path, source: Source, contents: Contents, texts: Mappin
         files |= device_files(runtime)
     files |= contents.files
     files |= {name: text.encode() for name, text in texts.items()}
-    default = contents.variants[0].says
-    kinds: set[Said] = {variant.says for variant in contents.variants}
-    for says in sorted(kinds):
-        files[golden_name(says, default)] = golden_bytes(golden_pictures(source, says))
+    default = contents.variants[0].golden
+    for kind, variant in {variant.golden: variant for variant in contents.variants}.items():
+        golden = golden_pictures(source, variant, contents.graphs[variant.graph])
+        files[golden_name(kind, default)] = golden_bytes(golden)
     for name, content in files.items():
         write_bytes(folder / name, content)
 
 
-def golden_pictures(source: Source, says: Said) -> list[GoldenPicture]:
-    """What the trained network says of the golden pictures, in the form of a graph's outputs."""
-    detector = source.detector
+def golden_pictures(source: Source, variant: Variant, graph: onnx.ModelProto) -> list[GoldenPicture]:
+    """What should come of the golden pictures, in the form of a graph's outputs.
+
+    That is what the network says whose weights the graph has; of a graph whose rounding runs here what it says itself.
+    """
+    detector, says = Detector(source.info, _truth(source, variant, graph)), variant.says
     found: list[GoldenPicture] = []
     for image, detections in zip(source.golden, detector.detect(source.golden, source.post, 1), strict=True):
         outputs = {}
@@ -91,12 +98,18 @@ def golden_pictures(source: Source, says: Said) -> list[GoldenPicture]:
     return found
 
 
+def _truth(source: Source, variant: Variant, graph: onnx.ModelProto) -> Runtime:
+    if variant.executed:
+        return RoundedOnnxRuntime(open_session(graph))
+    return TorchRuntime(source.network if variant.repaired is None else variant.repaired)
+
+
 def _write_manifests(folder: Path, board: str, source: Source, contents: Contents, checked: Mapping[str, Json]) -> None:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
-    default = contents.variants[0].says
+    default = contents.variants[0].golden
     for k, variant in enumerate(contents.variants):
-        graph, golden = contents.graphs[variant.graph], golden_name(variant.says, default)
+        graph, golden = contents.graphs[variant.graph], golden_name(variant.golden, default)
         content = {**manifest_of(board, source, variant, graph, golden, checked), "files": files}
         if len(contents.variants) > 1:
             write_json(folder / VARIANTS / f"{variant.name}.json", content)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 from edgehone.data import Dataset, Sample
-from edgehone.deploy.integer.calibration import CALIBRATORS
 from edgehone.deploy.integer.fine_tuning import FineTuning, fine_tune
-from edgehone.deploy.integer.gate import MAX_DROP, NOISE_PICTURES, Candidate, Subject, Verdict, repair
+from edgehone.deploy.integer.gate import MAX_DROP, NOISE_PICTURES, Candidate, Say, Subject, Verdict, quiet, repair
 from edgehone.deploy.integer.noise import Noise, measure_noise
 from edgehone.deploy.integer.plan import Plan, make_plan
 from edgehone.deploy.integer.qdq import rounded_model
@@ -28,7 +27,8 @@ from edgehone.models import Network, fold
 from edgehone.space import Settings
 from edgehone.types import Size
 
-Say = Callable[[str], None]
+EXECUTED_HERE = "cpu"
+"""The board whose integer kernels are ONNX Runtime's on this machine; of all others there is the simulator."""
 
 QUICK_PICTURES = 64
 """From which ranges are taken where many detectors are compared."""
@@ -58,7 +58,8 @@ class IntegerAccuracy(Settings):
 
     Attributes:
         board: whose arithmetic.
-        pictures: tested.
+        split: that was tested.
+        pictures: of it.
         ap_real: in fp32.
         ap_plain: in 8 bits, ranges by the largest number seen, unrepaired.
         ap: as the gate chose.
@@ -70,6 +71,7 @@ class IntegerAccuracy(Settings):
     """
 
     board: str
+    split: str
     pictures: int
     ap_real: float
     ap_plain: float
@@ -114,22 +116,32 @@ def calibration_pictures(network: Network, info: DetectorInfo, dataset: Dataset,
     return [detector.prepare(sample.read().image) for sample in _spread(dataset.train, count)]
 
 
-def as_trained(network: Network, info: DetectorInfo, dataset: Dataset, board: str) -> Simulator:
+def as_trained(network: Network, info: DetectorInfo, dataset: Dataset, board: str | Scheme) -> Runtime:
     """A detector in a board's arithmetic before any repair: all in 8 bits, ranges by the largest number seen.
+
+    The same network and data give the same runtime.
 
     Args:
         network: trained.
         info: how to read its heads.
         dataset: whose training split gives :data:`QUICK_PICTURES` for the ranges.
-        board: name.
+        board: name, or an arithmetic of one's own; ``cpu`` is executed, all others are simulated.
 
     Raises:
         UsageError: no arithmetic is known of the board.
         ValueError: a tensor holds NaN or infinity.
     """
+    scheme = scheme_of(board) if isinstance(board, str) else board
     folded, fields = fold(network), 5 + len(info.class_names)
     seen = collect(folded, info.input_size, calibration_pictures(network, info, dataset, QUICK_PICTURES), fields)
-    return Simulator(folded, make_plan(scheme_of(board), seen, fields, CALIBRATORS[0]))
+    return runtime_of(folded, info.input_size, make_plan(scheme, seen, fields, scheme.calibrators[0]))
+
+
+def runtime_of(folded: Network, input_size: Size, plan: Plan) -> Runtime:
+    """A folded network in a plan's arithmetic: executed where its board is this machine, else simulated."""
+    if plan.scheme.board == EXECUTED_HERE:
+        return RoundedOnnxRuntime.of(folded, input_size, plan)
+    return Simulator(folded, plan)
 
 
 def judged_samples(dataset: Dataset, count: int) -> list[Sample]:
@@ -149,6 +161,7 @@ def integer_accuracy(
     dataset: Dataset,
     board: str | Scheme,
     inquiry: Inquiry | None = None,
+    say: Say = quiet,
 ) -> tuple[IntegerAccuracy, Candidate]:
     """Put a detector through the gate of a board, and test what comes out.
 
@@ -158,19 +171,20 @@ def integer_accuracy(
         dataset: of its classes.
         board: name, or an arithmetic of one's own.
         inquiry: what is measured.
+        say: told of every attempt at a repair.
 
     Returns:
         The result; and the network and plan that it is about.
 
     Raises:
         UsageError: no arithmetic is known of the board, or no such split.
-        EdgehoneError: other classes, or an empty split.
+        EdgehoneError: other classes, or an empty split; the training split must have pictures, too.
     """
     inquiry = inquiry or Inquiry()
     scheme = scheme_of(board) if isinstance(board, str) else board
     info.require_classes(dataset.class_names)
     judged = judged_samples(dataset, inquiry.judged_pictures)
-    tested = _split(dataset, inquiry.tested_on)
+    tested, _ = _split(dataset, inquiry.tested_on), _split(dataset, "train")
     folded, tuning = fold(network), inquiry.fine_tuning
 
     def tune(net: Network, plan: Plan) -> Network:
@@ -184,26 +198,31 @@ def integer_accuracy(
         scheme=scheme,
         pictures=calibration_pictures(network, info, dataset, inquiry.calibration_pictures),
         measure=lambda runtime: average_precision_of(runtime, info, judged),
+        run=lambda net, plan: runtime_of(net, info.input_size, plan),
         fine_tune=tune if tuning is not None and info.reading is None else None,
     )
-    chosen, verdict = repair(subject, inquiry.max_drop)
-    return _test(subject, info, chosen, verdict, tested), chosen
+    chosen, verdict = repair(subject, inquiry.max_drop, say)
+    return _test(subject, info, chosen, verdict, (inquiry.tested_on, tested)), chosen
 
 
 def _test(
-    subject: Subject, info: DetectorInfo, chosen: Candidate, verdict: Verdict, tested: Sequence[Sample]
+    subject: Subject, info: DetectorInfo, chosen: Candidate, verdict: Verdict, tested: tuple[str, Sequence[Sample]]
 ) -> IntegerAccuracy:
+    split, samples = tested
     simulator = Simulator(chosen.network, chosen.plan)
+    ap = plain = average_precision_of(simulator, info, samples)
+    if verdict.chosen.repair != "none":
+        plain = average_precision_of(Simulator(subject.network, subject.plain), info, samples)
     executed = None
-    if subject.scheme.board == "cpu":
-        runtime = RoundedOnnxRuntime.of(chosen.network, subject.input_size, chosen.plan)
-        executed = average_precision_of(runtime, info, tested)
+    if subject.scheme.board == EXECUTED_HERE:
+        executed = average_precision_of(subject.run(chosen.network, chosen.plan), info, samples)
     return IntegerAccuracy(
         board=subject.scheme.board,
-        pictures=len(tested),
-        ap_real=average_precision_of(TorchRuntime(subject.network), info, tested),
-        ap_plain=average_precision_of(Simulator(subject.network, subject.plain), info, tested),
-        ap=average_precision_of(simulator, info, tested),
+        split=split,
+        pictures=len(samples),
+        ap_real=average_precision_of(TorchRuntime(subject.network), info, samples),
+        ap_plain=plain,
+        ap=ap,
         ap_executed=executed,
         verdict=verdict,
         noise=measure_noise(chosen.network, chosen.plan, torch.stack(list(subject.pictures[:NOISE_PICTURES]))),

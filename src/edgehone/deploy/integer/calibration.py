@@ -85,7 +85,7 @@ Calibrator = Annotated[Max | Percentile | Entropy | MeanSquare, Field(discrimina
 """How ranges are chosen."""
 
 CALIBRATORS: tuple[Calibrator, ...] = (Max(), Percentile(), Entropy(), MeanSquare())
-"""In the order in which they are tried; the vendors' advice for detectors is not to cut off."""
+"""All, in the order in which they are tried; the vendors' advice for detectors is not to cut off."""
 
 
 def _divergence(counts: NDArray[np.float64], size: int) -> float:

@@ -1,7 +1,7 @@
 """A detector that loses too much in 8 bits is repaired, with the mildest means that suffices.
 
-In this order: another calibrator; equalised channels; more bits for the layers that do the damage; training under
-rounding. Every attempt leaves a record.
+In this order: another calibrator; equalised channels; more bits for the heads, then for the layers that do the damage;
+training under rounding. Every attempt leaves a record.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from edgehone.deploy.integer.calibration import CALIBRATORS, Calibrator
+from edgehone.deploy.integer.calibration import Calibrator
 from edgehone.deploy.integer.equalisation import equalised
 from edgehone.deploy.integer.noise import calculating, measure_noise
 from edgehone.deploy.integer.plan import Plan, make_plan
@@ -30,7 +30,7 @@ MAX_DROP = 0.005
 """Of AP: half a point."""
 NOISE_PICTURES = 4
 WIDE_SHARE = 0.25
-"""Of the layers that calculate may get more bits: with more, 8 bits gain little speed."""
+"""Of the layers that calculate, beside the heads, may get more bits: with more, 8 bits gain little speed."""
 
 CHANCE = 0.001
 """Calibrators whose AP differs by less are equal: then the plainest stays, which clips nothing."""
@@ -52,6 +52,18 @@ class Attempt(Settings):
     detail: str
     ap: float
     drop: float
+
+
+Say = Callable[[str], None]
+
+
+def quiet(_: str) -> None:
+    """For nobody to hear."""
+
+
+def describe_attempt(attempt: Attempt) -> str:
+    """In one line."""
+    return f"{attempt.detail}: AP {attempt.ap:.4f}, {100 * attempt.drop:+.2f} points lost"
 
 
 UNTRIED = Attempt(repair="none", detail="", ap=0.0, drop=1.0)
@@ -97,6 +109,7 @@ class Subject:
         scheme: arithmetic of the board.
         pictures: for calibration, ``[3, h, w]`` in 0..1, of the training split.
         measure: AP of a runtime; on pictures that chose nothing else.
+        run: a network in a plan's arithmetic: simulated, or executed where the board is this machine.
         fine_tune: trains a folded network under a plan's rounding; None where there is nothing to learn from.
     """
 
@@ -106,6 +119,7 @@ class Subject:
     scheme: Scheme
     pictures: Sequence[Tensor]
     measure: Callable[[Runtime], float]
+    run: Callable[[Network, Plan], Runtime] = Simulator
     fine_tune: Callable[[Network, Plan], Network] | None = None
 
     @functools.cached_property
@@ -116,7 +130,7 @@ class Subject:
     @property
     def plain(self) -> Plan:
         """Everything in 8 bits, ranges by the first calibrator: the detector as it is."""
-        return make_plan(self.scheme, self.seen, self.fields, CALIBRATORS[0])
+        return make_plan(self.scheme, self.seen, self.fields, self.scheme.calibrators[0])
 
 
 @dataclass(frozen=True)
@@ -130,12 +144,13 @@ class Candidate:
     attempt: Attempt = UNTRIED
 
 
-def repair(subject: Subject, max_drop: float = MAX_DROP) -> tuple[Candidate, Verdict]:
+def repair(subject: Subject, max_drop: float = MAX_DROP, say: Say = quiet) -> tuple[Candidate, Verdict]:
     """The mildest change after which a board's arithmetic loses at most ``max_drop`` of AP, or the best there is.
 
     Args:
         subject: the detector.
         max_drop: 0..1; half a point is 0.005.
+        say: told of every attempt: most take a minute or more.
     """
     ap_real = subject.measure(TorchRuntime(subject.network))
     attempts: list[Attempt] = []
@@ -143,9 +158,10 @@ def repair(subject: Subject, max_drop: float = MAX_DROP) -> tuple[Candidate, Ver
     gate = _Repairs(subject)
     for stage in (gate.calibrations, gate.equalisation, gate.mixtures, gate.fine_tuning):
         for kind, detail, candidate in stage(best):
-            ap = subject.measure(Simulator(candidate.network, candidate.plan))
+            ap = subject.measure(subject.run(candidate.network, candidate.plan))
             attempt = Attempt(repair=kind, detail=detail, ap=round(ap, 5), drop=round(ap_real - ap, 5))
             attempts.append(attempt)
+            say(describe_attempt(attempt))
             candidate = replace(candidate, attempt=attempt)
             margin = CHANCE if kind == "calibration" else 0.0
             best = candidate if best is None or ap > best.attempt.ap + margin else best
@@ -167,9 +183,9 @@ class _Repairs:
     def calibrations(self, best: Candidate | None) -> Iterator[Proposal]:
         """Every calibrator, the plainest first: that is the detector as it is."""
         subject = self.subject
-        for calibrator in CALIBRATORS:
+        for calibrator in subject.scheme.calibrators:
             plan = make_plan(subject.scheme, subject.seen, subject.fields, calibrator)
-            kind: Repair = "calibration" if calibrator != CALIBRATORS[0] else "none"
+            kind: Repair = "calibration" if calibrator != subject.scheme.calibrators[0] else "none"
             yield kind, f"ranges by {calibrator.kind}", Candidate(subject.network, plan, calibrator)
         del best
 
@@ -184,24 +200,29 @@ class _Repairs:
             yield "equalisation", detail, Candidate(network, plan, best.calibrator, True)
 
     def mixtures(self, best: Candidate | None) -> Iterator[Proposal]:
-        """More bits for the worst layers: one, two, four and so on, up to :data:`WIDE_SHARE`."""
+        """More bits: for the heads where they are rounded, then for the worst layers, one, two, four and so on."""
         assert best is not None
+        graph = best.network.graph
+        heads = [index for index in graph.outputs if best.plan.result_precision(graph, index) == "int8"]
+        if heads:
+            yield self._wider(best, heads)
         pixels = torch.stack(list(self.subject.pictures[:NOISE_PICTURES]))
         noise = measure_noise(best.network, best.plan, pixels)
-        layers = [layer.index for layer in noise.layers if layer.index >= 0]
+        layers = [layer.index for layer in noise.layers if layer.index >= 0 and layer.index not in heads]
         worst = layers[: max(1, round(WIDE_SHARE * len(layers)))]
         count = 1
         while True:
-            plan = best.plan
-            for index in worst[:count]:
-                plan = plan.widened(index)
-            graph = best.network.graph
-            names = [tensor_name(graph, index) for index in worst[:count]]
-            detail = f"{self.subject.scheme.wide} for {', '.join(names)}"
-            yield "mixed_precision", detail, replace(best, plan=plan)
+            yield self._wider(best, [*heads, *worst[:count]])
             if count >= len(worst):
                 return
             count *= 2
+
+    def _wider(self, best: Candidate, layers: Sequence[int]) -> Proposal:
+        plan = best.plan
+        for index in layers:
+            plan = plan.widened(index)
+        names = [tensor_name(best.network.graph, index) for index in layers]
+        return "mixed_precision", f"{self.subject.scheme.wide} for {', '.join(names)}", replace(best, plan=plan)
 
     def fine_tuning(self, best: Candidate | None) -> Iterator[Proposal]:
         """Training under the best candidate's rounding."""

@@ -1,6 +1,8 @@
 """Our ONNX graph with explicit rounding: QuantizeLinear and DequantizeLinear around what is held in 8 bits.
 
-A runtime that knows the pattern replaces it by integer kernels: ONNX Runtime on the CPU does, TensorRT likewise.
+A runtime that knows the pattern replaces it by integer kernels: ONNX Runtime on the CPU does, TensorRT likewise. What
+each of them wants differs, and is said by the :class:`~edgehone.deploy.integer.scheme.Scheme` of its board. TensorRT's
+is not for the DLA, which reads no such graph.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class Rounding:
     """What of a graph is rounded to 8 bits.
 
     Attributes:
-        scheme: its ``rounding`` (of weights) and ``bias`` count.
+        scheme: its ``rounding`` (of weights), ``bias``, ``graph_weights`` and ``pair_per_reader`` count.
         steps: tensor name to the real size of its step; every other tensor stays real.
         reads: likewise, for convolutions with whole weights that read a tensor which stays real.
         plain: names of convolutions whose weights stay real.
@@ -154,8 +156,11 @@ class _Inserter:
             copied.input[0] = self._pair(source, step, f"{source}_for_{node.output[0]}")
         weight, bias = (_tensor(self.constants[name]) for name in node.input[1:3])
         steps = weight_steps(weight, bias, step, scheme)
-        whole = whole_weights(weight, steps, scheme).numpy().astype(np.int8)
-        copied.input[1] = self._constant_pair(str(node.input[1]), whole, steps)
+        if scheme.graph_weights == "real":
+            copied.input[1] = self._rounded_constant(str(node.input[1]), steps)
+        else:
+            whole = whole_weights(weight, steps, scheme).numpy().astype(np.int8)
+            copied.input[1] = self._constant_pair(str(node.input[1]), whole, steps)
         if scheme.bias == "int32":
             products = torch.tensor(step) * steps
             offset = whole_bias(bias, products, scheme).numpy().astype(np.int32)
@@ -184,6 +189,14 @@ class _Inserter:
         node = helper.make_node("DequantizeLinear", inputs, [result], name=f"{result}_from_whole", **attributes)
         self.nodes.append(node)
         return result
+
+    def _rounded_constant(self, name: str, steps: torch.Tensor) -> str:
+        """A real constant, and what rounds it to 8 bits."""
+        scale = self._constant(f"{name}_steps", steps.numpy())
+        zeros = self._constant(f"{name}_zeros", np.zeros(len(steps), np.int8))
+        whole = f"{name}_whole"
+        self.nodes.append(helper.make_node("QuantizeLinear", [name, scale, zeros], [whole], name=whole, axis=0))
+        return self._dequantise([whole, scale, zeros], f"{name}_held", axis=0)
 
     def _constant_pair(self, name: str, whole: NDArray[Any], steps: torch.Tensor) -> str:
         inputs = [

@@ -6,6 +6,7 @@ import math
 from typing import Literal
 
 from edgehone.boards import BOARDS, Fact, Precision
+from edgehone.deploy.integer.calibration import CALIBRATORS, Calibrator, Max, MeanSquare, Percentile
 from edgehone.errors import UsageError
 from edgehone.space import Settings
 
@@ -35,6 +36,9 @@ class Scheme(Settings):
             of 8; ``fp16`` and ``fp32``: weights and results.
         pair_per_reader: its runtime finds integer kernels only where every reader of a tensor has a pair of
             QuantizeLinear and DequantizeLinear of its own.
+        graph_weights: in a graph with explicit rounding: ``whole`` numbers behind a DequantizeLinear, or ``real`` ones
+            behind a QuantizeLinear, too, where its parser reads no others.
+        calibrators: that ranges may be chosen by, in the order in which they are tried.
         assumptions: what a board must confirm.
     """
 
@@ -47,6 +51,8 @@ class Scheme(Settings):
     outputs: Precision = "int8"
     wide: Literal["int16", "fp16", "fp32"] = "fp32"
     pair_per_reader: bool = False
+    graph_weights: Literal["whole", "real"] = "whole"
+    calibrators: tuple[Calibrator, ...] = CALIBRATORS
     assumptions: tuple[Fact, ...] = ()
 
     def step(self, amax: float, precision: Precision = "int8") -> float:
@@ -62,7 +68,9 @@ KL720 = Scheme(
     rounding="half_away",
     heads="parts",
     wide="int16",
+    calibrators=(Max(), Percentile(), MeanSquare()),
     assumptions=(
+        Fact(text="ranges by percentage or by least squared error (`mmse`), no others", source=REFERENCE),
         Fact(text="float = fixed / scale / 2^radix, symmetric, -128 to 127: any real step", source=REFERENCE),
         Fact(text="int8 and int16 results; 16-bit outputs with KneronPLUS 2.1 and later", source=REFERENCE),
         Fact(text="weights have one step for each output channel (toolchain v0.24 and later)", source=REFERENCE),
@@ -81,6 +89,7 @@ JETSON = Scheme(
     bias="float",
     outputs="fp32",
     wide="fp16",
+    graph_weights="real",
     assumptions=(
         Fact(
             text="symmetric int8, one step a tensor for activations and one a channel for weights",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgehone.deploy.integer.accuracy import IntegerAccuracy
+from edgehone.deploy.integer.gate import describe_attempt
 from edgehone.deploy.integer.noise import ENOUGH_DB, Noise
 from edgehone.deploy.integer.scheme import ACCUMULATOR
 
@@ -16,12 +17,12 @@ def describe(found: IntegerAccuracy) -> Iterator[str]:
     verdict = found.verdict
     yield (
         f"{found.board}: AP {found.ap_real:.4f} in fp32, {found.ap_plain:.4f} in 8 bits, {found.ap:.4f} as repaired "
-        f"({found.pictures} pictures)"
+        f"({found.pictures} pictures of {found.split})"
     )
     if found.ap_executed is not None:
         yield f"  executed by ONNX Runtime: {found.ap_executed:.4f}"
     for attempt in verdict.attempts:
-        yield f"  tried: {attempt.detail}: AP {attempt.ap:.4f}, {100 * attempt.drop:+.2f} points lost"
+        yield f"  tried: {describe_attempt(attempt)}"
     outcome = "passed with" if verdict.passed else "did not pass; the best was"
     yield f"  {outcome} {verdict.chosen.detail} (at most {100 * verdict.max_drop:.2f} points of {verdict.ap_real:.4f})"
     yield from _noise(found.noise)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
+
 from edgehone.boards import BOARDS, Precision
 from edgehone.deploy.contents import Contents, Source, Variant
+from edgehone.deploy.integer.eight_bits import EightBits
+from edgehone.deploy.integer.tensors import tensor_name
 from edgehone.deploy.jetson.calibration_cache import cache_text, calibrated_tensors
 from edgehone.deploy.jetson.deepstream import deepstream_files
 from edgehone.deploy.jetson.efficient_nms import with_efficient_nms
-from edgehone.deploy.jetson.explicit import with_explicit_rounding
-from edgehone.deploy.onnx_graph import GraphForm
+from edgehone.deploy.onnx_graph import GraphForm, whole_name
 from edgehone.deploy.reading import class_activation, head_readings
 
-NMS, RAW, ROUNDED = "model_nms.onnx", "model_raw.onnx", "model_qdq.onnx"
+ROUNDED = "model_qdq.onnx"
 CACHE = "calibration.cache"
 BUILD = "build_engine.sh"
 FILES = Path(__file__).parent / "files"
@@ -23,44 +26,77 @@ def jetson_contents(source: Source) -> Contents:
     """Of the bundle for ``jetson-xavier-nx``.
 
     ``model_nms.onnx`` is the master with decoding and suppression; ``model_raw.onnx`` ends in raw heads, which the
-    runtime decodes on the CPU, and has no Slice, so that the DLA may take it. With ranges for 8 bits there is a
-    calibration cache for both, and ``model_qdq.onnx``, raw heads with explicit rounding.
+    runtime decodes on the CPU, and has no Slice, so that the DLA may take it. Held in 8 bits there is a calibration
+    cache for both, and ``model_qdq.onnx``, raw heads with explicit rounding; where weights were changed for 8 bits,
+    ``model_nms_int8.onnx`` and ``model_raw_int8.onnx`` have them. 8 bits come first if they were judged and passed.
     """
-    info = source.info
-    master, raw = source.graph(), source.graph(form=GraphForm(slice_free=True))
-    heads, classes = head_readings(info), len(info.class_names)
-    graphs = {NMS: with_efficient_nms(master, heads, classes, class_activation(info), source.post), RAW: raw}
-    variants = [_variant("fp16", "nms"), _variant("fp16", "raw"), _variant("fp32", "nms"), _variant("fp32", "raw")]
+    graphs = _graphs(source)
+    variants = tuple(_variant(precision, kind) for precision in ("fp16", "fp32") for kind in ("nms", "raw"))
     files = {BUILD: (FILES / BUILD).read_bytes(), **deepstream_files(source)}
-    if source.amax:
-        graphs[ROUNDED] = with_explicit_rounding(master, source.amax)
-        tensors = dict.fromkeys([*calibrated_tensors(master), *calibrated_tensors(raw)])
-        files[CACHE] = cache_text(list(tensors), source.amax).encode()
-        variants += [_variant("int8", "nms"), _variant("int8", "raw"), _variant("int8", "qdq")]
-    return Contents(graphs, tuple(variants), files, readme(calibrated=bool(source.amax)))
+    real = Contents(graphs, variants, files)
+    held = source.eight_bits
+    if held is None:
+        return real + Contents(readme=readme(RANGELESS))
+    whole = _in_eight_bits(source, held, graphs)
+    return (whole + real if held.passed else real + whole) + Contents(readme=readme(RANGES + _kept_out(held)))
 
 
-def _variant(precision: Precision, kind: str) -> Variant:
+def _graphs(source: Source, mark: str = "") -> dict[str, onnx.ModelProto]:
+    """Suppressed and raw; with a mark, of the repaired network."""
+    folded = source.repaired if mark else None
+    master = source.graph(folded=folded)
+    heads, classes = head_readings(source.info), len(source.info.class_names)
+    suppressed = with_efficient_nms(master, heads, classes, class_activation(source.info), source.post)
+    raw = source.graph(form=GraphForm(slice_free=True), folded=folded)
+    return {f"model_nms{mark}.onnx": suppressed, f"model_raw{mark}.onnx": raw}
+
+
+def _in_eight_bits(source: Source, held: EightBits, graphs: dict[str, onnx.ModelProto]) -> Contents:
+    mark = "_int8" if held.repaired else ""
+    own = _graphs(source, mark) if mark else graphs
+    kept = set(wide_tensors(held))
+    master = source.graph(folded=held.network)
+    tensors = dict.fromkeys([*calibrated_tensors(master), *calibrated_tensors(own[f"model_raw{mark}.onnx"])])
+    covered = [name for name in tensors if whole_name(name).removesuffix("_linear") not in kept]
+    variants = [_variant("int8", kind, mark, held) for kind in ("nms", "raw", "qdq")]
+    rounded = {ROUNDED: source.rounded_graph()}
+    cache = {CACHE: cache_text(covered, held.plan.amax).encode()}
+    return Contents({**(own if mark else {}), **rounded}, tuple(variants), cache)
+
+
+def wide_tensors(held: EightBits) -> list[str]:
+    """Results of the layers that stay in FP16: without a range, TensorRT calculates them so."""
+    return [tensor_name(held.network.graph, index) for index in held.plan.results]
+
+
+def _variant(precision: Precision, kind: str, mark: str = "", held: EightBits | None = None) -> Variant:
     return Variant(
         name=f"{precision}-{kind}",
-        graph={"nms": NMS, "raw": RAW, "qdq": ROUNDED}[kind],
+        graph=ROUNDED if kind == "qdq" else f"model_{kind}{mark}.onnx",
         runtime="tensorrt",
         precision=precision,
         says="detections" if kind == "nms" else "raw",
         model=f"{precision}-{kind}.engine",
         rounded=kind == "qdq",
+        repaired=held.network if held is not None and held.repaired else None,
     )
 
 
-def readme(calibrated: bool) -> str:
+RANGELESS = "This bundle was made without ranges for 8 bits, so it has no INT8 variant."
+RANGES = (
+    "`int8-nms` and `int8-raw` take the ranges in `calibration.cache`; `int8-qdq` carries them in the graph itself."
+)
+
+
+def _kept_out(held: EightBits) -> str:
+    wide = wide_tensors(held)
+    return f" Without a range on purpose, so that they stay in FP16: {', '.join(wide)}." if wide else ""
+
+
+def readme(ranges: str) -> str:
     """The steps on the board."""
     modes = "\n   ".join(
         f"| {mode.identity} | {mode.name} | {mode.cpus} x {mode.cpu_mhz} | {mode.gpu_mhz} | {mode.memory_mhz} |"
         for mode in BOARDS["jetson-xavier-nx"].power_modes
-    )
-    ranges = (
-        "`int8-nms` and `int8-raw` take the ranges in `calibration.cache`; `int8-qdq` carries them in the graph itself."
-        if calibrated
-        else "This bundle was made without ranges for 8 bits, so it has no INT8 variant."
     )
     return (FILES / "steps.md").read_text(encoding="utf-8").format(modes=modes, ranges=ranges)

@@ -40,9 +40,10 @@ def config(source: Source) -> str:
     """The configuration of nvinfer, with paths from its own folder."""
     height, width = source.info.input_size
     letterbox = int(source.info.fit == "letterbox")
-    calibrated = bool(source.amax)
+    calibrated = source.eight_bits is not None
+    graph = "" if source.repaired is None else ", onnx-file: ../model_nms_int8.onnx"
     # Version by version the first line of the cache must be the board's own; build_engine.sh writes such a file.
-    hint = "first: bash ../build_engine.sh int8-nms" if calibrated else "this bundle is not calibrated"
+    hint = f"first: bash ../build_engine.sh int8-nms{graph}" if calibrated else "this bundle is not calibrated"
     ranges = "int8-calib-file=../int8-nms.engine.cache\n" if calibrated else ""
     return f"""\
 # nvinfer: the detector of this bundle, suppressed by EfficientNMS_TRT inside its engine.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from edgehone.deploy.contents import Contents, Source, Variant
+from edgehone.deploy.kneron.analysis import Analysis, analysis_of
 from edgehone.deploy.onnx_graph import GraphForm
 from edgehone.errors import EdgehoneError, UsageError
 
-GRAPH, NEF, COMPILE = "model_kl720.onnx", "model.nef", "compile_nef.py"
+GRAPH, NEF, COMPILE, ANALYSIS = "model_kl720.onnx", "model.nef", "compile_nef.py", "analysis.json"
 OPSET = 11
 """Read by both environments of the vendor's container, and by its older releases."""
 SCALE, OFFSET = 1 / 256, -0.5
@@ -26,7 +28,7 @@ FILES = Path(__file__).parent / "files"
 
 
 def kneron_contents(source: Source, *, one_axis_resize: bool = True) -> Contents:
-    """Of the bundle for ``kneron-kl720``.
+    """Of the bundle for ``kneron-kl720``; where it was judged in 8 bits, with what the gate decided.
 
     Args:
         source: the detector.
@@ -39,10 +41,13 @@ def kneron_contents(source: Source, *, one_axis_resize: bool = True) -> Contents
     if source.info.input_size[1] % 4:
         raise UsageError(f"the KL720 takes inputs whose width is a multiple of 4, got {source.info.input_size[1]}")
     form = GraphForm(one_axis_resize=one_axis_resize, classes=len(source.info.class_names), restore=RESTORE)
-    variant = Variant("int8", GRAPH, "kneron", "int8", "parts", NEF, scale=SCALE, offset=OFFSET)
+    graph, repaired = source.graph(OPSET, form, source.repaired), source.repaired
+    variant = Variant("int8", GRAPH, "kneron", "int8", "parts", NEF, repaired=repaired, scale=SCALE, offset=OFFSET)
     pictures = calibration_pictures(source)
-    files = {COMPILE: (FILES / COMPILE).read_bytes(), **pictures}
-    return Contents({GRAPH: source.graph(OPSET, form)}, (variant,), files, readme(len(pictures)))
+    analysis = Analysis() if source.eight_bits is None else analysis_of(source.eight_bits)
+    decided = json.dumps(analysis.model_dump(), indent=1).encode()
+    files = {COMPILE: (FILES / COMPILE).read_bytes(), ANALYSIS: decided, **pictures}
+    return Contents({GRAPH: graph}, (variant,), files, readme(len(pictures), analysis))
 
 
 def calibration_pictures(source: Source) -> dict[str, bytes]:
@@ -64,7 +69,25 @@ def calibration_pictures(source: Source) -> dict[str, bytes]:
     return found
 
 
-def readme(pictures: int) -> str:
+def readme(pictures: int, analysis: Analysis) -> str:
     """The steps to a NEF and on the host of the board."""
     few = "" if pictures >= ENOUGH else f" (the vendor asks for {ENOUGH}: give more with `--pictures`)"
-    return (FILES / "steps.md").read_text(encoding="utf-8").format(pictures=f"{pictures} training pictures{few}")
+    return (
+        (FILES / "steps.md")
+        .read_text(encoding="utf-8")
+        .format(pictures=f"{pictures} training pictures{few}", ranges=_ranges(analysis), bits=_bits(analysis))
+    )
+
+
+def _ranges(analysis: Analysis) -> str:
+    if analysis.datapath_range_method == "mmse":
+        return "Ranges are those of the least squared error (`mmse`)"
+    if analysis.percentage < 1:
+        return f"Ranges hold {100 * analysis.percentage:g} % of all numbers (`percentage={analysis.percentage:g}`)"
+    return "Ranges are not cut (`percentage=1.0`: a detector's largest numbers are its objects)"
+
+
+def _bits(analysis: Analysis) -> str:
+    results = "all" if analysis.datapath_bitwidth_mode == "int8" else "most"
+    outputs = analysis.model_out_bitwidth_mode.removeprefix("int")
+    return f"{results} results have 8 bits and outputs {outputs}"

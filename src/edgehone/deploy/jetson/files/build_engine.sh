@@ -3,7 +3,8 @@
 #
 #   bash build_engine.sh [VARIANT] [--dla CORE] [--workspace MIB]
 #
-# VARIANT: a name from the folder variants, without .json; fp16-nms if none is given.
+# VARIANT: a name from the folder variants, without .json; if none is given, that of manifest.json: the bundle's first,
+# then the one built last.
 # For TensorRT 8.0 to 8.5. TRTEXEC names another trtexec, TENSORRT_VERSION another version than the one found.
 #
 # Written from the published options of trtexec; not run on a board where this bundle was made.
@@ -12,7 +13,7 @@ cd "$(dirname "$0")"
 
 fail() { echo "error: $*" >&2; exit 1; }
 
-variant=fp16-nms dla="" workspace=2048
+variant="" dla="" workspace=2048
 while [ $# -gt 0 ]; do
   case "$1" in
     --dla) [ $# -ge 2 ] || fail "--dla needs a core, 0 or 1"; dla=$2; shift 2 ;;
@@ -21,6 +22,9 @@ while [ $# -gt 0 ]; do
     *) variant=$1; shift ;;
   esac
 done
+if [ -z "$variant" ]; then
+  variant=$(python3 -c 'import json; print(json.load(open("manifest.json"))["variant"])') || fail "there is no manifest.json"
+fi
 manifest=variants/$variant.json
 [ -f "$manifest" ] || fail "the variants are $(cd variants && echo *.json | sed 's/\.json//g'); got $variant"
 

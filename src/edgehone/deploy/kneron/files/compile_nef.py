@@ -32,9 +32,8 @@ FLASH, USB = 70 * 1024**2, 75 * 1024**2
 
 def main(arguments=None):
     """Run; the exit status: 0 if every step is near enough to the golden tensors, else 1."""
-    options = parser().parse_args(arguments)
-    with open(os.path.join(FOLDER, "manifest.json"), encoding="utf-8") as file:
-        manifest = json.load(file)
+    manifest, decided = read_json("manifest.json"), read_json("analysis.json")
+    options = parser(decided).parse_args(arguments)
     work = options.work
     os.makedirs(work, exist_ok=True)
     goldens = read_goldens(manifest)
@@ -42,7 +41,8 @@ def main(arguments=None):
     good = compared("optimised graph", goldens, manifest, least_db=None, onnx_file=path)
     config = ktc.ModelConfig(MODEL_ID, MODEL_VERSION, str(PLATFORM), onnx_model=model)
     print(config.evaluate(output_dir=work))
-    bie = config.analysis({manifest["input"]["name"]: calibration(manifest, options.pictures)}, **analysis(options))
+    pictures = calibration(manifest, options.pictures)
+    bie = config.analysis({manifest["input"]["name"]: pictures}, **analysis(options, decided))
     good &= compared("fixed point (bie)", goldens, manifest, ENOUGH_DB, bie_file=bie)
     nef = ktc.compile([config])
     good &= compared("compiled (nef)", goldens, manifest, ENOUGH_DB, nef_file=nef)
@@ -58,11 +58,19 @@ def main(arguments=None):
     return 0 if good and size <= USB else 1
 
 
-def parser():
-    """Of the command line."""
+def read_json(name):
+    """Of the bundle: its manifest, or what was decided about its 8 bits where it was made."""
+    with open(os.path.join(FOLDER, name), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def parser(decided):
+    """Of the command line; its defaults are what was decided."""
     found = argparse.ArgumentParser(description="Make a NEF of this bundle's graph, in Kneron's container.")
-    found.add_argument("--bits", choices=BITS, default="int8", help="of weights and results, in the order to try")
-    found.add_argument("--out-bits", choices=("int8", "int16"), default="int16", help="of the model's outputs")
+    bits, out_bits = decided["datapath_bitwidth_mode"], decided["model_out_bitwidth_mode"]
+    found.add_argument("--bits", choices=BITS, default=bits, help="of results, in the order to try")
+    found.add_argument("--weight-bits", choices=BITS, help="of weights; else as the results if --bits is given")
+    found.add_argument("--out-bits", choices=("int8", "int16"), default=out_bits, help="of the model's outputs")
     found.add_argument("--pictures", default=os.path.join(FOLDER, "calibration"), help="folder, for calibration")
     found.add_argument("--threads", type=int, default=4)
     found.add_argument("--deep-search", action="store_true", help="let the compiler search longer for a faster NEF")
@@ -70,21 +78,20 @@ def parser():
     return found
 
 
-def analysis(options):
-    """Settings of the fixed-point analysis."""
-    return {
+def analysis(options, decided):
+    """Settings of the fixed-point analysis: what was decided, where the command line says nothing else."""
+    usual = decided["weight_bitwidth_mode"] if options.bits == decided["datapath_bitwidth_mode"] else options.bits
+    settings = {
         "output_dir": options.work,
         "threads": options.threads,
-        "datapath_range_method": "percentage",
-        "percentage": 1.0,  # the default cuts off the largest numbers: a detector's objects
-        "percentage_16b": 1.0,
         "datapath_bitwidth_mode": options.bits,
-        "weight_bitwidth_mode": options.bits,
+        "weight_bitwidth_mode": options.weight_bits or usual,
         "model_in_bitwidth_mode": "int8",
         "model_out_bitwidth_mode": options.out_bits,
         "compiler_tiling": "deep_search" if options.deep_search else "default",
         "mode": 2,
     }
+    return dict(decided, **settings)
 
 
 def optimised(manifest, work):

@@ -1,0 +1,109 @@
+"""A detector held in 8 bits, ready to be handed over: calibrated, or judged and repaired as well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+
+from edgehone.data import Dataset
+from edgehone.deploy.integer.accuracy import Inquiry, IntegerAccuracy, calibration_pictures, integer_accuracy
+from edgehone.deploy.integer.calibration import Calibrator
+from edgehone.deploy.integer.gate import Say, quiet
+from edgehone.deploy.integer.plan import Plan, make_plan
+from edgehone.deploy.integer.qdq import rounded_model
+from edgehone.deploy.integer.scheme import scheme_of
+from edgehone.deploy.integer.tensors import collect
+from edgehone.inference import DetectorInfo
+from edgehone.models import Network, fold
+from edgehone.types import Json, Size
+
+
+@dataclass(frozen=True)
+class EightBits:
+    """How a detector is held in 8 bits.
+
+    Attributes:
+        network: folded; with other weights than the trained one where ``repaired``.
+        plan: formats and ranges of all its tensors.
+        calibrator: that chose the ranges.
+        pictures: that they were seen on.
+        repaired: whether weights were changed: channels equalised, or trained under rounding.
+        accuracy: what it is worth; None where nobody judged it.
+    """
+
+    network: Network
+    plan: Plan
+    calibrator: Calibrator
+    pictures: int
+    repaired: bool = False
+    accuracy: IntegerAccuracy | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it was judged, and loses no more than was allowed."""
+        return self.accuracy is not None and self.accuracy.verdict.passed
+
+    def graph(self, input_size: Size, metadata: dict[str, Json]) -> onnx.ModelProto:
+        """With its rounding written into it.
+
+        Raises:
+            UsageError: a plan that no graph can say; see :func:`~edgehone.deploy.integer.qdq.rounding_of`.
+        """
+        return rounded_model(self.network, input_size, metadata, self.plan)
+
+    def record(self) -> dict[str, Json]:
+        """For a manifest."""
+        accuracy = None if self.accuracy is None else self.accuracy.model_dump(mode="json")
+        calibrator = self.calibrator.model_dump(mode="json")
+        return {
+            "calibrator": calibrator,
+            "pictures": self.pictures,
+            "repaired": self.repaired,
+            "accuracy": accuracy,
+        }
+
+
+def calibrated(
+    network: Network, info: DetectorInfo, dataset: Dataset, board: str, inquiry: Inquiry | None = None
+) -> EightBits:
+    """Everything in 8 bits, ranges by the largest number that training pictures show; not judged.
+
+    Args:
+        network: trained.
+        info: how its pictures are prepared.
+        dataset: with training pictures.
+        board: name.
+        inquiry: its number of pictures counts.
+
+    Raises:
+        UsageError: no arithmetic is known of the board.
+    """
+    scheme = scheme_of(board)
+    pictures = calibration_pictures(network, info, dataset, (inquiry or Inquiry()).calibration_pictures)
+    folded, fields = fold(network), 5 + len(info.class_names)
+    plan = make_plan(scheme, collect(folded, info.input_size, pictures, fields), fields, scheme.calibrators[0])
+    return EightBits(folded, plan, scheme.calibrators[0], len(pictures))
+
+
+def judged(
+    network: Network, info: DetectorInfo, dataset: Dataset, board: str, inquiry: Inquiry, say: Say = quiet
+) -> EightBits:
+    """Through the gate of a board: repaired where it loses too much.
+
+    Args:
+        network: trained.
+        info: how to read its heads, and how it learned.
+        dataset: of its classes.
+        board: name.
+        inquiry: what is measured.
+        say: told of every attempt.
+
+    Raises:
+        UsageError: no arithmetic is known of the board.
+        EdgehoneError: other classes, or a split without pictures.
+    """
+    accuracy, chosen = integer_accuracy(network, info, dataset, board, inquiry, say)
+    pictures = min(inquiry.calibration_pictures, len(dataset.train))
+    repaired = chosen.equalised or accuracy.verdict.chosen.repair == "fine_tuning"
+    return EightBits(chosen.network, chosen.plan, chosen.calibrator, pictures, repaired, accuracy)
