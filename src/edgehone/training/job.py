@@ -11,7 +11,7 @@ from pydantic import Field
 from edgehone.batches import Painter
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.inference import CHECKPOINT, DetectorInfo, Precision
-from edgehone.models import CapacityPlan, FreeCapacity, Network, Transferred, architecture, transfer
+from edgehone.models import CapacityPlan, FreeCapacity, Graph, Network, Transferred, architecture, transfer
 from edgehone.space import Settings
 from edgehone.strategy import Strategy
 from edgehone.types import LayerCost
@@ -127,6 +127,11 @@ def image_flops(model: str, classes: int, size: int, capacity: FreeCapacity | No
     With ``capacity``, through what is trained in its place.
     """
     graph = architecture(model).graph(classes)
-    costs: list[LayerCost] = graph.layer_costs((size, size))
     ratio = 1.0 if capacity is None else capacity.plan(graph).flops_ratio(graph)
-    return 2.0 * sum(cost.macs for cost in costs) * ratio
+    return graph_flops(graph, size) * ratio
+
+
+def graph_flops(graph: Graph, size: int) -> float:
+    """FLOPs (2 x MAC) of one picture through a graph at a square input of ``size``."""
+    costs: list[LayerCost] = graph.layer_costs((size, size))
+    return 2.0 * sum(cost.macs for cost in costs)
