@@ -17,8 +17,9 @@ from edgehone.data import Dataset, read_dataset
 from edgehone.deploy.onnx_graph import build_model
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.inference import save_detector
-from edgehone.models import Network
+from edgehone.models import Network, fold
 from edgehone.models.darknet import write_weights
+from edgehone.projection import Projection
 from edgehone.projection.features import object_cells, unlike
 from edgehone.search.scope import Given
 from edgehone.single import with_teacher
@@ -134,17 +135,28 @@ def test_only_the_student_learns_and_through_the_adapter(dataset: Dataset, large
     assert all(torch.equal(value, before[name]) for name, value in imitation.teacher.state_dict().items())
 
 
-@pytest.mark.parametrize("normalisation", ["image", "mean", "batch"])
-def test_imitation_alone_makes_features_alike(normalisation: str, dataset: Dataset, larger: str) -> None:
+def test_imitation_alone_makes_features_alike(dataset: Dataset, larger: str) -> None:
     alone = {f"projection.{part}.weight": 0.0 for part in ("box_loss", "objectness", "classification")}
-    more = {"projection.normalisation": normalisation, "augmentation.mosaic.probability": 0.0}
-    trained = train(
-        job(12, larger, **IMITATING["teacher"], **alone, **more, **{"projection.features.cells": "all"}),
-        dataset.class_names,
-        dataset.train,
-    )
-    first, last = trained.curve[0]["features"], trained.curve[-1]["features"]
-    assert last < 0.9 * first
+    alone |= {"projection.features.kind": "teacher", "augmentation.mosaic.probability": 0.0}
+    trained = train(job(12, larger, **alone), dataset.class_names, dataset.train)
+    assert trained.curve[-1]["features"] < 0.9 * trained.curve[0]["features"]
+
+
+@pytest.mark.parametrize(("normalisation", "times"), [("image", 1), ("mean", 3), ("batch", 1)])
+def test_it_is_normalised_as_the_labels_terms_are(normalisation: str, times: int) -> None:
+    parts = replace(
+        Projection(), {"normalisation": normalisation, "features.kind": "average", "features.weight": 0.5}
+    )  # fmt: skip
+    lattice = parts.lattice(np.full((6, 2), 30.0), (32, 16), (64, 64))
+    maps = [torch.randn(3, 4, side, side, generator=torch.Generator().manual_seed(side)) for side in (2, 4)]
+    nothing = torch.zeros(0, dtype=torch.int64)
+    targets = Targets(torch.zeros(0, 4), nothing, nothing, 3)
+    term = parts.feature_loss(maps, [-one for one in maps], targets, lattice)
+    assert term is not None
+    assert float(term) == pytest.approx(0.5 * 2 * times, rel=1e-4)
+    at_objects = replace(parts, {"features.cells": "objects"})
+    assert float(at_objects.feature_loss(maps, [-one for one in maps], targets, lattice) or 0.0) == 0.0
+    assert Projection().feature_loss(maps, maps, targets, lattice) is None
 
 
 class Stop(Exception):
@@ -186,7 +198,7 @@ def test_imitation_without_weight_changes_nothing_and_nothing_of_it_is_exported(
     silent = trained(larger, **IMITATING["teacher"], **{"projection.features.weight": 0.0})
     loud = trained(larger, **IMITATING["teacher"])
     same_weights(plain.network, silent.network)
-    exported = [build_model(one.network, (128, 128)) for one in (plain, silent, loud)]
+    exported = [build_model(fold(one.network), (128, 128), {}) for one in (plain, silent, loud)]
     assert exported[0].graph.initializer == exported[1].graph.initializer
     assert exported[0].graph.node == exported[2].graph.node
     shapes = [[(item.name, tuple(item.dims)) for item in model.graph.initializer] for model in exported]
@@ -214,9 +226,9 @@ def test_what_cannot_be_read_is_refused(dataset: Dataset, larger: str, tmp_path:
     graph.write_bytes(b"graph")
     with pytest.raises(UsageError, match=r"read from a checkpoint, .* or a Darknet pair"):
         train(job(1, str(graph), **IMITATING["teacher"]), dataset.class_names, dataset.train)
+    bad = tmp_path / "bad.pt"
+    bad.write_bytes(b"?")
     with pytest.raises(EdgehoneError, match="not a checkpoint"):
-        bad = tmp_path / "bad.pt"
-        bad.write_bytes(b"?")
         train(job(1, str(bad), **IMITATING["teacher"]), dataset.class_names, dataset.train)
     assert imitable(STUDENT, larger) is not None
     assert imitable(STUDENT, str(graph)) is None

@@ -84,10 +84,10 @@ def like_heads(student: Graph, teacher: Graph, name: str) -> list[tuple[int, int
     like = [(ours[stride], theirs[stride]) for stride in ours if stride in theirs]
     if not like or student.coarsest % teacher.coarsest or student.channels != teacher.channels:
         raise EdgehoneError(
-            "features are compared at heads of the same stride, over inputs that both can take; the student has strides "
-            f"{', '.join(map(str, ours))} and takes multiples of {student.coarsest} px, {name} "
-            f"{', '.join(map(str, theirs))} and {teacher.coarsest} px; choose another teacher, or take "
-            "projection.features.kind=average or off"
+            "features are compared at heads of the same stride, over inputs that both can take; the student has heads "
+            f"at {', '.join(map(str, ours))} px and takes multiples of {student.coarsest} px, {name} has heads at "
+            f"{', '.join(map(str, theirs))} px and takes multiples of {teacher.coarsest} px; choose another teacher, "
+            "or take projection.features.kind=average or off"
         )
     return like
 
