@@ -81,7 +81,7 @@ def print_alignment(console: Console, alignment: Sequence[AlignmentFacts]) -> No
     first = alignment[0]
     table = Table(
         title=f"alignment of the heads' features with their targets at {first.input_size} px, {first.pictures} "
-        "pictures; it describes, no rule uses it"
+        "pictures (and positive cells); it describes, no rule uses it"
     )
     table.add_column("projection")
     for head in first.heads:
@@ -90,7 +90,7 @@ def print_alignment(console: Console, alignment: Sequence[AlignmentFacts]) -> No
             table.add_column(f"{head.stride} px, {first.steps} steps", justify="right")
     for facts in alignment:
         values = [
-            "-" if value is None else f"{value:.3f}"
+            "-" if value is None else f"{value:.3f} ({head.cells})"
             for head in facts.heads
             for value in ((head.before, head.after) if first.steps else (head.before,))
         ]

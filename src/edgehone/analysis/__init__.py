@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import torch
 
-from edgehone.analysis.alignment_facts import AlignmentFacts, HeadAlignment, alignment_facts, alignment_side
 from edgehone.analysis.capacity import CapacityProfile, capacity_profile
 from edgehone.analysis.capacity_measures import measure_capacity
 from edgehone.analysis.capacity_probe import ProbeFacts, Say, probe, quiet
 from edgehone.analysis.data_space import DataProfile, data_profile
+from edgehone.analysis.head_alignment import AlignmentFacts, HeadAlignment, alignment_facts, alignment_side
 from edgehone.analysis.projection import Candidate, ProjectionFacts, projection_facts
 from edgehone.data import Dataset
 from edgehone.models import architecture

@@ -121,9 +121,10 @@ def object_cells(targets: Targets, size: Size, shape: Size) -> Tensor:
     (height, width), (rows, columns) = size, shape
     found = torch.zeros(targets.batch_size, rows, columns, dtype=torch.bool)
     real = targets.where(targets.classes != IGNORED)
-    for image, (x1, y1, x2, y2) in zip(real.images.tolist(), real.boxes_xyxy.tolist(), strict=True):
+    for image, box in zip(real.images, real.boxes_xyxy, strict=True):
+        x1, y1, x2, y2 = (float(side) for side in box)
         across, down = _covered(x1, x2, columns / width, columns), _covered(y1, y2, rows / height, rows)
-        found[image, down, across] = True
+        found[int(image), down, across] = True
     return found.to(targets.boxes_xyxy.device)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgehone.analysis.alignment import BATCH, features_read, level_alignment
+from edgehone.analysis.alignment import BATCH, PICTURES, features_read, level_alignment
 from edgehone.analysis.capacity_measures import with_statistics
 from edgehone.analysis.capacity_probe import Ends, OutOfTime, Say, quiet
 from edgehone.analysis.ceiling import Taught
@@ -25,7 +25,6 @@ from edgehone.space import Settings
 from edgehone.strategy import Strategy
 from edgehone.training import Diverged, Job, Progress, graph_flops, train, truth_sides_px
 
-PICTURES = 16
 GFLOPS_PER_PICTURE = 2.0
 """The largest input at which a picture costs at most this much is measured: two passes over all pictures take a few
 seconds on one core."""
