@@ -140,7 +140,7 @@ def analyse(
     model: Annotated[str, typer.Option(help="a built-in detector, or a Darknet cfg")] = "yolov4-tiny",
     max_input: Annotated[int, typer.Option(help="largest input size considered, pixels")] = 416,
     probe_budget: Annotated[
-        str, typer.Option(help="time for measuring capacity with a little training, like 2m; 0 for none")
+        str, typer.Option(help="time for measuring capacity and alignment with a little training, like 2m; 0 for none")
     ] = "0",
     data_format: FormatOption = None,
     merge: MergeOption = None,

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edgehone.analysis import CapacityProfile, ProbeFacts, Profile
+from edgehone.analysis import AlignmentFacts, CapacityProfile, ProbeFacts, Profile
 from edgehone.analysis.projection import ProjectionFacts
 from edgehone.search.advice import advice, main_loss
 from edgehone.space import Prior
@@ -26,7 +26,10 @@ def analysis_summary(profile: Profile, priors: tuple[Prior, ...]) -> Json:
     return {
         "data": profile.data.model_dump(mode="json"),
         "capacity": profile.capacity.model_dump(mode="json"),
-        "projection": {"candidates": [facts.model_dump(mode="json") for facts in profile.projection]},
+        "projection": {
+            "candidates": [facts.model_dump(mode="json") for facts in profile.projection],
+            "alignment": [facts.model_dump(mode="json") for facts in profile.alignment],
+        },
         "rules": rules,
         "advice": list(advice(profile)),
     }
@@ -36,6 +39,7 @@ def print_analysis(console: Console, profile: Profile, priors: tuple[Prior, ...]
     """Capacity and projection facts, and rules; the rest is in ``--json``."""
     print_capacity(console, profile.capacity)
     print_projection(console, profile.projection)
+    print_alignment(console, profile.alignment)
     for text in advice(profile):
         console.print(f"advice: {escape(text)}")
     for prior in priors:
@@ -67,6 +71,30 @@ def print_projection(console: Console, projections: Sequence[ProjectionFacts]) -
             _percent(None if start is None else start.loss.by_size.get("small")),
             _percent(None if start is None else start.loss.by_size.get("background")),
         )
+    console.print(table)
+
+
+def print_alignment(console: Console, alignment: Sequence[AlignmentFacts]) -> None:
+    """How far what each head reads tells apart what it is asked for."""
+    if not alignment:
+        return
+    first = alignment[0]
+    table = Table(
+        title=f"alignment of the heads' features with their targets at {first.input_size} px, {first.pictures} "
+        "pictures (and positive cells); it describes, no rule uses it"
+    )
+    table.add_column("projection")
+    for head in first.heads:
+        table.add_column(f"{head.stride} px, untrained", justify="right")
+        if first.steps:
+            table.add_column(f"{head.stride} px, {first.steps} steps", justify="right")
+    for facts in alignment:
+        values = [
+            "-" if value is None else f"{value:.3f} ({head.cells})"
+            for head in facts.heads
+            for value in ((head.before, head.after) if first.steps else (head.before,))
+        ]
+        table.add_row(facts.label, *values)
     console.print(table)
 
 

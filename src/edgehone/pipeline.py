@@ -27,7 +27,7 @@ from edgehone.search.evolution import evolve
 from edgehone.search.facts import gather_facts
 from edgehone.search.finalists import Standing
 from edgehone.search.journal import Journal
-from edgehone.search.ladder import Ladder, TaskMaker, freely, in_batches
+from edgehone.search.ladder import FORWARD_SHARE, Ladder, TaskMaker, freely, in_batches
 from edgehone.search.latency import Latencies, LatencyLimit, latencies
 from edgehone.search.likeness import Identity, Likeness, model_name
 from edgehone.search.objective import (
@@ -54,7 +54,7 @@ from edgehone.search.workers import start_workers
 from edgehone.space import Prior, Settings, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
 from edgehone.teachers import open_teacher
-from edgehone.training import StartWeights, image_flops, training_flops
+from edgehone.training import StartWeights, graph_flops, image_flops, imitable, training_flops
 
 RESULTS = "results.json"
 """Written last: where it is, the run is complete."""
@@ -279,9 +279,13 @@ def task_maker(
 ) -> TaskMaker:
     """Makes every training of the run."""
     classes = len(dataset.class_names)
+    imitated = imitable(request.model, request.teacher)
 
     def cost(strategy: Strategy) -> float:
-        return training_flops(request.model, classes, strategy) / 1e9
+        flops = training_flops(request.model, classes, strategy)
+        if imitated is not None and strategy.projection.features.kind == "teacher":
+            flops += FORWARD_SHARE * graph_flops(imitated, strategy.input.size)
+        return flops / 1e9
 
     return TaskMaker(plan, request.model, cost, request.seed, weights, request.teacher, aim)
 

@@ -17,6 +17,7 @@ from edgehone.search.scope import Given, Scope, declared_space
 from edgehone.search.searchers import SEARCHERS
 from edgehone.space import Settings
 from edgehone.strategy import INPUT_SIZES
+from edgehone.training import imitable
 
 WORKERS = 2
 
@@ -63,4 +64,5 @@ def check(request: Request) -> None:
 
 def given(request: Request) -> Given:
     """What trainings are given beside their data."""
-    return Given(weights=request.weights is not None, teacher=request.teacher is not None)
+    features = imitable(request.model, request.teacher) is not None
+    return Given(weights=request.weights is not None, teacher=request.teacher is not None, features=features)

@@ -77,7 +77,7 @@ def test_the_deadline_ends_a_probe_and_keeps_what_is_finished(monkeypatch: pytes
     assert late.rungs == ()
     assert late.fits_up_to is None
     assert "budget ended" in said[-1]
-    ends = capacity_probe._Ends(None)
+    ends = capacity_probe.Ends(None)
     monkeypatch.setattr(ends, "deadline", time.monotonic() - 1)
     with pytest.raises(capacity_probe.OutOfTime):
         ends(object())  # pyright: ignore

@@ -37,7 +37,16 @@ def test_the_analysis_shows_heads_and_probe_and_is_one_document() -> None:
     assert "heads at 160 px" in text
     assert "6 pictures learned in 40 steps at 160 px" in text
     assert "0.625" in text
-    summary = json.loads(json.dumps(analysis_summary(profile, ()), allow_nan=False))["capacity"]
+    assert (
+        "alignment of the heads' features with their targets at 160 px, 6 pictures (and positive cells); it describes"
+        in text
+    )
+    assert "32 px, untrained" in text
+    document = json.loads(json.dumps(analysis_summary(profile, ()), allow_nan=False))
+    assert [row["label"] for row in document["projection"]["alignment"]] == [
+        "darknet", "authors", "kmeans", "by_level", "task_aligned"
+    ]  # fmt: skip
+    summary = document["capacity"]
     assert summary["probe"]["rungs"][0]["fitted"]["by_size"] == {"32 to 64 px": 0.25}
     assert [field["stride"] for field in summary["measured"]["effective_fields"]] == [32, 16]
     assert len(summary["layers"]) == 38

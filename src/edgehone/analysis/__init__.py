@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,7 @@ from edgehone.analysis.capacity import CapacityProfile, capacity_profile
 from edgehone.analysis.capacity_measures import measure_capacity
 from edgehone.analysis.capacity_probe import ProbeFacts, Say, probe, quiet
 from edgehone.analysis.data_space import DataProfile, data_profile
+from edgehone.analysis.head_alignment import AlignmentFacts, HeadAlignment, alignment_facts, alignment_side
 from edgehone.analysis.projection import Candidate, ProjectionFacts, projection_facts
 from edgehone.data import Dataset
 from edgehone.models import architecture
@@ -19,11 +21,15 @@ from edgehone.strategy import AUTHORS, DARKNET, Strategy
 
 
 class Profile(Settings):
-    """What was measured before anything is trained."""
+    """What was measured before anything is trained.
+
+    ``alignment`` describes; nothing is decided by it, for nobody has shown that it ranks strategies (ADR 0024).
+    """
 
     data: DataProfile
     capacity: CapacityProfile
     projection: tuple[ProjectionFacts, ...]
+    alignment: tuple[AlignmentFacts, ...] = ()
 
 
 def analyse(
@@ -56,10 +62,13 @@ def analyse(
 
 
 def _measure(dataset: Dataset, model: str, input_sizes: Sequence[int], probe_budget_s: float, say: Say) -> Profile:
+    deadline = time.monotonic() + probe_budget_s
     graph = architecture(model).graph(len(dataset.class_names))
     shown = _spread(input_sizes)
     candidates = [candidate for size in shown for candidate in projection_candidates(size)]
     probed = probe(model, dataset.class_names, dataset.train, probe_budget_s, say=say) if probe_budget_s > 0 else None
+    small = projection_candidates(alignment_side(graph, input_sizes))
+    aligned = alignment_facts(small, model, dataset, deadline=deadline if probe_budget_s > 0 else None, say=say)
     return Profile(
         data=data_profile(dataset, input_sizes, graph.strides),
         capacity=capacity_profile(
@@ -72,6 +81,7 @@ def _measure(dataset: Dataset, model: str, input_sizes: Sequence[int], probe_bud
         projection=tuple(
             projection_facts(candidate, DARKNET, model, dataset.class_names, dataset.train) for candidate in candidates
         ),
+        alignment=aligned,
     )
 
 
@@ -108,8 +118,10 @@ def _spread(sizes: Sequence[int]) -> list[int]:
 
 
 __all__ = [
+    "AlignmentFacts",
     "CapacityProfile",
     "DataProfile",
+    "HeadAlignment",
     "ProbeFacts",
     "Profile",
     "ProjectionFacts",

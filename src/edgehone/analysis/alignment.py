@@ -92,18 +92,30 @@ def alignment(network: Network, taught: Taught, pixels: Tensor, classes: int, se
         classes: of the data.
         seed: of the sample of cells.
     """
-    reads = [index - 1 for index in network.graph.outputs]
+    levels = enumerate(features_read(network, pixels))
+    found = [level_alignment(features, taught, level, classes, seed) for level, features in levels]
+    weight = sum(cells for cells, value in found if value is not None)
+    return sum(cells * value for cells, value in found if value is not None) / weight if weight else 0.0
+
+
+@torch.no_grad()
+def features_read(network: Network, pixels: Tensor) -> list[Tensor]:
+    """``[b, c, h, w]`` each: what the heads read of pictures ``[b, 3, h, w]``, coarse stride first."""
+    reads = [network.nodes[index].inputs[0] for index in network.graph.outputs]
     _, maps = network.heads_and_maps(pixels, reads)
-    total = weight = 0.0
-    for level, index in enumerate(reads):
-        cells, targets = taught_cells(taught, level, classes, torch.Generator().manual_seed(seed))
-        if len(cells) < 8:  # the estimate divides by n - 3
-            continue
-        features = maps[index][cells[:, 0], :, cells[:, 1], cells[:, 2]]
-        positives = float(targets[:, 0].sum())
-        total += positives * linear_cka(features.double(), targets.double())
-        weight += positives
-    return total / weight if weight else 0.0
+    return [maps[index] for index in reads]
+
+
+def level_alignment(
+    features: Tensor, taught: Taught, level: int, classes: int, seed: int = 0
+) -> tuple[int, float | None]:
+    """Of what one head reads: the positive cells compared, and the alignment; None where they are fewer than four."""
+    cells, targets = taught_cells(taught, level, classes, torch.Generator().manual_seed(seed))
+    positives = int(targets[:, 0].sum())
+    if len(cells) < 8:  # the estimate divides by n - 3
+        return positives, None
+    chosen = features[cells[:, 0], :, cells[:, 1], cells[:, 2]]
+    return positives, linear_cka(chosen.double(), targets.double())
 
 
 def taught_cells(taught: Taught, level: int, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -276,7 +276,7 @@ def run_probe(
     for strength in plan.strengths:
         job = _job(plan, len(class_names), strength)
         try:
-            rungs.append(_kept_rung(job, strength, objects, _Ends(deadline), folder))
+            rungs.append(_kept_rung(job, strength, objects, Ends(deadline), folder))
         except OutOfTime:
             say(f"capacity probe: the budget ended before augmentation strength {strength:.2f}")
             break
@@ -303,19 +303,20 @@ def fits_up_to(rungs: Sequence[Rung]) -> float | None:
     return held
 
 
-class _Ends:
-    """Watches a training, and ends it when the time is over."""
+class Ends:
+    """Watches a training, and ends it by :class:`OutOfTime` when ``deadline`` of ``time.monotonic()`` is over."""
 
     def __init__(self, deadline: float | None) -> None:
         self.deadline = deadline
 
     def __call__(self, progress: Progress) -> None:
+        """See the class."""
         del progress
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise OutOfTime
 
 
-def _kept_rung(job: Job, strength: float, objects: Objects, ends: _Ends, folder: Path | None) -> Rung:
+def _kept_rung(job: Job, strength: float, objects: Objects, ends: Ends, folder: Path | None) -> Rung:
     """A rung from the folder, or trained, and then kept there."""
     if folder is None:
         return _rung(job, strength, objects, ends, None)
@@ -331,7 +332,7 @@ def _kept_rung(job: Job, strength: float, objects: Objects, ends: _Ends, folder:
     return rung
 
 
-def _rung(job: Job, strength: float, objects: Objects, ends: _Ends, state: Path | None) -> Rung:
+def _rung(job: Job, strength: float, objects: Objects, ends: Ends, state: Path | None) -> Rung:
     trained = train(job, objects.class_names, objects.pictures, checkpoint=state, watch=ends)
     found = remembered(trained, objects, job.precision)
     loss = round(trained.curve[-1]["total"], 4)

@@ -32,6 +32,7 @@ from edgehone.projection.distillation import (
     TeacherDistillation,
     distillation_loss,
 )
+from edgehone.projection.features import AverageFeatures, Features, NoFeatures, TeacherFeatures
 from edgehone.projection.ignored import excuse_regions, objects_only
 from edgehone.projection.lattice import build_lattice, flatten_heads
 from edgehone.projection.loss import LossParts, LossTerms, Normalisation, Vote, detection_loss
@@ -54,6 +55,7 @@ class Projection(Settings):
     normalisation: Annotated[Normalisation, Choice("image", "mean", "batch")] = "mean"
     vote: Annotated[Vote, Choice("positive", "object")] = "positive"
     distillation: Distillation = NoDistillation()
+    features: Features = NoFeatures()
     missing: Missing = Punish()
 
     def anchor_masks(self, heads: int) -> tuple[tuple[int, ...], ...]:
@@ -112,13 +114,35 @@ class Projection(Settings):
         more = distillation_loss(self.distillation, knowledge, parts, predictions, lattice, self.assigner)
         return terms.with_knowledge(more, unlabelled)
 
+    def feature_loss(
+        self, student: Sequence[Tensor], teacher: Sequence[Tensor], targets: Targets, lattice: Lattice
+    ) -> Tensor | None:
+        """The term of features that are alike; None where none are asked for.
+
+        Normalised like the labels' terms: a mean, which ``normalisation="mean"`` multiplies by the number of images.
+        """
+        if isinstance(self.features, NoFeatures):
+            return None
+        term = self.features.loss(student, teacher, targets, lattice.input_size)
+        return term * targets.batch_size if self.normalisation == "mean" else term
+
+    def asks_answers(self) -> bool:
+        """Whether a teacher's answers would be heard, if there is one."""
+        return self.distillation.kind == "teacher" or self.missing.kind != "punish"
+
     def asks_teacher(self) -> bool:
         """Whether a teacher would be heard, if there is one."""
-        return self.distillation.kind == "teacher" or self.missing.kind != "punish"
+        return self.features.kind == "teacher" or self.asks_answers()
+
+    def needs_teacher(self) -> str:
+        """The setting that cannot be had without a teacher; empty where there is none."""
+        kinds = {"distillation": self.distillation.kind, "features": self.features.kind}
+        return next((f"projection.{name}.kind=teacher" for name, kind in kinds.items() if kind == "teacher"), "")
 
     def asks_average(self, has_teacher: bool) -> bool:
         """Whether the moving average is asked at some time of the run; a teacher takes its place for missing labels."""
-        return self.distillation.asks_average(1.0) or (not has_teacher and self.missing.asks_average(1.0))
+        always = self.distillation.asks_average(1.0) or self.features.asks_average(1.0)
+        return always or (not has_teacher and self.missing.asks_average(1.0))
 
 
 __all__ = [
@@ -127,6 +151,7 @@ __all__ = [
     "Assigner",
     "Atss",
     "AverageDistillation",
+    "AverageFeatures",
     "Bce",
     "BestAnchor",
     "BoxLoss",
@@ -141,6 +166,7 @@ __all__ = [
     "EvolvedAnchors",
     "Excuse",
     "ExpCoding",
+    "Features",
     "Focal",
     "Giou",
     "Iou",
@@ -151,6 +177,7 @@ __all__ = [
     "Missing",
     "Mse",
     "NoDistillation",
+    "NoFeatures",
     "Objectness",
     "ObjectnessLoss",
     "OfficialAnchors",
@@ -165,6 +192,7 @@ __all__ = [
     "SquaredSigmoidCoding",
     "TaskAligned",
     "TeacherDistillation",
+    "TeacherFeatures",
     "Varifocal",
     "Wasserstein",
 ]

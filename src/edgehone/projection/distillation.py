@@ -9,6 +9,7 @@ the teacher speaks as loudly as the labels. Nothing here runs a network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -33,10 +34,12 @@ class Knowledge:
     Attributes:
         average: what the run's moving average says on the student's lattice, where it is to be distilled.
         answers: what a teacher of any architecture, or else the average, found in the pictures.
+        features: ``[b, c, h, w]`` each, what heads of a teacher or of the average read, where that is imitated.
     """
 
     average: Predictions | None = None
     answers: Answers | None = None
+    features: Sequence[Tensor] = ()
 
 
 @dataclass(frozen=True)

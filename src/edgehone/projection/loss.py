@@ -36,6 +36,7 @@ class LossTerms:
         distillation: what a teacher adds, detached; None where nothing is distilled.
         unlabelled: objects without a label that were not punished.
         auxiliary: what heads for training only add, weighed, detached; None without any.
+        features: what features add that should be a teacher's, likewise.
     """
 
     total: Tensor
@@ -46,6 +47,11 @@ class LossTerms:
     distillation: Tensor | None = None
     unlabelled: int = 0
     auxiliary: Tensor | None = None
+    features: Tensor | None = None
+
+    def with_features(self, term: Tensor | None) -> LossTerms:
+        """With the term of features that should be alike (a scalar with gradient), if there is one."""
+        return self if term is None else dataclasses.replace(self, total=self.total + term, features=term.detach())
 
     def with_auxiliary(self, term: Tensor) -> LossTerms:
         """With the loss of heads for training only (a scalar with gradient) added."""
@@ -66,6 +72,7 @@ class LossTerms:
             "objectness": float(self.objectness),
             "classification": float(self.classification),
             **({} if self.distillation is None else {"distillation": float(self.distillation)}),
+            **({} if self.features is None else {"features": float(self.features)}),
             **({} if self.auxiliary is None else {"auxiliary": float(self.auxiliary)}),
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgehone.analysis import CapacityProfile, DataProfile
+from edgehone.analysis import AlignmentFacts, CapacityProfile, DataProfile
 from edgehone.analysis.data_space import SizeFacts
 from edgehone.analysis.projection import ProjectionFacts
 from edgehone.report import charts
@@ -176,8 +176,28 @@ def projection_section(story: Story) -> Section:
         folded=True,
     )
     told = tuple(Text(text + ".") for text in advice(story.profile))
-    blocks = (lead, Table(columns, rows, frozenset({0, 4})), *told, _heard(projections), difference)
+    aligned = (_aligned(story.profile.alignment),) if story.profile.alignment else ()
+    blocks = (lead, Table(columns, rows, frozenset({0, 4})), *told, _heard(projections), *aligned, difference)
     return Section("projection", "The projection, measured", blocks)
+
+
+def _aligned(alignment: Sequence[AlignmentFacts]) -> Table:
+    """How far what each head reads tells apart what it is asked for."""
+    first = alignment[0]
+    rows = tuple(
+        (facts.label, f"{head.stride} px", str(head.cells), number(head.before, 3), number(head.after, 3))
+        for facts in alignment
+        for head in facts.heads
+    )
+    after = f"after {first.steps} steps" if first.steps else "after some steps"
+    return Table(
+        ("projection", "head", "positive cells", "before training", after),
+        rows,
+        caption=f"Alignment (centred kernel alignment; 1: cells that are taught alike have features alike, 0: one says "
+        f"nothing of the other) of what each head reads with its targets, on {first.pictures} pictures at "
+        f"{first.input_size} px. It describes; no rule uses it, for nobody has shown that it ranks projections",
+        folded=True,
+    )
 
 
 def _heard(projections: Sequence[ProjectionFacts]) -> Table:

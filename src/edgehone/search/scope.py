@@ -50,15 +50,26 @@ class Given:
     Attributes:
         weights: they start from some.
         teacher: they may learn from one.
+        features: its inside can be read and compared with the network's.
     """
 
     weights: bool
     teacher: bool
+    features: bool = False
 
     def limits(self) -> tuple[Forbid, ...]:
-        """What cannot be searched where no teacher is given."""
-        path = "projection.distillation.kind"
-        return () if self.teacher else (Forbid(path=path, values=("teacher",), because="no teacher was given"),)
+        """What cannot be searched where no teacher is given, or only one that answers."""
+        none = "no teacher was given"
+        closed = "the teacher's features cannot be read, or not be compared with the network's"
+        reasons = {
+            "distillation": "" if self.teacher else none,
+            "features": "" if self.features else closed if self.teacher else none,
+        }
+        return tuple(
+            Forbid(path=f"projection.{name}.kind", values=("teacher",), because=because)
+            for name, because in reasons.items()
+            if because
+        )
 
 
 def declared_space(scope: Scope, priors: Sequence[Prior], given: Given) -> SearchSpace:

@@ -26,6 +26,7 @@ from edgehone.inference import CHECKPOINT, EXPORT, PostProcess, open_detector, s
 from edgehone.projection.distillation import joint_logits
 from edgehone.teachers.answer_cache import AnswerCache
 from edgehone.teachers.foreign_onnx import is_foreign, open_foreign
+from edgehone.teachers.inside import open_inside as open_inside
 from edgehone.types import Answers, Detections, Predictions
 
 FORMAT = 1

@@ -18,7 +18,17 @@ import torch
 
 from edgehone.batches import BatchSource
 from edgehone.data import Sample
-from edgehone.training.job import Diverged, Job, Progress, StartWeights, Trained, image_flops, training_flops
+from edgehone.training.imitation import imitable
+from edgehone.training.job import (
+    Diverged,
+    Job,
+    Progress,
+    StartWeights,
+    Trained,
+    graph_flops,
+    image_flops,
+    training_flops,
+)
 from edgehone.training.preparation import detector_info, picture_cache, teacher_answers, truth_sides_px
 from edgehone.training.state import State
 
@@ -29,7 +39,9 @@ __all__ = [
     "StartWeights",
     "Trained",
     "detector_info",
+    "graph_flops",
     "image_flops",
+    "imitable",
     "picture_cache",
     "train",
     "training_flops",

@@ -11,7 +11,7 @@ from pydantic import Field
 from edgehone.batches import Painter
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.inference import CHECKPOINT, DetectorInfo, Precision
-from edgehone.models import CapacityPlan, Network, Transferred, architecture, transfer
+from edgehone.models import CapacityPlan, Graph, Network, Transferred, architecture, transfer
 from edgehone.space import Settings
 from edgehone.strategy import Strategy
 from edgehone.types import LayerCost
@@ -123,11 +123,16 @@ class Diverged(EdgehoneError):
 
 def image_flops(model: str, classes: int, size: int) -> float:
     """FLOPs (2 x MAC) of one picture through the untrained graph at a square input of ``size``."""
-    costs: list[LayerCost] = architecture(model).graph(classes).layer_costs((size, size))
-    return 2.0 * sum(cost.macs for cost in costs)
+    return graph_flops(architecture(model).graph(classes), size)
 
 
 def training_flops(model: str, classes: int, strategy: Strategy) -> float:
     """The same at a strategy's input, more where its network trains in a form that takes longer."""
     graph = architecture(model).graph(classes)
-    return image_flops(model, classes, strategy.input.size) * strategy.capacity.plan(graph).time_ratio(graph)
+    return graph_flops(graph, strategy.input.size) * strategy.capacity.plan(graph).time_ratio(graph)
+
+
+def graph_flops(graph: Graph, size: int) -> float:
+    """FLOPs (2 x MAC) of one picture through a graph at a square input of ``size``."""
+    costs: list[LayerCost] = graph.layer_costs((size, size))
+    return 2.0 * sum(cost.macs for cost in costs)

@@ -73,11 +73,11 @@ def picture_cache(samples: Sequence[Sample], strategy: Strategy) -> PictureCache
 def teacher_answers(job: Job, class_names: Sequence[str], samples: Sequence[Sample]) -> list[Detections] | None:
     """What the teacher finds in every training picture; None where the strategy learns from no teacher."""
     projection = job.strategy.projection
-    if projection.distillation.kind == "teacher" and job.teacher is None:
+    if projection.needs_teacher() and job.teacher is None:
         raise UsageError(
-            "projection.distillation.kind=teacher learns from a teacher, and none is given; name one with --teacher, "
+            f"{projection.needs_teacher()} learns from a teacher, and none is given; name one with --teacher, "
             "or choose average or off"
         )
-    if job.teacher is None or not projection.asks_teacher():
+    if job.teacher is None or not projection.asks_answers():
         return None
     return open_teacher(job.teacher, class_names, job.threads).answers(samples)

@@ -19,6 +19,7 @@ from edgehone.models import AuxiliaryHeads, AuxiliaryLoss, CapacityPlan, Network
 from edgehone.optimisation import RATE, Ema, SlowParameters, WeightAverage, freeze
 from edgehone.projection import Knowledge, LossTerms
 from edgehone.teachers import answers_of
+from edgehone.training.imitation import Imitation
 from edgehone.training.job import Diverged, Job, StartWeights
 from edgehone.types import Lattice
 
@@ -37,6 +38,7 @@ class State:
 
     network: Network
     auxiliary: AuxiliaryHeads | None
+    imitation: Imitation | None
     plan: CapacityPlan
     class_counts: tuple[int, ...]
     frozen: Sequence[nn.Module]
@@ -64,14 +66,17 @@ class State:
         average = optimisation.average.build(network, job.steps)
         if average is None and job.strategy.projection.asks_average(job.teacher is not None):
             average = Ema().build(network, job.steps)  # to be asked, not to be kept
+        imitation = Imitation.of(job, network)
+        adapters = None if imitation is None else imitation.adapters
         slowly = SlowParameters([blocks[index] for index in slow], optimisation.warm_start.rate)
         return State(
             network,
             auxiliary,
+            imitation,
             plan,
             info.class_counts,
             [blocks[index] for index in frozen],
-            optimisation.optimizer.build(all_that_learns(network, auxiliary), slowly),
+            optimisation.optimizer.build(all_that_learns(network, auxiliary, adapters), slowly),
             average,
             0,
             0.0,
@@ -91,7 +96,7 @@ class State:
             )
         self.optimizer.zero_grad(set_to_none=True)
         terms.total.backward()  # pyright: ignore[reportUnknownMemberType]
-        learning = all_that_learns(self.network, self.auxiliary)
+        learning = all_that_learns(self.network, self.auxiliary, self.adapters)
         nn.utils.clip_grad_norm_(learning.parameters(), optimisation.clip_norm)
         self.optimizer.step()
         if self.average is not None:
@@ -100,19 +105,29 @@ class State:
         return terms
 
     def loss(self, job: Job, batch: Batch, lattice: Lattice) -> LossTerms:
-        """Of the heads, and of the auxiliary ones where there are any."""
+        """Of the heads, of the auxiliary ones where there are any, and of the features that should be a teacher's."""
         projection, capacity = job.strategy.projection, job.strategy.capacity
         self.set_training()
         taps = () if self.auxiliary is None else self.auxiliary.taps
+        reads = () if self.imitation is None else self.imitation.mine
         with half_precision(job):
-            heads, maps = self.network.heads_and_maps(batch.pixels, taps)
+            heads, maps = self.network.heads_and_maps(batch.pixels, (*taps, *reads))
             more = None if self.auxiliary is None else self.auxiliary(maps)
         knowledge = self.knowledge(job, batch, lattice)
         terms = projection.loss(heads, batch.targets, lattice, self.class_counts, knowledge)
+        if self.imitation is not None and knowledge is not None and knowledge.features:
+            with half_precision(job):
+                own = self.imitation.adapted(maps)
+            terms = terms.with_features(projection.feature_loss(own, knowledge.features, batch.targets, lattice))
         if more is None or not isinstance(capacity.auxiliary, AuxiliaryLoss):
             return terms
         again = projection.loss(more, batch.targets, lattice, self.class_counts, knowledge)
         return terms.with_auxiliary(capacity.auxiliary.weight * again.total)
+
+    @property
+    def adapters(self) -> nn.ModuleList | None:
+        """Between the network's features and the teacher's, where there are any."""
+        return None if self.imitation is None else self.imitation.adapters
 
     def set_training(self) -> None:
         """Training mode, but for what is frozen."""
@@ -121,16 +136,30 @@ class State:
 
     @torch.no_grad()
     def knowledge(self, job: Job, batch: Batch, lattice: Lattice) -> Knowledge | None:
-        """What the teacher said of the originals, and what the average says of this very batch, where it is asked."""
-        projection, progress = job.strategy.projection, self.step / job.steps
+        """What the teacher said of the originals, and what the average says of this very batch, where it is asked.
+
+        Features are of the very batch, whose ever they are.
+        """
+        projection, progress, imitation = job.strategy.projection, self.step / job.steps, self.imitation
         to_distil = projection.distillation.asks_average(progress)
         to_mend = batch.answers is None and projection.missing.asks_average(progress)
-        if self.average is None or not (to_distil or to_mend):
-            return None if batch.answers is None else Knowledge(answers=batch.answers)
+        to_imitate = imitation is not None and projection.features.asks_average(progress)
+        features: Sequence[Tensor] = ()
+        if imitation is not None and imitation.teacher is not None:
+            with half_precision(job):
+                features = imitation.taught(batch.pixels)
+        if self.average is None or not (to_distil or to_mend or to_imitate):
+            known = batch.answers is not None or features
+            return Knowledge(answers=batch.answers, features=features) if known else None
+        reads = imitation.theirs if imitation is not None and to_imitate else ()
         with half_precision(job):
-            heads = self.average.network(batch.pixels)
-        said = projection.predictions(heads, lattice)
-        return Knowledge(said if to_distil else None, answers_of(said) if to_mend else batch.answers)
+            heads, maps = cast(Network, self.average.network).heads_and_maps(batch.pixels, reads)
+        said = projection.predictions(heads, lattice) if to_distil or to_mend else None
+        return Knowledge(
+            said if to_distil else None,
+            answers_of(said) if to_mend and said is not None else batch.answers,
+            [maps[index] for index in reads] or features,
+        )
 
     def recount(self, job: Job, batches: Iterable[Batch]) -> None:
         """Give the average running statistics of its own."""
@@ -164,6 +193,7 @@ class State:
         content = {
             "network": self.network.state_dict(),
             "auxiliary": None if self.auxiliary is None else self.auxiliary.state_dict(),
+            "adapters": None if self.adapters is None else self.adapters.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.network.state_dict(),
             "updates": 0 if self.average is None else self.average.updates,
@@ -181,6 +211,8 @@ class State:
         self.network.load_state_dict(content["network"])
         if self.auxiliary is not None:
             self.auxiliary.load_state_dict(content["auxiliary"])
+        if self.adapters is not None:
+            self.adapters.load_state_dict(content["adapters"])
         self.optimizer.load_state_dict(content["optimizer"])
         if self.average is not None:
             self.average.network.load_state_dict(content["average"])
@@ -198,9 +230,10 @@ def channels_last(network: Network) -> Network:
     return cast(Network, cast(Any, network).to(memory_format=torch.channels_last))
 
 
-def all_that_learns(network: Network, auxiliary: AuxiliaryHeads | None) -> nn.Module:
-    """The network, with the heads beside it if there are any."""
-    return network if auxiliary is None else nn.ModuleList([network, auxiliary])
+def all_that_learns(network: Network, *beside: nn.Module | None) -> nn.Module:
+    """The network, with what learns beside it if there is anything."""
+    there = [module for module in beside if module is not None]
+    return nn.ModuleList([network, *there]) if there else network
 
 
 def carried_layers(network: Network, weights: StartWeights) -> list[int]:
