@@ -95,7 +95,7 @@ def test_it_is_measured_reported_and_learned_from() -> None:
     assert facts.positives_per_object == 6
     assert facts.start is not None
     assert facts.start.loss_by_term["box"] > 0
-    story = cast(Any, SimpleNamespace(profile=SimpleNamespace(projection=(facts,))))
+    story = cast(Any, SimpleNamespace(profile=SimpleNamespace(projection=(facts,), alignment=())))
     shown = repr(projection_section(story))
     assert "corners" in shown
     assert "own_cell" in shown

@@ -12,10 +12,11 @@ from edgehone.analysis import projection_candidates
 from edgehone.analysis.alignment import alignment
 from edgehone.analysis.capacity_measures import with_statistics
 from edgehone.analysis.head_alignment import AlignmentFacts, alignment_facts, alignment_side
-from edgehone.analysis.projection import candidate_lattice, teach
+from edgehone.analysis.projection import Candidate, candidate_lattice, teach
 from edgehone.augment import fit_picture
 from edgehone.data import Dataset, read_dataset
 from edgehone.models import Network, architecture
+from edgehone.space import replace
 from edgehone.training import truth_sides_px
 
 MODEL = "yolov4-tiny@width=0.25"
@@ -57,12 +58,15 @@ def test_heads_together_are_the_measure_and_it_is_a_function_of_its_arguments(da
 
 def test_steps_are_those_that_the_time_pays_for(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LEAST_STEPS", 1)
-    monkeypatch.setattr(module, "MOST_STEPS", 2)
-    candidates = projection_candidates(128)[:2]
+    monkeypatch.setattr(module, "MOST_STEPS", 6)
+    fast = {"optimisation.optimizer.lr": 0.02}
+    candidates = [
+        Candidate(one.label, replace(one.strategy, fast)) for one in projection_candidates(128)[:2]
+    ]  # fmt: skip
     said: list[str] = []
     later = alignment_facts(candidates, MODEL, data, deadline=time.monotonic() + 600, say=said.append)
-    assert [facts.steps for facts in later] == [2, 2]
-    assert said == ["alignment: 2 trainings of 2 steps of 8 pictures with what is left of the budget"]
+    assert [facts.steps for facts in later] == [6, 6]
+    assert said == ["alignment: 2 trainings of 6 steps of 8 pictures with what is left of the budget"]
     assert any(head.after is not None and head.after != head.before for facts in later for head in facts.heads)
     late = alignment_facts(candidates, MODEL, data, deadline=time.monotonic(), say=said.append)
     assert late == tuple(without_steps(facts) for facts in later)
