@@ -125,15 +125,15 @@ def trials_section(story: Story) -> Section:
 
 
 def _fates(outcomes: Sequence[Outcome]) -> list[str]:
-    """What became of each trial: diverged, promoted to a later rung, finalist, or not promoted."""
+    """What became of each trial: diverged, failed, promoted to a later rung, finalist, or not promoted."""
     last = outcomes[-1].task.rung
     rungs = list(dict.fromkeys(o.task.rung for o in outcomes))
     fates: list[str] = []
     for outcome in outcomes:
         later = rungs[rungs.index(outcome.task.rung) + 1 :]
         strategies = [o.task.job.strategy for o in outcomes if o.task.rung in later[:1]]
-        if outcome.status == "diverged":
-            fates.append("diverged")
+        if outcome.status != "done":
+            fates.append(outcome.status)
         elif outcome.task.rung == last:
             fates.append("finalist")
         else:

@@ -61,7 +61,7 @@ class Trial(Settings):
 
 
 class Worth(Settings):
-    """What a trial was worth: one value an objective, larger is better."""
+    """What a trial was worth: one value an objective, larger is better; nothing if it diverged or failed."""
 
     number: int
     values: tuple[float, ...]

@@ -23,6 +23,7 @@ class Task(Settings):
         rung: name of its rung.
         job: the training.
         gflops: its compute in image-GFLOPs, for progress.
+        expendable: a search goes on without it where it takes its workers with it; a proof does not.
         keep: keep the trained detector, not only its score.
         origin: how the strategy came about.
     """
@@ -31,15 +32,16 @@ class Task(Settings):
     rung: str
     job: Job
     gflops: float
+    expendable: bool = False
     keep: bool = False
     origin: str
 
 
 class Outcome(Settings):
-    """What became of a task. ``ap`` is on validation; a training that diverged counts as 0."""
+    """What became of a task. ``ap`` is on validation; one that diverged, or failed with its workers, counts as 0."""
 
     task: Task
-    status: Literal["done", "diverged"]
+    status: Literal["done", "diverged", "failed"]
     ap: float
     validation: Evaluation | None
     curve: list[dict[str, float]]
