@@ -16,6 +16,7 @@ from edgehone.cli_options import (
     CompareOption,
     DataArgument,
     DeterministicOption,
+    DeviceOption,
     DropOption,
     FixOption,
     FormatOption,
@@ -110,6 +111,7 @@ def run(
     store: StoreOption = None,
     same_data: SameDataOption = False,
     ray: RayOption = None,
+    device: DeviceOption = "auto",
     data_format: FormatOption = None,
     merge: MergeOption = None,
     drop: DropOption = None,
@@ -173,6 +175,7 @@ def train(
     seed: Annotated[int, typer.Option(help="of weights, batches and augmentation")] = 0,
     threads: Annotated[int, typer.Option(help="of torch", min=1)] = 2,
     precision: Annotated[str, typer.Option(help="bf16 or fp32")] = "bf16",
+    device: DeviceOption = "auto",
     teacher: TeacherOption = None,
     data_format: FormatOption = None,
     merge: MergeOption = None,
@@ -186,7 +189,9 @@ def train(
     from edgehone.space import load, parse_assignments
     from edgehone.strategy import load_strategy
     from edgehone.training import Job, StartWeights
+    from edgehone.training.device import CPU, accelerators, choose_device
 
+    chosen_device = choose_device(device, accelerators())
     chosen = with_teacher(parse_assignments(load_strategy(strategy), set_ or []), teacher)
     job = load(
         Job,
@@ -198,6 +203,7 @@ def train(
             "seed": seed,
             "precision": precision,
             "threads": threads,
+            "device": CPU if chosen_device is None else chosen_device.device,
             "weights": None if weights is None else StartWeights.of(weights).model_dump(),
             "teacher": teacher,
         },

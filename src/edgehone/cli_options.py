@@ -82,6 +82,9 @@ SameDataOption = Annotated[
     bool, typer.Option("--same-data", help="start from earlier searches of the very same data, too")
 ]
 RayOption = Annotated[str | None, typer.Option(help="train on a Ray cluster: its address, or auto")]
+DeviceOption = Annotated[
+    str, typer.Option(help="where trainings calculate: auto (a CUDA device, if there is one), cpu, cuda or cuda:NUMBER")
+]
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="coco, voc, darknet, yolo or csv, where the detected format is wrong")
 ]

@@ -165,7 +165,7 @@ def _train(
         there = finished(here.trials)
         if all(task.name in there for task in missing):
             return [there[task.name] for task in missing]
-        with start_pool(run.request, dataset, here.trials) as workers:
+        with start_pool(run.request, run.plan.calibration.workers, dataset, here.trials) as workers:
             return monitor.run(workers, missing)
 
     trained = train_path(tasks, run_tasks, known, here)

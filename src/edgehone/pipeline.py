@@ -38,6 +38,7 @@ from edgehone.search.objective import (
     parse_objectives,
 )
 from edgehone.search.origins import value_origins
+from edgehone.search.placement import Placement, heaviest_job, place, still_here
 from edgehone.search.plan import Plan, make_plan
 from edgehone.search.pool import Pool
 from edgehone.search.progress import Bench, Monitor, Show
@@ -55,6 +56,7 @@ from edgehone.space import Prior, Settings, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
 from edgehone.teachers import open_teacher
 from edgehone.training import StartWeights, image_flops
+from edgehone.training.device import Accelerator, accelerators
 
 RESULTS = "results.json"
 """Written last: where it is, the run is complete."""
@@ -88,13 +90,14 @@ class Found(Settings):
 
 @dataclass(frozen=True)
 class Known:
-    """What is known before anything is trained: the data, its profile, how fast the boards are, what is wanted."""
+    """What is known before anything is trained: the data, its profile, boards' speed, what is wanted, and where."""
 
     dataset: Dataset
     profile: Profile
     latencies: Latencies
     aim: Objectives
     begun: tuple[Start, ...]
+    placement: Placement
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
         if (out / RESULTS).is_file():
             return load(Results, read_json(out / RESULTS))
         known = prepare(request, folder, monitor)
-        with start_pool(request, known.dataset, folder.trials) as workers:
+        with start_pool(request, known.placement.workers, known.dataset, folder.trials) as workers:
             explored = explore(request, known, Bench(monitor, workers))
         tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, known.dataset, folder.trials)
         monitor.say("evaluated on the test split")
@@ -159,7 +162,7 @@ def search(request: Request, out: Path, show: Show) -> Found:
         if (out / FOUND).is_file():
             return load(Found, read_json(out / FOUND))
         known = prepare(request, folder, monitor)
-        with start_pool(request, known.dataset, folder.trials) as workers:
+        with start_pool(request, known.placement.workers, known.dataset, folder.trials) as workers:
             explored = explore(request, known, Bench(monitor, workers))
         ladder = explored.ladder
         winner = ladder.finalists[0]
@@ -197,7 +200,10 @@ def prepare(request: Request, folder: RunFolder, monitor: Monitor) -> Known:
     graph = architecture(request.model).graph(len(dataset.class_names))
     found = folder.stage("latency", Latencies, lambda: latencies(graph, boards, sizes))
     begun = () if request.scope.blind else recall(request, dataset, profile, folder, monitor)
-    return Known(dataset, profile, found, Objectives(each, found.middle()), begun)
+    placement = place_run(request, dataset, folder)
+    if placement.name:
+        monitor.say(f"trains on {placement.name} ({placement.device}), {placement.workers} side by side")
+    return Known(dataset, profile, found, Objectives(each, found.middle()), begun, placement)
 
 
 def recall(
@@ -218,15 +224,27 @@ def recall(
 
 def nameless(request: Request, dataset: Dataset) -> str:
     """The command line, without this machine's places."""
-    names = {"data": dataset.name, "model": model_name(request.model), "store": None, "ray": None}
+    names = {"data": dataset.name, "model": model_name(request.model), "store": None, "ray": None, "device": None}
     return command(request.model_dump(mode="json") | names)
 
 
-def start_pool(request: Request, dataset: Dataset, trials: Path) -> AbstractContextManager[Pool]:
+def start_pool(request: Request, workers: int, dataset: Dataset, trials: Path) -> AbstractContextManager[Pool]:
     """What trains: processes of this machine, or the nodes of a cluster."""
     if request.ray is not None:
         return start_ray_workers(request.ray, dataset, trials)
-    return start_workers(request.workers, dataset, trials)
+    return start_workers(workers, dataset, trials)
+
+
+def place_run(request: Request, dataset: Dataset, folder: RunFolder) -> Placement:
+    """The device and how many trainings it holds, decided once; what must repeat to the bit stays on the processor."""
+    wanted = "cpu" if request.scope.deterministic or request.ray is not None else request.device
+    found = [] if wanted == "cpu" else accelerators()
+
+    def measure(chosen: Accelerator) -> int:
+        with start_workers(1, dataset, folder.trials) as one:
+            return one.device_bytes(heaviest_job(request.model, request.max_input, chosen.device), chosen.free_bytes)
+
+    return still_here(folder.stage("device", Placement, lambda: place(wanted, request.workers, found, measure)), found)
 
 
 def analyse_only(
@@ -241,17 +259,17 @@ def analyse_only(
     return profile, tuple(apply_rules(facts))
 
 
-def plan_run(request: Request, folder: RunFolder, workers: Pool, dataset: Dataset) -> Plan:
+def plan_run(request: Request, known: Known, bench: Bench) -> Plan:
     """Time a few steps, then fit the run into what is left of the budget.
 
     A deterministic run is planned for a nominal machine: its budget is compute rather than wall-clock.
     """
-    classes = len(dataset.class_names)
+    classes, folder = len(known.dataset.class_names), bench.monitor.folder
     cheapest = image_flops(request.model, classes, INPUT_SIZES[0]) / 1e9
     objectives = len(request.objectives)
     if request.scope.deterministic:
         return make_plan(request.budget_s, 0.0, request.proof, nominal(request.workers), cheapest, objectives)
-    calibration = calibrate(workers, request.model, classes)
+    calibration = calibrate(bench.workers, request.model, classes, known.placement)
     return make_plan(request.budget_s, folder.clock.seconds(), request.proof, calibration, cheapest, objectives)
 
 
@@ -289,7 +307,7 @@ def task_maker(
 def explore(request: Request, known: Known, bench: Bench) -> Explored:
     """Plan, ask the rules, search, then train the proof."""
     monitor, folder, dataset = bench.monitor, bench.monitor.folder, known.dataset
-    plan = folder.stage("plan", Plan, lambda: plan_run(request, folder, bench.workers, dataset))
+    plan = folder.stage("plan", Plan, lambda: plan_run(request, known, bench))
     limit = None if request.latency is None else LatencyLimit.parse(request.latency)
     slow = None if limit is None else (limit, known.latencies.upper(limit.board))
     pictures = pictures_by_size(plan, request.model, dataset)
@@ -345,7 +363,7 @@ def conclude(
     return Results(
         edgehone=edgehone.__version__,
         date=datetime.date.today().isoformat(),
-        hardware=f"{plan.calibration.cpu}, {plan.calibration.workers} workers of one thread, "
+        hardware=f"{plan.calibration.hardware}, {plan.calibration.workers} workers of one thread, "
         f"{plan.calibration.precision}",
         model=request.model,
         data=request.data,

@@ -232,7 +232,7 @@ def reproduce_section(story: Story) -> Section:
         ("proof", plan.proof),
         ("precision of training", calibration.precision),
         ("trainings side by side", f"{calibration.workers}, one thread each"),
-        ("processor", calibration.cpu),
+        ("processor", calibration.hardware),
         ("speed", f"{calibration.seconds_per_gflop:.4g} s a GFLOP of training, with all workers busy"),
         ("compute of a full training", f"{plan.full_gflops:,.0f} GFLOPs of forward passes"),
         ("kept in reserve", duration(plan.reserve_s)),
@@ -275,7 +275,7 @@ def command(request: dict[str, Any]) -> str:
         words += ["--board", str(name)]
     if "budget_s" in request:
         words += ["--budget", f"{request['budget_s']:g}s"]
-    for key in ("model", "proof", "max_input", "latency", "compare", "workers", "seed", "store", "ray"):
+    for key in ("model", "proof", "max_input", "latency", "compare", "workers", "seed", "store", "ray", "device"):
         if request.get(key) is not None:
             words += [f"--{key.replace('_', '-')}", str(request[key])]
     if request.get("same_data"):

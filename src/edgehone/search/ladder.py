@@ -85,6 +85,7 @@ class TaskMaker:
             batch_size=batch,
             seed=stable_seed(self.seed, name, seed_step) if seed is None else seed,
             precision=self.plan.calibration.precision,
+            device=self.plan.calibration.device,
             weights=self.weights,
             teacher=self.teacher,
         )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import torch
@@ -26,6 +27,8 @@ from edgehone.training import Diverged, Job, Progress, train
 POLL_SECONDS = 0.5
 NOTE_SECONDS = 0.5
 """How often a trial says how far it is."""
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -82,10 +85,10 @@ def run_task(task: Task, dataset: Dataset, folder: Path, watch: Callable[[Progre
             message=str(error),
         )
     else:
-        detector = Detector(trained.info, TorchRuntime(trained.network, task.job.precision))
-        validation = evaluate_split(detector, dataset, "val")
         if task.keep:
             save_detector(trained.network, trained.info, home / CHECKPOINT)
+        detector = Detector(trained.info, TorchRuntime(trained.network, task.job.precision, task.job.device))
+        validation = evaluate_split(detector, dataset, "val")
         outcome = Outcome(
             task=task,
             status="done",
@@ -119,6 +122,13 @@ def _calibrate(note: Note, job: Job) -> float:
     return calibrate_job(job, _here.dataset)
 
 
+def _measure(note: Note, job: Job) -> tuple[int, int]:
+    """Bytes of device memory that are left after a training, and that torch has reserved for it."""
+    assert _here is not None
+    train(job, _here.dataset.class_names, _here.dataset.train)
+    return int(torch.cuda.mem_get_info(job.device)[0]), int(torch.cuda.max_memory_reserved(job.device))
+
+
 class Workers:
     """Worker processes of this machine as a pool, see :class:`~edgehone.search.pool.Pool`."""
 
@@ -133,18 +143,26 @@ class Workers:
 
     def calibrate(self, job: Job) -> float:
         """Seconds per step while all workers do the same."""
-        queue: TrialQueue[str] = TrialQueue([(f"timing {k}", 1.0) for k in range(self.count)])
-        times: list[float] = []
+        return max(self._all(_calibrate, job, self.count))
+
+    def device_bytes(self, job: Job, free_bytes: int) -> int:
+        """Memory of a CUDA device that one training takes, what every process needs there included."""
+        left, reserved = self._all(_measure, job, 1)[0]
+        return max(free_bytes - left, reserved)
+
+    def _all(self, call: Callable[[Note, Job], T], job: Job, count: int) -> list[T]:
+        queue: TrialQueue[str] = TrialQueue([(f"timing {k}", 1.0) for k in range(count)])
+        found: list[T] = []
         while queue:
             while self.crew.free and (taken := queue.take()) is not None:
-                self.crew.begin(taken[0], _calibrate, job)
+                self.crew.begin(taken[0], call, job)
             for said in self.crew.listen(POLL_SECONDS):
                 if said.kind == "result":
                     queue.finish(said.number)
-                    times.append(said.value)
+                    found.append(said.value)
                 elif said.kind == "lost":
                     queue.lose(said.number, said.value)
-        return max(times)
+        return found
 
     def run(self, tasks: Iterable[Task | None], tick: Callable[[dict[str, float]], None]) -> Iterator[Outcome]:
         """Outcomes as they come; a trial whose worker is lost is given out again, first of all.

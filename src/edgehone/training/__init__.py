@@ -70,8 +70,10 @@ def train(
     if checkpoint is not None and checkpoint.is_file():
         state.restore(checkpoint)
     cache = picture_cache(samples, job.strategy)
-    source = BatchSource(job.strategy, cache, job.seed, job.steps, job.batch_size, job.painter, said=said)
-    lattice_at = functools.cache(info.lattice)
+    source = BatchSource(
+        job.strategy, cache, job.seed, job.steps, job.batch_size, job.painter, said=said, device=job.device
+    )
+    lattice_at = functools.cache(lambda size: info.lattice(size).to(job.device))
     started = saved = time.monotonic()
     before = state.seconds
     with closing(source.stream(state.step, job.loader_workers)) as batches:
