@@ -85,6 +85,9 @@ RayOption = Annotated[str | None, typer.Option(help="train on a Ray cluster: its
 DeviceOption = Annotated[
     str, typer.Option(help="where trainings calculate: auto (a CUDA device, if there is one), cpu, cuda or cuda:NUMBER")
 ]
+StudyOption = Annotated[
+    str | None, typer.Option(help="keep the study in PostgreSQL: postgresql://USER@HOST:PORT/DATABASE (else in a file)")
+]
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="coco, voc, darknet, yolo or csv, where the detected format is wrong")
 ]

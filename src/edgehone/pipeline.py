@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import uuid
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from edgehone.search.calibration import calibrate, nominal
 from edgehone.search.evolution import evolve
 from edgehone.search.facts import gather_facts
 from edgehone.search.finalists import Standing
-from edgehone.search.journal import Journal
+from edgehone.search.journal import AnyJournal, Journal
 from edgehone.search.ladder import Ladder, TaskMaker, freely, in_batches
 from edgehone.search.latency import Latencies, LatencyLimit, latencies
 from edgehone.search.likeness import Identity, Likeness, model_name
@@ -41,6 +42,7 @@ from edgehone.search.origins import value_origins
 from edgehone.search.placement import Placement, heaviest_job, place, still_here
 from edgehone.search.plan import Plan, make_plan
 from edgehone.search.pool import Pool
+from edgehone.search.postgres_journal import PostgresJournal
 from edgehone.search.progress import Bench, Monitor, Show
 from edgehone.search.proof import PresetRuns, train_presets
 from edgehone.search.ray_workers import start_ray_workers
@@ -74,6 +76,12 @@ class Priors(Settings):
     """What the rules said, frozen."""
 
     rules: tuple[Prior, ...]
+
+
+class StudyName(Settings):
+    """What a study is called in a database of many."""
+
+    name: str
 
 
 class Found(Settings):
@@ -224,7 +232,14 @@ def recall(
 
 def nameless(request: Request, dataset: Dataset) -> str:
     """The command line, without this machine's places."""
-    names = {"data": dataset.name, "model": model_name(request.model), "store": None, "ray": None, "device": None}
+    names = {
+        "data": dataset.name,
+        "model": model_name(request.model),
+        "store": None,
+        "ray": None,
+        "device": None,
+        "study": None,
+    }
     return command(request.model_dump(mode="json") | names)
 
 
@@ -318,7 +333,7 @@ def explore(request: Request, known: Known, bench: Bench) -> Explored:
     make = task_maker(request, plan, dataset, start_weights(request, dataset, monitor), known.aim)
     space = declared_space(request.scope, priors, given(request))
     monitor.follow(plan, plan.total_gflops())
-    with Journal(folder.path / STUDY) as journal:
+    with open_journal(request, folder) as journal:
         study = open_study(request.scope, space, plan, known.aim, request.seed, journal, known.begun)
         if request.scope.deterministic:
             ladder = in_batches(study, make, bench, request.workers)
@@ -328,6 +343,15 @@ def explore(request: Request, known: Known, bench: Bench) -> Explored:
     presets = train_presets(winner, plan.proof, make, bench.run)
     evolved = evolve(winner, make, bench.run) if request.compare == "evolution" else None
     return Explored(plan, priors, ladder, presets, evolved)
+
+
+def open_journal(request: Request, folder: RunFolder) -> AbstractContextManager[AnyJournal]:
+    """Where the study is kept: a file in the run's folder, or a database, under a name of the folder's own."""
+    if request.study is None:
+        return Journal(folder.path / STUDY)
+    fresh = f"{folder.path.resolve().name}-{uuid.uuid4().hex[:12]}"
+    name = folder.stage("study", StudyName, lambda: StudyName(name=fresh)).name
+    return PostgresJournal(request.study, name)
 
 
 def export_winner(winner: Outcome, folder: RunFolder) -> None:

@@ -13,6 +13,7 @@ from edgehone.models import architecture
 from edgehone.search.latency import LatencyLimit
 from edgehone.search.placement import check_placement
 from edgehone.search.plan import Proof
+from edgehone.search.postgres_journal import check_study, pg8000
 from edgehone.search.ray_workers import ray_library
 from edgehone.search.scope import Given, Scope, declared_space
 from edgehone.search.searchers import SEARCHERS
@@ -46,6 +47,7 @@ class Request(Settings):
     same_data: bool = False
     ray: str | None = None
     device: str = "auto"
+    study: str | None = None
 
 
 def check(request: Request) -> None:
@@ -53,6 +55,9 @@ def check(request: Request) -> None:
     architecture(request.model)
     if request.ray is not None:
         ray_library()
+    if request.study is not None:
+        check_study(request.study)
+        pg8000()
     check_device(request.device)
     check_placement(request.device, deterministic=request.scope.deterministic, cluster=request.ray is not None)
     for name in request.boards:

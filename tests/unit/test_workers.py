@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -42,15 +42,11 @@ def task(name: str, steps: int, **changes: object) -> Task:
     return Task(name=name, rung="short", job=job, gflops=float(steps), origin="test")
 
 
-def workers_of(process: psutil.Process) -> list[psutil.Process]:
-    return [child for child in process.children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
-
-
 def kill_a_worker(rng: random.Random) -> int:
     """Kill one of this process's workers; how many that were."""
-    alive = workers_of(psutil.Process())
+    alive = multiprocessing.active_children()
     if alive:
-        os.kill(rng.choice(alive).pid, signal.SIGKILL)
+        rng.choice(alive).kill()
     return min(len(alive), 1)
 
 

@@ -275,7 +275,19 @@ def command(request: dict[str, Any]) -> str:
         words += ["--board", str(name)]
     if "budget_s" in request:
         words += ["--budget", f"{request['budget_s']:g}s"]
-    for key in ("model", "proof", "max_input", "latency", "compare", "workers", "seed", "store", "ray", "device"):
+    for key in (
+        "model",
+        "proof",
+        "max_input",
+        "latency",
+        "compare",
+        "workers",
+        "seed",
+        "store",
+        "ray",
+        "device",
+        "study",
+    ):
         if request.get(key) is not None:
             words += [f"--{key.replace('_', '-')}", str(request[key])]
     if request.get("same_data"):
