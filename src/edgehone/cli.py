@@ -191,9 +191,8 @@ def train(
     from edgehone.space import load, parse_assignments
     from edgehone.strategy import load_strategy
     from edgehone.training import Job, StartWeights
-    from edgehone.training.device import CPU, accelerators, choose_device
+    from edgehone.training.device import device_here
 
-    chosen_device = choose_device(device, accelerators())
     chosen = with_teacher(parse_assignments(load_strategy(strategy), set_ or []), teacher)
     job = load(
         Job,
@@ -205,7 +204,7 @@ def train(
             "seed": seed,
             "precision": precision,
             "threads": threads,
-            "device": CPU if chosen_device is None else chosen_device.device,
+            "device": device_here(device),
             "weights": None if weights is None else StartWeights.of(weights).model_dump(),
             "teacher": teacher,
         },

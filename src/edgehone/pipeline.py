@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import uuid
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from edgehone.analysis import Profile, Say, analyse, quiet
 from edgehone.data import Dataset, read_dataset
 from edgehone.deploy.bundle import Deployment, deploy, export_master
 from edgehone.deploy.convert import open_trained
+from edgehone.equipment import open_journal, place_run, start_pool
 from edgehone.evaluation import Evaluation
 from edgehone.files import read_json, write_json
 from edgehone.inference import EXPORT
@@ -27,7 +26,6 @@ from edgehone.search.calibration import calibrate, nominal
 from edgehone.search.evolution import evolve
 from edgehone.search.facts import gather_facts
 from edgehone.search.finalists import Standing
-from edgehone.search.journal import AnyJournal, Journal
 from edgehone.search.ladder import Ladder, TaskMaker, freely, in_batches
 from edgehone.search.latency import Latencies, LatencyLimit, latencies
 from edgehone.search.likeness import Identity, Likeness, model_name
@@ -39,26 +37,21 @@ from edgehone.search.objective import (
     parse_objectives,
 )
 from edgehone.search.origins import value_origins
-from edgehone.search.placement import Placement, heaviest_job, place, still_here
+from edgehone.search.placement import Placement
 from edgehone.search.plan import Plan, make_plan
-from edgehone.search.pool import Pool
-from edgehone.search.postgres_journal import PostgresJournal
 from edgehone.search.progress import Bench, Monitor, Show
 from edgehone.search.proof import PresetRuns, train_presets
-from edgehone.search.ray_workers import start_ray_workers
 from edgehone.search.remembering import entry_of, keep
 from edgehone.search.rules import apply_rules
-from edgehone.search.scope import STUDY, declared_space, open_study
+from edgehone.search.scope import declared_space, open_study
 from edgehone.search.starts import Asking, Start, Starts, starts
 from edgehone.search.store import Store, known_searches
 from edgehone.search.trial import Outcome
 from edgehone.search.verdict import Decision, Split, Tested, all_on_test_split, decide, gain
-from edgehone.search.workers import start_workers
 from edgehone.space import Prior, Settings, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
 from edgehone.teachers import open_teacher
 from edgehone.training import StartWeights, image_flops
-from edgehone.training.device import Accelerator, accelerators
 
 RESULTS = "results.json"
 """Written last: where it is, the run is complete."""
@@ -76,12 +69,6 @@ class Priors(Settings):
     """What the rules said, frozen."""
 
     rules: tuple[Prior, ...]
-
-
-class StudyName(Settings):
-    """What a study is called in a database of many."""
-
-    name: str
 
 
 class Found(Settings):
@@ -243,25 +230,6 @@ def nameless(request: Request, dataset: Dataset) -> str:
     return command(request.model_dump(mode="json") | names)
 
 
-def start_pool(request: Request, workers: int, dataset: Dataset, trials: Path) -> AbstractContextManager[Pool]:
-    """What trains: processes of this machine, or the nodes of a cluster."""
-    if request.ray is not None:
-        return start_ray_workers(request.ray, dataset, trials)
-    return start_workers(workers, dataset, trials)
-
-
-def place_run(request: Request, dataset: Dataset, folder: RunFolder) -> Placement:
-    """The device and how many trainings it holds, decided once; what must repeat to the bit stays on the processor."""
-    wanted = "cpu" if request.scope.deterministic or request.ray is not None else request.device
-    found = [] if wanted == "cpu" else accelerators()
-
-    def measure(chosen: Accelerator) -> int:
-        with start_workers(1, dataset, folder.trials) as one:
-            return one.device_bytes(heaviest_job(request.model, request.max_input, chosen.device), chosen.free_bytes)
-
-    return still_here(folder.stage("device", Placement, lambda: place(wanted, request.workers, found, measure)), found)
-
-
 def analyse_only(
     dataset: Dataset, model: str, max_input: int, probe_budget_s: float = 0.0, say: Say = quiet
 ) -> tuple[Profile, tuple[Prior, ...]]:
@@ -343,15 +311,6 @@ def explore(request: Request, known: Known, bench: Bench) -> Explored:
     presets = train_presets(winner, plan.proof, make, bench.run)
     evolved = evolve(winner, make, bench.run) if request.compare == "evolution" else None
     return Explored(plan, priors, ladder, presets, evolved)
-
-
-def open_journal(request: Request, folder: RunFolder) -> AbstractContextManager[AnyJournal]:
-    """Where the study is kept: a file in the run's folder, or a database, under a name of the folder's own."""
-    if request.study is None:
-        return Journal(folder.path / STUDY)
-    fresh = f"{folder.path.resolve().name}-{uuid.uuid4().hex[:12]}"
-    name = folder.stage("study", StudyName, lambda: StudyName(name=fresh)).name
-    return PostgresJournal(request.study, name)
 
 
 def export_winner(winner: Outcome, folder: RunFolder) -> None:

@@ -9,6 +9,7 @@ import glob
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -193,7 +194,7 @@ def server() -> Iterator[str]:
         wait_for(address)
         yield address
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # at once, whoever is connected
         process.wait(60)
         shutil.rmtree(home)
 

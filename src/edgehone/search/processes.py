@@ -142,12 +142,12 @@ class Crew:
         if kind == "ready":
             hand.ready, self.stillborn = True, 0
             return []
-        if kind == "raised":
-            raise value
         if kind == "lost":
             return self._bury(hand, value)
-        if kind == "result":
+        if kind != "note":
             hand.number = None
+        if kind == "raised":
+            raise value
         return [] if number is None else [Said(number, kind, value)]
 
     def _bury(self, hand: _Hand, reason: str = "") -> list[Said]:
@@ -174,6 +174,11 @@ def fate(code: int | None) -> str:
     return f"killed by {killed.name}" + (", as where memory runs out" if killed is signal.SIGKILL else "")
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, of the machine or of a device."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
 def _serve(pipe: Connection, parent: int, setup: Setup, arguments: tuple[Any, ...]) -> None:
     """What a process does: calls as they come, until nobody is there any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -189,10 +194,10 @@ def _serve(pipe: Connection, parent: int, setup: Setup, arguments: tuple[Any, ..
             call, given = pipe.recv()
             try:
                 said = ("result", call(note, *given))
-            except torch.OutOfMemoryError as error:
-                pipe.send(("lost", f"out of memory: {str(error).splitlines()[0]}"))
-                return  # what it holds of the device is free only when it is gone
             except Exception as error:
+                if out_of_memory(error):
+                    pipe.send(("lost", f"out of memory: {error}".splitlines()[0]))
+                    return  # what it holds is free only when it is gone
                 said = ("raised", _portable(error))
             pipe.send(said)
     except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -47,6 +47,12 @@ def check_device(wanted: str) -> None:
         raise UsageError(f"--device is auto, cpu, cuda or cuda:NUMBER; got {wanted!r}")
 
 
+def device_here(wanted: str) -> str:
+    """The device of this machine that is asked for, as torch names it; see :func:`choose_device`."""
+    chosen = choose_device(wanted, accelerators())
+    return CPU if chosen is None else chosen.device
+
+
 def choose_device(wanted: str, found: Sequence[Accelerator]) -> Accelerator | None:
     """The device that is asked for, None for the processor; ``auto`` is the first CUDA device, if there is one.
 
