@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgehone import equipment
 from edgehone.data import Dataset, read_dataset
 from edgehone.errors import UsageError
 from edgehone.request import Request, check
+from edgehone.run_folder import RunFolder
 from edgehone.search.calibration import calibrate
 from edgehone.search.placement import LARGER, Placement, fitting, heaviest_job, place, still_here
 from edgehone.search.scope import Scope
@@ -28,6 +31,11 @@ DATA = "builtin:digits?train=8&val=4&test=4&width=96&height=96&min_px=30&max_px=
 TWO = (Accelerator("cuda:0", "Small", 8 * GIB), Accelerator("cuda:1", "Large", 80 * GIB))
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return read_dataset(DATA)
 
 
 def unasked(chosen: Accelerator) -> int:
@@ -104,16 +112,35 @@ def test_speed_is_measured_where_the_run_trains() -> None:
     assert heaviest_job("yolov4-tiny", 320, "cuda:1").strategy.input.size == 320
 
 
+def test_a_run_is_placed_once_and_only_where_it_may(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dataset: Dataset
+) -> None:
+    measured: list[Job] = []
+
+    class Alone:
+        def device_bytes(self, job: Job, free_bytes: int) -> int:
+            measured.append(job)
+            assert free_bytes == 8 * GIB
+            return GIB
+
+    monkeypatch.setattr(equipment, "accelerators", lambda: list(TWO))
+    monkeypatch.setattr(equipment, "start_workers", lambda *_: contextlib.nullcontext(Alone()))
+    (tmp_path / "gpu").mkdir()
+    (tmp_path / "cpu").mkdir()
+    request = Request(data=DATA, budget_s=60, max_input=160, workers=3)
+    placed = [equipment.place_run(request, dataset, RunFolder(tmp_path / "gpu")) for _ in range(2)]
+    assert placed[0] == placed[1] == Placement(device="cuda:0", name="Small", workers=3, training_bytes=GIB)
+    assert [(job.device, job.strategy.input.size, job.batch_size) for job in measured] == [("cuda:0", 160, 64)]
+    exact = request.model_copy(update={"scope": Scope(deterministic=True)})
+    assert equipment.place_run(exact, dataset, RunFolder(tmp_path / "cpu")) == Placement(workers=3)
+    assert len(measured) == 1
+
+
 def test_trainings_written_before_there_were_devices_are_of_the_processor() -> None:
     job = Job(model="yolov4-tiny", strategy=AUTHORS, steps=1, batch_size=1)
     content = json.loads(job.model_dump_json())
     del content["device"]
     assert load(Job, content) == job
-
-
-@pytest.fixture(scope="module")
-def dataset() -> Dataset:
-    return read_dataset(DATA)
 
 
 @needs_cuda

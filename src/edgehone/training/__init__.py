@@ -21,6 +21,7 @@ from edgehone.data import Sample
 from edgehone.training.job import Diverged, Job, Progress, StartWeights, Trained, image_flops
 from edgehone.training.preparation import detector_info, picture_cache, teacher_answers, truth_sides_px
 from edgehone.training.state import State
+from edgehone.types import Lattice, Size
 
 __all__ = [
     "Diverged",
@@ -73,7 +74,11 @@ def train(
     source = BatchSource(
         job.strategy, cache, job.seed, job.steps, job.batch_size, job.painter, said=said, device=job.device
     )
-    lattice_at = functools.cache(lambda size: info.lattice(size).to(job.device))
+
+    @functools.cache
+    def lattice_at(size: Size) -> Lattice:
+        return info.lattice(size).to(job.device)
+
     started = saved = time.monotonic()
     before = state.seconds
     with closing(source.stream(state.step, job.loader_workers)) as batches:
