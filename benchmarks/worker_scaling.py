@@ -82,7 +82,7 @@ def simulate(trials: Sequence[tuple[float, float]], workers: int, cluster: Clust
             continue
         clock, worker, number, failed = heapq.heappop(busy)
         if failed:
-            queue.lose(number)
+            queue.lose(number, "simulated")
             lost += 1
         else:
             queue.finish(number)

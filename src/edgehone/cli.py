@@ -16,6 +16,7 @@ from edgehone.cli_options import (
     CompareOption,
     DataArgument,
     DeterministicOption,
+    DeviceOption,
     DropOption,
     FixOption,
     FormatOption,
@@ -34,6 +35,7 @@ from edgehone.cli_options import (
     SetOption,
     StoreOption,
     StrategyOption,
+    StudyOption,
     TeacherOption,
     WeightsOption,
     app,
@@ -111,6 +113,8 @@ def run(
     store: StoreOption = None,
     same_data: SameDataOption = False,
     ray: RayOption = None,
+    device: DeviceOption = "auto",
+    study: StudyOption = None,
     data_format: FormatOption = None,
     merge: MergeOption = None,
     drop: DropOption = None,
@@ -174,6 +178,7 @@ def train(
     seed: Annotated[int, typer.Option(help="of weights, batches and augmentation")] = 0,
     threads: Annotated[int, typer.Option(help="of torch", min=1)] = 2,
     precision: Annotated[str, typer.Option(help="bf16 or fp32")] = "bf16",
+    device: DeviceOption = "auto",
     teacher: TeacherOption = None,
     data_format: FormatOption = None,
     merge: MergeOption = None,
@@ -187,6 +192,7 @@ def train(
     from edgehone.space import load, parse_assignments
     from edgehone.strategy import load_strategy
     from edgehone.training import Job, StartWeights
+    from edgehone.training.device import device_here
 
     chosen = with_teacher(parse_assignments(load_strategy(strategy), set_ or []), teacher)
     job = load(
@@ -199,6 +205,7 @@ def train(
             "seed": seed,
             "precision": precision,
             "threads": threads,
+            "device": device_here(device),
             "weights": None if weights is None else StartWeights.of(weights).model_dump(),
             "teacher": teacher,
         },

@@ -103,6 +103,12 @@ RayOption = Annotated[str | None, typer.Option(help="train on a Ray cluster: its
 MaxDropOption = Annotated[
     float, typer.Option(help="AP points that 8 bits may cost before they are repaired", min=0.0, max=100.0)
 ]
+DeviceOption = Annotated[
+    str, typer.Option(help="where trainings calculate: auto (a CUDA device, if there is one), cpu, cuda or cuda:NUMBER")
+]
+StudyOption = Annotated[
+    str | None, typer.Option(help="keep the study in PostgreSQL: postgresql://USER@HOST:PORT/DATABASE (else in a file)")
+]
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="coco, voc, darknet, yolo or csv, where the detected format is wrong")
 ]

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgehone.data import Dataset, read_dataset
+from edgehone.equipment import start_pool
 from edgehone.errors import UsageError
 from edgehone.files import read_json, write_json, write_text
-from edgehone.pipeline import RESULTS, Priors, start_pool, task_maker
+from edgehone.pipeline import RESULTS, Priors, task_maker
 from edgehone.report.content import Headline, ReportContent
 from edgehone.report.explanation_sections import explanation_section
 from edgehone.report.page import exchange_section
@@ -174,7 +175,7 @@ def _train(
         there = finished(here.trials)
         if all(task.name in there for task in missing):
             return [there[task.name] for task in missing]
-        with start_pool(run.request, dataset, here.trials) as workers:
+        with start_pool(run.request, run.plan.calibration.workers, dataset, here.trials) as workers:
             return monitor.run(workers, missing)
 
     trained = train_path(tasks, run_tasks, known, here)

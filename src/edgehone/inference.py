@@ -130,17 +130,22 @@ class Runtime(Protocol):
 
 @dataclass
 class TorchRuntime:
-    """The network itself, in evaluation mode."""
+    """The network itself, in evaluation mode; it is brought to ``device``, heads come back to the CPU."""
 
     network: Network
     precision: Precision = "fp32"
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        self.network.to(self.device)
 
     @torch.inference_mode()
     def heads(self, pixels: Tensor) -> list[Tensor]:
         """See :class:`Runtime`."""
         self.network.eval()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == "bf16"):
-            return [head.float() for head in self.network(pixels.to(memory_format=torch.channels_last))]
+        pixels = pixels.to(self.device, memory_format=torch.channels_last)
+        with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+            return [head.float().cpu() for head in self.network(pixels)]
 
 
 class OnnxRuntime:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from edgehone.analysis import Profile, Say, analyse, quiet
 from edgehone.data import Dataset, read_dataset
 from edgehone.deploy.bundle import Deployment, deploy, export_master
 from edgehone.deploy.convert import open_trained
+from edgehone.equipment import open_journal, place_run, start_pool
 from edgehone.evaluation import Evaluation
 from edgehone.files import read_json, write_json
 from edgehone.inference import EXPORT
@@ -26,7 +26,6 @@ from edgehone.search.calibration import calibrate, nominal
 from edgehone.search.evolution import evolve
 from edgehone.search.facts import gather_facts
 from edgehone.search.finalists import Standing
-from edgehone.search.journal import Journal
 from edgehone.search.ladder import FORWARD_SHARE, Ladder, TaskMaker, freely, in_batches
 from edgehone.search.latency import Latencies, LatencyLimit, latencies
 from edgehone.search.likeness import Identity, Likeness, model_name
@@ -38,19 +37,17 @@ from edgehone.search.objective import (
     parse_objectives,
 )
 from edgehone.search.origins import value_origins
+from edgehone.search.placement import Placement
 from edgehone.search.plan import Plan, make_plan
-from edgehone.search.pool import Pool
 from edgehone.search.progress import Bench, Monitor, Show
 from edgehone.search.proof import PresetRuns, train_presets
-from edgehone.search.ray_workers import start_ray_workers
 from edgehone.search.remembering import entry_of, keep
 from edgehone.search.rules import apply_rules
-from edgehone.search.scope import STUDY, declared_space, open_study
+from edgehone.search.scope import declared_space, open_study
 from edgehone.search.starts import Asking, Start, Starts, starts
 from edgehone.search.store import Store, known_searches
 from edgehone.search.trial import Outcome
 from edgehone.search.verdict import Decision, Split, Tested, all_on_test_split, decide, gain
-from edgehone.search.workers import start_workers
 from edgehone.space import Prior, Settings, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
 from edgehone.teachers import open_teacher
@@ -88,13 +85,14 @@ class Found(Settings):
 
 @dataclass(frozen=True)
 class Known:
-    """What is known before anything is trained: the data, its profile, how fast the boards are, what is wanted."""
+    """What is known before anything is trained: the data, its profile, boards' speed, what is wanted, and where."""
 
     dataset: Dataset
     profile: Profile
     latencies: Latencies
     aim: Objectives
     begun: tuple[Start, ...]
+    placement: Placement
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
         if (out / RESULTS).is_file():
             return load(Results, read_json(out / RESULTS))
         known = prepare(request, folder, monitor)
-        with start_pool(request, known.dataset, folder.trials) as workers:
+        with start_pool(request, known.placement.workers, known.dataset, folder.trials) as workers:
             explored = explore(request, known, Bench(monitor, workers))
         split = Split(known.dataset, folder.trials, known.aim)
         tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, split)
@@ -159,7 +157,7 @@ def search(request: Request, out: Path, show: Show) -> Found:
         if (out / FOUND).is_file():
             return load(Found, read_json(out / FOUND))
         known = prepare(request, folder, monitor)
-        with start_pool(request, known.dataset, folder.trials) as workers:
+        with start_pool(request, known.placement.workers, known.dataset, folder.trials) as workers:
             explored = explore(request, known, Bench(monitor, workers))
         ladder = explored.ladder
         winner = ladder.finalists[0]
@@ -197,7 +195,10 @@ def prepare(request: Request, folder: RunFolder, monitor: Monitor) -> Known:
     graph = architecture(request.model).graph(len(dataset.class_names))
     found = folder.stage("latency", Latencies, lambda: latencies(graph, boards, sizes))
     begun = () if request.scope.blind else recall(request, dataset, profile, folder, monitor)
-    return Known(dataset, profile, found, Objectives(each, found.middle()), begun)
+    placement = place_run(request, dataset, folder)
+    if placement.name:
+        monitor.say(f"trains on {placement.name} ({placement.device}), {placement.workers} side by side")
+    return Known(dataset, profile, found, Objectives(each, found.middle()), begun, placement)
 
 
 def recall(
@@ -218,15 +219,15 @@ def recall(
 
 def nameless(request: Request, dataset: Dataset) -> str:
     """The command line, without this machine's places."""
-    names = {"data": dataset.name, "model": model_name(request.model), "store": None, "ray": None}
+    names = {
+        "data": dataset.name,
+        "model": model_name(request.model),
+        "store": None,
+        "ray": None,
+        "device": None,
+        "study": None,
+    }
     return command(request.model_dump(mode="json") | names)
-
-
-def start_pool(request: Request, dataset: Dataset, trials: Path) -> AbstractContextManager[Pool]:
-    """What trains: processes of this machine, or the nodes of a cluster."""
-    if request.ray is not None:
-        return start_ray_workers(request.ray, dataset, trials)
-    return start_workers(request.workers, dataset, trials)
 
 
 def analyse_only(
@@ -241,17 +242,17 @@ def analyse_only(
     return profile, tuple(apply_rules(facts))
 
 
-def plan_run(request: Request, folder: RunFolder, workers: Pool, known: Known) -> Plan:
+def plan_run(request: Request, known: Known, bench: Bench) -> Plan:
     """Time a few steps, then fit the run into what is left of the budget.
 
     A deterministic run is planned for a nominal machine: its budget is compute rather than wall-clock.
     """
-    classes = len(known.dataset.class_names)
+    classes, folder = len(known.dataset.class_names), bench.monitor.folder
     cheapest = image_flops(request.model, classes, INPUT_SIZES[0]) / 1e9
     wanted = len(known.aim.each), len(known.aim.integer_boards)
     if request.scope.deterministic:
         return make_plan(request.budget_s, 0.0, request.proof, nominal(request.workers), cheapest, *wanted)
-    calibration = calibrate(workers, request.model, classes)
+    calibration = calibrate(bench.workers, request.model, classes, known.placement)
     return make_plan(request.budget_s, folder.clock.seconds(), request.proof, calibration, cheapest, *wanted)
 
 
@@ -293,7 +294,7 @@ def task_maker(
 def explore(request: Request, known: Known, bench: Bench) -> Explored:
     """Plan, ask the rules, search, then train the proof."""
     monitor, folder, dataset = bench.monitor, bench.monitor.folder, known.dataset
-    plan = folder.stage("plan", Plan, lambda: plan_run(request, folder, bench.workers, known))
+    plan = folder.stage("plan", Plan, lambda: plan_run(request, known, bench))
     limit = None if request.latency is None else LatencyLimit.parse(request.latency)
     slow = None if limit is None else (limit, known.latencies.upper(limit.board))
     pictures = pictures_by_size(plan, request.model, dataset)
@@ -304,7 +305,7 @@ def explore(request: Request, known: Known, bench: Bench) -> Explored:
     make = task_maker(request, plan, dataset, start_weights(request, dataset, monitor), known.aim)
     space = declared_space(request.scope, priors, given(request))
     monitor.follow(plan, plan.total_gflops())
-    with Journal(folder.path / STUDY) as journal:
+    with open_journal(request, folder) as journal:
         study = open_study(request.scope, space, plan, known.aim, request.seed, journal, known.begun)
         if request.scope.deterministic:
             ladder = in_batches(study, make, bench, request.workers)
@@ -350,7 +351,7 @@ def conclude(
     return Results(
         edgehone=edgehone.__version__,
         date=datetime.date.today().isoformat(),
-        hardware=f"{plan.calibration.cpu}, {plan.calibration.workers} workers of one thread, "
+        hardware=f"{plan.calibration.hardware}, {plan.calibration.workers} workers of one thread, "
         f"{plan.calibration.precision}",
         model=request.model,
         data=request.data,

@@ -11,13 +11,16 @@ from edgehone.deploy.bundle import deployable
 from edgehone.errors import UsageError
 from edgehone.models import architecture
 from edgehone.search.latency import LatencyLimit
+from edgehone.search.placement import check_placement
 from edgehone.search.plan import Proof
+from edgehone.search.postgres_journal import check_study, pg8000
 from edgehone.search.ray_workers import ray_library
 from edgehone.search.scope import Given, Scope, declared_space
 from edgehone.search.searchers import SEARCHERS
 from edgehone.space import Settings
 from edgehone.strategy import INPUT_SIZES
 from edgehone.training import imitable
+from edgehone.training.device import check_device
 
 WORKERS = 2
 
@@ -44,6 +47,8 @@ class Request(Settings):
     store: str | None = None
     same_data: bool = False
     ray: str | None = None
+    device: str = "auto"
+    study: str | None = None
 
 
 def check(request: Request) -> None:
@@ -51,6 +56,11 @@ def check(request: Request) -> None:
     architecture(request.model)
     if request.ray is not None:
         ray_library()
+    if request.study is not None:
+        check_study(request.study)
+        pg8000()
+    check_device(request.device)
+    check_placement(request.device, deterministic=request.scope.deterministic, cluster=request.ray is not None)
     for name in request.boards:
         deployable(name)
     if request.max_input < INPUT_SIZES[0]:

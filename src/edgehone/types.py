@@ -150,6 +150,19 @@ class Lattice:
     input_size: Size
     all_anchors_px: Tensor
 
+    def to(self, device: str) -> Lattice:
+        """The same on a device."""
+        return Lattice(
+            cells_xy=self.cells_xy.to(device),
+            strides=self.strides.to(device),
+            anchors_px=self.anchors_px.to(device),
+            anchor_ids=self.anchor_ids.to(device),
+            levels=self.levels.to(device),
+            shapes=self.shapes,
+            input_size=self.input_size,
+            all_anchors_px=self.all_anchors_px.to(device),
+        )
+
     @property
     def slots(self) -> int:
         """Number of slots, ``n``."""

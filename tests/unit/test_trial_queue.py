@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgehone.errors import EdgehoneError
-from edgehone.search.pool import LOSSES, TrialQueue
+from edgehone.search.pool import LOSSES, LostTooOften, TrialQueue
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "worker_scaling.py"
 
@@ -31,7 +30,7 @@ def test_what_is_added_later_waits_behind_what_was_lost() -> None:
     first = queue.take()
     queue.add("b")
     assert first is not None
-    queue.lose(first[0])
+    queue.lose(first[0], "killed")
     assert [item and item[1] for item in (queue.take(), queue.take(), queue.take())] == ["a", "b", None]
 
 
@@ -51,7 +50,7 @@ def test_every_trial_ends_once_whatever_is_lost(costs: list[float], seed: int, w
         item = flying.pop(number)
         if rng.random() < 0.3 and lost.get(number, 0) < LOSSES - 1:
             lost[number] = lost.get(number, 0) + 1
-            queue.lose(number)
+            queue.lose(number, "killed")
         else:
             queue.finish(number)
             ended.append(item)
@@ -64,10 +63,14 @@ def test_a_lost_trial_goes_first_and_one_that_kills_its_workers_is_blamed() -> N
     first = queue.take()
     assert first is not None
     for _ in range(LOSSES - 1):
-        queue.lose(first[0])
+        queue.lose(first[0], "killed")
         assert queue.take() == first
-    with pytest.raises(EdgehoneError, match="big has lost"):
-        queue.lose(first[0])
+    with pytest.raises(LostTooOften, match=r"lost 3 .the last one: killed"):
+        queue.lose(first[0], "killed")
+    second = queue.take()
+    assert second is not None
+    queue.finish(second[0])
+    assert not queue, "it waits no more"
 
 
 @pytest.fixture(scope="module")

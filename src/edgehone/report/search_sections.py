@@ -124,15 +124,15 @@ def trials_section(story: Story) -> Section:
 
 
 def _fates(outcomes: Sequence[Outcome]) -> list[str]:
-    """What became of each trial: diverged, promoted to a later rung, finalist, or not promoted."""
+    """What became of each trial: diverged, failed, promoted to a later rung, finalist, or not promoted."""
     last = outcomes[-1].task.rung
     rungs = list(dict.fromkeys(o.task.rung for o in outcomes))
     fates: list[str] = []
     for outcome in outcomes:
         later = rungs[rungs.index(outcome.task.rung) + 1 :]
         strategies = [o.task.job.strategy for o in outcomes if o.task.rung in later[:1]]
-        if outcome.status == "diverged":
-            fates.append("diverged")
+        if outcome.status != "done":
+            fates.append(outcome.status)
         elif outcome.task.rung == last:
             fates.append("finalist")
         else:
@@ -225,7 +225,7 @@ def reproduce_section(story: Story) -> Section:
         ("proof", plan.proof),
         ("precision of training", calibration.precision),
         ("trainings side by side", f"{calibration.workers}, one thread each"),
-        ("processor", calibration.cpu),
+        ("processor", calibration.hardware),
         ("speed", f"{calibration.seconds_per_gflop:.4g} s a GFLOP of training, with all workers busy"),
         ("compute of a full training", f"{plan.full_gflops:,.0f} GFLOPs of forward passes"),
         ("kept in reserve", duration(plan.reserve_s)),
@@ -268,7 +268,19 @@ def command(request: dict[str, Any]) -> str:
         words += ["--board", str(name)]
     if "budget_s" in request:
         words += ["--budget", f"{request['budget_s']:g}s"]
-    for key in ("model", "proof", "max_input", "latency", "compare", "workers", "seed", "store", "ray"):
+    for key in (
+        "model",
+        "proof",
+        "max_input",
+        "latency",
+        "compare",
+        "workers",
+        "seed",
+        "store",
+        "ray",
+        "device",
+        "study",
+    ):
         if request.get(key) is not None:
             words += [f"--{key.replace('_', '-')}", str(request[key])]
     if request.get("same_data"):

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 from edgehone.deploy.latency import cpu_name
 from edgehone.inference import Precision
+from edgehone.search.placement import Placement
 from edgehone.search.plan import Calibration
 from edgehone.search.pool import Pool
 from edgehone.space import replace
 from edgehone.strategy import AUTHORS
 from edgehone.training import Job, image_flops
+from edgehone.training.device import CPU
 
 SIZE = 224
 BATCH = 8
+DEVICE_BATCH = 32
+"""A GPU is not busy with less; trainings there show more at once."""
+
 STEPS = 7
 
 NOMINAL_SECONDS = 0.03
 """A GFLOP of training in fp32 on one core of a common server."""
 
 
-def calibrate(workers: Pool, model: str, classes: int) -> Calibration:
-    """Seconds of training per image-GFLOP for one worker, in the precision that is faster here."""
-    gflops = image_flops(model, classes, SIZE) / 1e9 * BATCH
+def calibrate(workers: Pool, model: str, classes: int, placement: Placement) -> Calibration:
+    """Seconds of training per image-GFLOP for one worker on the run's device, in the precision that is faster there."""
+    device = placement.device
+    batch = BATCH if device == CPU else DEVICE_BATCH
+    gflops = image_flops(model, classes, SIZE) / 1e9 * batch
     speeds: dict[Precision, float] = {}
     for precision in _precisions():
         strategy = replace(AUTHORS, {"input.size": SIZE, "augmentation.mosaic.probability": 0.0})
-        job = Job(model=model, strategy=strategy, steps=STEPS, batch_size=BATCH, precision=precision)
+        job = Job(model=model, strategy=strategy, steps=STEPS, batch_size=batch, precision=precision, device=device)
         speeds[precision] = workers.calibrate(job) / gflops
     precision = min(speeds, key=lambda p: speeds[p])
     return Calibration(
@@ -33,6 +40,8 @@ def calibrate(workers: Pool, model: str, classes: int) -> Calibration:
         seconds_per_gflop_by_precision={str(p): round(s, 5) for p, s in speeds.items()},
         workers=workers.count,
         cpu=cpu_name(),
+        device=device,
+        accelerator=placement.name,
     )
 
 

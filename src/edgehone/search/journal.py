@@ -10,9 +10,24 @@ import json
 import os
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from edgehone.errors import EdgehoneError
 from edgehone.types import Json
+
+
+class AnyJournal(Protocol):
+    """Everything that happened in a study, wherever it is kept; one process at a time.
+
+    Attributes:
+        events: what was there when it was opened, in order.
+    """
+
+    events: list[Json]
+
+    def add(self, event: Json) -> None:
+        """Write an event; when this returns it has happened."""
+        ...
 
 
 class Journal:

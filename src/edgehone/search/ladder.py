@@ -85,6 +85,7 @@ class TaskMaker:
             batch_size=batch,
             seed=stable_seed(self.seed, name, seed_step) if seed is None else seed,
             precision=self.plan.calibration.precision,
+            device=self.plan.calibration.device,
             weights=self.weights,
             teacher=self.teacher,
         )
@@ -103,7 +104,8 @@ class TaskMaker:
         """What a study asks for."""
         rung = study.terms.rungs[trial.rung]
         suggestion = Suggestion(trial.strategy, trial.origin)
-        return self.task(study.name(trial), rung.name, rung.share, suggestion, seed=trial.seed)
+        task = self.task(study.name(trial), rung.name, rung.share, suggestion, seed=trial.seed)
+        return task.model_copy(update={"expendable": True})
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,8 @@ def freely(study: Study, make: TaskMaker, runs: Runs) -> Ladder:
 
 def worth(trial: Trial, outcome: Outcome, objectives: Objectives) -> Worth:
     """What an outcome says about a trial."""
-    diverged = outcome.status == "diverged"
-    return Worth(number=trial.number, values=objectives.values(outcome), diverged=diverged)
+    nothing = outcome.status != "done"
+    return Worth(number=trial.number, values=objectives.values(outcome), diverged=nothing)
 
 
 def ladder(study: Study, make: TaskMaker, runs: Runs) -> Ladder:
@@ -179,7 +181,7 @@ def ladder(study: Study, make: TaskMaker, runs: Runs) -> Ladder:
     outcomes = {number: outcome for number, outcome in found.items() if outcome is not None}
     order = standings(study)
     if not order:
-        raise EdgehoneError("every trial diverged; the trials' messages in the run's folder say at what loss")
+        raise EdgehoneError("every trial diverged or failed; the trials' messages in the run's folder say why")
     chosen = front([standing.values for standing in order]) if make.objectives.several else []
     points = [
         FrontPoint(trial=order[k].name, strategy=study.trials[order[k].trial].strategy, values=order[k].shown)

@@ -68,6 +68,8 @@ class Calibration(Settings):
         seconds_per_gflop_by_precision: what was compared.
         workers: processes side by side, one thread each.
         cpu: the processor's name.
+        device: where trainings calculate, as torch names it.
+        accelerator: the product's name; empty for the processor.
     """
 
     precision: Precision
@@ -75,6 +77,13 @@ class Calibration(Settings):
     seconds_per_gflop_by_precision: dict[str, float]
     workers: int
     cpu: str
+    device: str = "cpu"
+    accelerator: str = ""
+
+    @property
+    def hardware(self) -> str:
+        """What trains, for people."""
+        return f"{self.accelerator} ({self.device}), {self.cpu}" if self.accelerator else self.cpu
 
 
 class Plan(Settings):

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from edgehone.errors import EdgehoneError
-from edgehone.search.trial import Outcome, Task
+from edgehone.search.trial import STATE, Outcome, Task, save_outcome
 from edgehone.training import Job
 
 LOSSES = 3
-"""Workers that may be lost under one trial before it is blamed itself: it may need more memory than they have."""
+"""Workers lost under one trial after which it is blamed itself: it may need more memory than they have."""
+
+AGAIN = "its worker was lost; trained on another"
+"""Said of a trial in its outcome."""
 
 T = TypeVar("T")
 
 
+class LostTooOften(EdgehoneError):
+    """A trial has taken too many workers with it."""
+
+
 class Pool(Protocol):
-    """Workers side by side.
+    """Workers side by side."""
 
-    Attributes:
-        count: of them.
-    """
-
-    count: int
+    @property
+    def count(self) -> int:
+        """Of them."""
+        ...
 
     def calibrate(self, job: Job) -> float:
         """Seconds per step while all workers do the same."""
@@ -84,17 +91,33 @@ class TrialQueue(Generic[T]):
         """A trial is done."""
         del self.running[number]
 
-    def lose(self, number: int) -> None:
+    def lose(self, number: int, reason: str) -> None:
         """The worker of a trial is gone; the trial waits again, first of all.
 
         Raises:
-            EdgehoneError: it has taken too many workers with it.
+            LostTooOften: it has taken too many workers with it; it waits no more.
         """
         item = self.running.pop(number)
         self.losses[number] = self.losses.get(number, 0) + 1
         if self.losses[number] >= LOSSES:
-            raise EdgehoneError(
-                f"a trial may lose its worker {LOSSES - 1} times, but {item} has lost {LOSSES}: it may need more "
-                "memory than a worker has; finished trials are kept: give the same command again to go on"
+            raise LostTooOften(
+                f"a trial may lose its worker {LOSSES - 1} times, but this one has lost {LOSSES} (the last one: "
+                f"{reason}); it may need more memory than a worker has: give fewer --workers or smaller inputs"
             )
         self.waiting.appendleft((number, item))
+
+
+def give_up(task: Task, folder: Path, error: LostTooOften) -> Outcome:
+    """The outcome, kept, of a trial that cannot be trained; the others go on.
+
+    Raises:
+        EdgehoneError: the run needs the trial.
+    """
+    if not task.expendable:
+        raise EdgehoneError(
+            f"{task.name}: {error}; finished trials are kept: give the same command again to go on"
+        ) from error
+    outcome = Outcome(task=task, status="failed", ap=0.0, validation=None, curve=[], seconds=0.0, message=str(error))
+    save_outcome(outcome, folder)
+    (folder / task.name / STATE).unlink(missing_ok=True)
+    return outcome

@@ -131,8 +131,8 @@ class Bench:
 def describe(outcome: Outcome) -> str:
     """A finished trial in one line."""
     job = outcome.task.job
-    if outcome.status == "diverged":
-        return f"{outcome.task.name}: diverged ({outcome.message.split(';')[0]})"
+    if outcome.status != "done":
+        return f"{outcome.task.name}: {outcome.status} ({outcome.message.split(';')[0]})"
     parts = job.strategy.projection
     return (
         f"{outcome.task.name}: AP {outcome.ap:.3f} on validation, {job.strategy.input.size} px, {job.steps} steps, "

@@ -26,21 +26,18 @@ from edgehone.data import Dataset, Sample
 from edgehone.data.picture import FileImage
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import write_bytes
-from edgehone.search.pool import TrialQueue
+from edgehone.search.pool import AGAIN, LostTooOften, TrialQueue, give_up
 from edgehone.search.trial import RESULT, Outcome, Task, save_outcome
-from edgehone.search.workers import calibrate_job, run_task
-from edgehone.training import Job, Progress
+from edgehone.search.workers import calibrate_job, run_task, seldom
+from edgehone.training import Job
 
 POLL_SECONDS = 0.5
 NOTE_SECONDS = 1.0
-"""How often a trial says how far it is."""
+"""How often a trial says how far it is: it goes over the network."""
 
 KNOCK_SECONDS = 5.0
 PATIENCE_SECONDS = 120.0
 """How long a cluster without a single node is waited for."""
-
-AGAIN = "its worker was lost; trained on another"
-"""Said of a trial in its outcome."""
 
 PARCEL = 64
 """Pictures that are sent at once."""
@@ -135,15 +132,7 @@ def train_here(task: Task, shipment: Shipment, fetch: Fetch, note: Callable[[str
     """On a node: train; the outcome and, where the trials' folder is not shared, the files that it left."""
     cv2.setNumThreads(1)
     dataset, folder = shipment.arrive(fetch)
-    said = 0.0
-
-    def watch(progress: Progress) -> None:
-        nonlocal said
-        if time.monotonic() - said >= NOTE_SECONDS:
-            said = time.monotonic()
-            note(task.name, progress.step / progress.steps)
-
-    outcome = run_task(task, dataset, folder, watch)
+    outcome = run_task(task, dataset, folder, seldom(lambda share: note(task.name, share), NOTE_SECONDS))
     if folder == shipment.folder:
         return outcome, None
     home = folder / task.name
@@ -186,6 +175,15 @@ def _time(job: Job, shipment: Shipment, home: Any) -> float:
     return calibrate_job(job, shipment.arrive(lambda places: ray.get(home.pictures.remote(places)))[0])
 
 
+@dataclass(frozen=True)
+class _Calls:
+    """What is done with names that are given out: how each starts, who listens, what one is worth that cannot end."""
+
+    start: Callable[[str], Any]
+    listen: Callable[[], None]
+    given_up: Callable[[str, LostTooOften], Any]
+
+
 class RayWorkers:
     """The cluster as a pool, see :class:`~edgehone.search.pool.Pool`.
 
@@ -208,7 +206,8 @@ class RayWorkers:
     def calibrate(self, job: Job) -> float:
         """Seconds per step while all workers do the same."""
         names = iter([f"timing {k}" for k in range(self.count)])
-        return max(self._drain(names, TrialQueue(), lambda _: self.time.remote(job, self.shipment, self.home), _deaf))
+        calls = _Calls(lambda _: self.time.remote(job, self.shipment, self.home), _deaf, _needed)
+        return max(self._drain(names, TrialQueue(), calls))
 
     def run(self, tasks: Iterable[Task | None], tick: Tick) -> Iterator[Outcome]:
         """Outcomes as they come; a trial whose node is lost is trained again elsewhere.
@@ -230,8 +229,12 @@ class RayWorkers:
             shares = {name: share for name, share in self._shares().items() if name in running}
             tick(shares | dict.fromkeys(done, 1.0))
 
-        for outcome, files in self._drain(_names(tasks, by_name), queue, start, listen):
-            name, lost = outcome.task.name, queue.lost(outcome.task.name)
+        def given_up(name: str, error: LostTooOften) -> Trained:
+            return give_up(by_name[name], self.folder, error), None
+
+        for outcome, files in self._drain(_names(tasks, by_name), queue, _Calls(start, listen, given_up)):
+            name = outcome.task.name
+            lost = queue.lost(name) and outcome.status != "failed"
             if lost:
                 outcome = outcome.model_copy(update={"message": f"{outcome.message} {AGAIN}".strip()})
             if files is not None:
@@ -242,13 +245,7 @@ class RayWorkers:
             done.add(name)
             yield outcome
 
-    def _drain(
-        self,
-        names: Iterator[str | None],
-        queue: TrialQueue[str],
-        start: Callable[[str], Any],
-        listen: Callable[[], None],
-    ) -> Iterator[Any]:
+    def _drain(self, names: Iterator[str | None], queue: TrialQueue[str], calls: _Calls) -> Iterator[Any]:
         """Give out what was lost, then what is new, as many as there are processors; yield results."""
         ray, flying = self.ray, dict[Any, int]()
         alone_since: float | None = None
@@ -260,7 +257,7 @@ class RayWorkers:
                     taken = queue.take()
                     if taken is None:
                         break
-                    flying[start(taken[1])] = taken[0]
+                    flying[calls.start(taken[1])] = taken[0]
                 if not flying:
                     return
                 ready, _ = ray.wait(list(flying), num_returns=1, timeout=POLL_SECONDS)
@@ -268,13 +265,16 @@ class RayWorkers:
                     number = flying.pop(reference)
                     try:
                         value = ray.get(reference)
-                    except _losses(ray):
-                        queue.lose(number)
+                    except _losses(ray) as loss:
+                        try:
+                            queue.lose(number, type(loss).__name__)
+                        except LostTooOften as error:
+                            yield calls.given_up(queue.items[number], error)
                         continue
                     queue.finish(number)
                     yield value
                 alone_since = _still_there(ray, alone_since)
-                listen()
+                calls.listen()
         finally:
             for reference in flying:
                 ray.cancel(reference, force=True)
@@ -305,6 +305,11 @@ def _longest_first(task: Task) -> float:
 
 def _deaf() -> None:
     """Nobody asks how far a timing is."""
+
+
+def _needed(name: str, error: LostTooOften) -> Any:
+    """Nothing can be planned without a timing."""
+    raise error
 
 
 def processors(ray: Any) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgehone.errors import UsageError
-from edgehone.search.journal import Journal
+from edgehone.search.journal import AnyJournal
 from edgehone.search.objective import Objectives
 from edgehone.search.plan import Plan
 from edgehone.search.searcher import Searcher
@@ -103,7 +103,7 @@ def open_study(
     plan: Plan,
     aim: Objectives,
     seed: int,
-    journal: Journal | None,
+    journal: AnyJournal | None,
     begun: Sequence[Start] = (),
 ) -> Study:
     """The study of a plan, begun or gone on with; a blind one knows nothing of earlier searches."""

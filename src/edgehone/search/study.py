@@ -16,7 +16,7 @@ import numpy as np
 
 from edgehone.errors import UsageError
 from edgehone.search.agreement import RungAgreement, agree
-from edgehone.search.journal import Journal
+from edgehone.search.journal import AnyJournal
 from edgehone.search.pareto import best_first
 from edgehone.search.plan import Rung
 from edgehone.search.searcher import Result, Searcher, Suggestion, stable_seed
@@ -61,7 +61,7 @@ class Trial(Settings):
 
 
 class Worth(Settings):
-    """What a trial was worth: one value an objective, larger is better."""
+    """What a trial was worth: one value an objective, larger is better; nothing if it diverged or failed."""
 
     number: int
     values: tuple[float, ...]
@@ -99,7 +99,7 @@ def without_augmentation(space: SearchSpace) -> SearchSpace:
 class Study:
     """Trials asked for and told about; see the module."""
 
-    def __init__(self, terms: Terms, space: SearchSpace, searcher: Searcher, journal: Journal | None = None) -> None:
+    def __init__(self, terms: Terms, space: SearchSpace, searcher: Searcher, journal: AnyJournal | None = None) -> None:
         """Begin, or go on where the journal ends.
 
         Args:

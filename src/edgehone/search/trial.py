@@ -25,6 +25,7 @@ class Task(Settings):
         rung: name of its rung.
         job: the training.
         gflops: its compute in image-GFLOPs, for progress.
+        expendable: a search goes on without it where it takes its workers with it; a proof does not.
         keep: keep the trained detector, not only its score.
         integer: boards in whose integer arithmetic it is evaluated, too.
         origin: how the strategy came about.
@@ -34,6 +35,7 @@ class Task(Settings):
     rung: str
     job: Job
     gflops: float
+    expendable: bool = False
     keep: bool = False
     integer: tuple[str, ...] = ()
     origin: str
@@ -44,16 +46,16 @@ class Outcome(Settings):
 
     Attributes:
         task: what was asked for.
-        status: a training that diverged counts as ``ap`` 0.
+        status: a training that diverged, or failed with its workers, counts as ``ap`` 0.
         ap: on validation.
         validation: all metrics; ``integer`` by board in its integer arithmetic, where that was asked for.
         curve: of the training.
         seconds: of the training.
-        message: why it diverged.
+        message: why it diverged or failed.
     """
 
     task: Task
-    status: Literal["done", "diverged"]
+    status: Literal["done", "diverged", "failed"]
     ap: float
     validation: Evaluation | None
     integer: dict[str, Evaluation] = Field(default_factory=dict[str, Evaluation])

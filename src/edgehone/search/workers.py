@@ -1,39 +1,36 @@
 """Trials as processes of one thread each, side by side; everything they know is on disk.
 
-A worker ends by itself when the process that started it is gone, so that a killed run leaves nothing behind.
+A worker that is lost, killed or out of memory, is replaced, and its trial goes on from its last saved state. A worker
+ends by itself when the process that started it is gone, so that a killed run leaves nothing behind.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty
-from typing import Any
+from typing import TypeVar
 
 import cv2
 import torch
 
 from edgehone.data import Dataset
 from edgehone.deploy.integer.accuracy import as_trained
-from edgehone.errors import EdgehoneError
 from edgehone.evaluation import Evaluation, evaluate_detections
 from edgehone.inference import CHECKPOINT, Detector, TorchRuntime, save_detector
 from edgehone.search.objective import NOTHING
-from edgehone.search.trial import STATE, Outcome, Task, save_outcome
+from edgehone.search.pool import AGAIN, LostTooOften, TrialQueue, give_up
+from edgehone.search.processes import Crew, Note, Said
+from edgehone.search.trial import STATE, Outcome, Task, load_outcome, save_outcome
 from edgehone.training import Diverged, Job, Progress, Trained, train
 
-WATCH_SECONDS = 1.0
-ORPHANED = 70
-"""Exit code of a worker whose parent is gone."""
+POLL_SECONDS = 0.5
+NOTE_SECONDS = 0.5
+"""How often a trial says how far it is."""
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -42,36 +39,32 @@ class _Worker:
 
     dataset: Dataset
     folder: Path
-    reports: Any
 
 
 _here: _Worker | None = None
 
 
-def _start(dataset: Dataset, folder: Path, parent: int, reports: Any) -> None:
+def _start(dataset: Dataset, folder: Path) -> None:
     global _here
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _here = _Worker(dataset, folder, reports)
+    _here = _Worker(dataset, folder)
 
 
-def _end_with(parent: int) -> None:
-    """End this process, busy or idle, soon after the one that started it."""
-    while os.getppid() == parent:
-        time.sleep(WATCH_SECONDS)
-    os._exit(ORPHANED)
-
-
-def _run(task: Task) -> Outcome:
+def _run(note: Note, task: Task) -> Outcome:
     assert _here is not None
-    return run_task(task, _here.dataset, _here.folder, watch=_watch(task.name, _here))
+    return run_task(task, _here.dataset, _here.folder, seldom(note))
 
 
-def _watch(name: str, worker: _Worker) -> Callable[[Progress], None]:
+def seldom(note: Callable[[float], None], every: float = NOTE_SECONDS) -> Callable[[Progress], None]:
+    """Tells the share done, now and then."""
+    said = 0.0
+
     def watch(progress: Progress) -> None:
-        worker.reports.put((name, progress.step / progress.steps))
+        nonlocal said
+        if time.monotonic() - said >= every:
+            said = time.monotonic()
+            note(progress.step / progress.steps)
 
     return watch
 
@@ -94,11 +87,11 @@ def run_task(task: Task, dataset: Dataset, folder: Path, watch: Callable[[Progre
             message=str(error),
         )
     else:
-        detector = Detector(trained.info, TorchRuntime(trained.network, task.job.precision))
-        validation = evaluate_split(detector, dataset, "val")
-        integer = {board: evaluate_integers(trained, dataset, board) for board in task.integer}
         if task.keep:
             save_detector(trained.network, trained.info, home / CHECKPOINT)
+        detector = Detector(trained.info, TorchRuntime(trained.network, task.job.precision, task.job.device))
+        validation = evaluate_split(detector, dataset, "val")
+        integer = {board: evaluate_integers(trained, dataset, board) for board in task.integer}
         outcome = Outcome(
             task=task,
             status="done",
@@ -137,26 +130,55 @@ def calibrate_job(job: Job, dataset: Dataset) -> float:
     return (times[-1] - times[1]) / (len(times) - 2)
 
 
-def _calibrate(job: Job) -> float:
+def _calibrate(note: Note, job: Job) -> float:
     assert _here is not None
     return calibrate_job(job, _here.dataset)
 
 
-class Workers:
-    """A pool of worker processes."""
+def _measure(note: Note, job: Job) -> tuple[int, int]:
+    """Bytes of device memory that are left after a training, and that torch has reserved for it."""
+    assert _here is not None
+    train(job, _here.dataset.class_names, _here.dataset.train)
+    return int(torch.cuda.mem_get_info(job.device)[0]), int(torch.cuda.max_memory_reserved(job.device))
 
-    def __init__(self, pool: ProcessPoolExecutor, reports: Any, count: int) -> None:
-        self.pool = pool
-        self.reports = reports
-        self.count = count
+
+class Workers:
+    """Worker processes of this machine as a pool, see :class:`~edgehone.search.pool.Pool`."""
+
+    def __init__(self, crew: Crew, folder: Path) -> None:
+        self.crew = crew
+        self.folder = folder
+
+    @property
+    def count(self) -> int:
+        """Of processes."""
+        return self.crew.count
 
     def calibrate(self, job: Job) -> float:
         """Seconds per step while all workers do the same."""
-        futures = [self.pool.submit(_calibrate, job) for _ in range(self.count)]
-        return max(future.result() for future in futures)
+        return max(self._all(_calibrate, job, self.count))
+
+    def device_bytes(self, job: Job, free_bytes: int) -> int:
+        """Memory of a CUDA device that one training takes, what every process needs there included."""
+        left, reserved = self._all(_measure, job, 1)[0]
+        return max(free_bytes - left, reserved)
+
+    def _all(self, call: Callable[[Note, Job], T], job: Job, count: int) -> list[T]:
+        queue: TrialQueue[str] = TrialQueue([(f"timing {k}", 1.0) for k in range(count)])
+        found: list[T] = []
+        while queue:
+            while self.crew.free and (taken := queue.take()) is not None:
+                self.crew.begin(taken[0], call, job)
+            for said in self.crew.listen(POLL_SECONDS):
+                if said.kind == "result":
+                    queue.finish(said.number)
+                    found.append(said.value)
+                elif said.kind == "lost":
+                    queue.lose(said.number, said.value)
+        return found
 
     def run(self, tasks: Iterable[Task | None], tick: Callable[[dict[str, float]], None]) -> Iterator[Outcome]:
-        """Outcomes as they come.
+        """Outcomes as they come; a trial whose worker is lost is given out again, first of all.
 
         Args:
             tasks: taken one at a time, whenever a worker is free, so that each may depend on the outcomes so far;
@@ -164,48 +186,54 @@ class Workers:
             tick: called about twice a second with each running task's share done.
         """
         waiting = iter(tasks)
-        pending: set[Future[Outcome]] = set()
+        queue: TrialQueue[Task] = TrialQueue()
         shares: dict[str, float] = {}
-        try:
-            while True:
-                while len(pending) < self.count and (task := next(waiting, None)) is not None:
-                    pending.add(self.pool.submit(_run, task))
-                if not pending:
-                    return
-                done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                self._read_reports(shares)
-                for future in done:
-                    outcome = future.result()
-                    shares[outcome.task.name] = 1.0
-                    yield outcome
-                tick(shares)
-        except BrokenProcessPool:
-            raise EdgehoneError(
-                "a worker process ended without a result (out of memory, or killed); finished trials are "
-                "kept: give the same command again to go on"
-            ) from None
-
-    def _read_reports(self, shares: dict[str, float]) -> None:
         while True:
-            try:
-                name, share = self.reports.get_nowait()
-            except Empty:
+            while self.crew.free:
+                if not queue.waiting and (fresh := next(waiting, None)) is not None:
+                    queue.add(fresh)
+                taken = queue.take()
+                if taken is None:
+                    break
+                self.crew.begin(taken[0], _run, taken[1])
+            if not queue.running:
                 return
-            shares[name] = share
+            for said in self.crew.listen(POLL_SECONDS):
+                name = queue.items[said.number].name
+                if said.kind == "note":
+                    shares[name] = max(shares.get(name, 0.0), said.value)  # a lost trial catches up first
+                    continue
+                outcome = self._outcome(said, queue)
+                if outcome is not None:
+                    shares[name] = 1.0
+                    yield outcome
+            tick(shares)
+
+    def _outcome(self, said: Said, queue: TrialQueue[Task]) -> Outcome | None:
+        """Of a trial that has ended; None where it waits again."""
+        task = queue.items[said.number]
+        # A worker may be lost between its last word on disk and that to us.
+        outcome = said.value if said.kind == "result" else load_outcome(self.folder, task.name)
+        if outcome is None:
+            try:
+                queue.lose(said.number, said.value)
+            except LostTooOften as error:
+                return give_up(task, self.folder, error)
+            return None
+        queue.finish(said.number)
+        if said.number in queue.losses:
+            outcome = outcome.model_copy(update={"message": f"{outcome.message} {AGAIN}".strip()})
+            save_outcome(outcome, self.folder)
+        return outcome
 
 
 @contextmanager
 def start_workers(count: int, dataset: Dataset, folder: Path) -> Generator[Workers]:
     """``count`` processes, ended (not waited for) when the block is left by an error."""
-    context = multiprocessing.get_context("spawn")
-    reports = context.Queue()
-    arguments = (dataset, folder, os.getpid(), reports)
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=arguments)
+    crew = Crew(count, _start, (dataset, folder))
     try:
-        yield Workers(pool, reports, count)
+        yield Workers(crew, folder)
     except BaseException:
-        for process in list((pool._processes or {}).values()):  # pyright: ignore[reportPrivateUsage]
-            process.terminate()
+        crew.end(at_once=True)
         raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    crew.end(at_once=False)

@@ -31,6 +31,7 @@ from edgehone.training.job import (
 )
 from edgehone.training.preparation import detector_info, picture_cache, teacher_answers, truth_sides_px
 from edgehone.training.state import State
+from edgehone.types import Lattice, Size
 
 __all__ = [
     "Diverged",
@@ -83,8 +84,14 @@ def train(
     if checkpoint is not None and checkpoint.is_file():
         state.restore(checkpoint)
     cache = picture_cache(samples, job.strategy)
-    source = BatchSource(job.strategy, cache, job.seed, job.steps, job.batch_size, job.painter, said=said)
-    lattice_at = functools.cache(info.lattice)
+    source = BatchSource(
+        job.strategy, cache, job.seed, job.steps, job.batch_size, job.painter, said=said, device=job.device
+    )
+
+    @functools.cache
+    def lattice_at(size: Size) -> Lattice:
+        return info.lattice(size).to(job.device)
+
     started = saved = time.monotonic()
     before = state.seconds
     with closing(source.stream(state.step, job.loader_workers)) as batches:

@@ -14,6 +14,7 @@ from edgehone.inference import CHECKPOINT, DetectorInfo, Precision
 from edgehone.models import CapacityPlan, Graph, Network, Transferred, architecture, transfer
 from edgehone.space import Settings
 from edgehone.strategy import Strategy
+from edgehone.training.device import CPU
 from edgehone.types import LayerCost
 
 
@@ -67,6 +68,7 @@ class Job(Settings):
         seed: of weights, batches and augmentation.
         precision: of the convolutions; everything else is fp32.
         threads: of torch.
+        device: where the network learns, as torch names it: ``cpu`` or ``cuda:N``. Only the CPU repeats to the bit.
         loader_workers: threads that make batches ahead; 0 makes them between the steps. No number of them
             changes the result.
         painter: what paints augmented pictures.
@@ -81,6 +83,7 @@ class Job(Settings):
     seed: int = 0
     precision: Precision = "fp32"
     threads: int = Field(default=1, ge=1)
+    device: str = CPU
     loader_workers: int = Field(default=0, ge=0)
     painter: Painter = "auto"
     weights: StartWeights | None = None
@@ -102,7 +105,7 @@ class Trained:
     """What a run leaves.
 
     Attributes:
-        network: in evaluation mode and of the plain graph; the average where the strategy keeps one.
+        network: on the CPU, in evaluation mode and of the plain graph; the average where the strategy keeps one.
         info: how to read its heads.
         curve: at most about 200 points: step, learning rate, loss terms, positives per image, and unlabelled objects
             per image where they are not punished.

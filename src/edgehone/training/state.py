@@ -19,6 +19,7 @@ from edgehone.models import AuxiliaryHeads, AuxiliaryLoss, CapacityPlan, Network
 from edgehone.optimisation import RATE, Ema, SlowParameters, WeightAverage, freeze
 from edgehone.projection import Knowledge, LossTerms
 from edgehone.teachers import answers_of
+from edgehone.training.device import CPU
 from edgehone.training.imitation import Imitation
 from edgehone.training.job import Diverged, Job, StartWeights
 from edgehone.types import Lattice
@@ -58,9 +59,10 @@ class State:
         frozen, slow = optimisation.warm_start.divide(carried)
         plan = job.strategy.capacity.plan(network.graph, frozen)
         auxiliary = widen(network, plan, carried)
-        network = channels_last(network)
+        network = channels_last(network).to(job.device)
         if auxiliary is not None:
             start_at_prior(auxiliary.biases(), job, info)
+            auxiliary.to(job.device)
         blocks = {index: network.convolutions[str(index)] for index in carried}
         freeze([blocks[index] for index in frozen])
         average = optimisation.average.build(network, job.steps)
@@ -169,10 +171,10 @@ class State:
             self.average.recount(self.network, (batch.pixels for batch in batches))
 
     def result(self, job: Job) -> Network:
-        """The weights that count in the end, in the plain form."""
+        """The weights that count in the end, in the plain form, on the CPU."""
         if self.average is None or job.strategy.optimisation.average.kind == "none":
-            return plain(self.network)
-        return plain(cast(Network, self.average.network))
+            return plain(self.network.to(CPU))
+        return plain(cast(Network, self.average.network).to(CPU))
 
     def note(self, job: Job, terms: LossTerms) -> None:
         """Add a point to the curve, now and then."""
@@ -222,7 +224,7 @@ class State:
 
 def half_precision(job: Job) -> torch.autocast:
     """Convolutions in bf16 where the job says so."""
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=job.precision == "bf16")
+    return torch.autocast(torch.device(job.device).type, dtype=torch.bfloat16, enabled=job.precision == "bf16")
 
 
 def channels_last(network: Network) -> Network:
