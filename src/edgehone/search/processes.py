@@ -113,9 +113,11 @@ class Crew:
     def end(self, *, at_once: bool) -> None:
         """End all processes; busy ones too if ``at_once``."""
         for hand in self.hands:
-            hand.pipe.close()  # an idle one sees that and returns
             if at_once:
                 hand.process.terminate()
+            with suppress(OSError):
+                hand.pipe.send(None)
+            hand.pipe.close()
         for hand in self.hands:
             hand.process.join(PATIENCE_SECONDS)
             if hand.process.is_alive():
@@ -180,7 +182,7 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def _serve(pipe: Connection, parent: int, setup: Setup, arguments: tuple[Any, ...]) -> None:
-    """What a process does: calls as they come, until nobody is there any more."""
+    """What a process does: calls as they come, until it is told to end or nobody is there any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     setup(*arguments)
@@ -191,7 +193,10 @@ def _serve(pipe: Connection, parent: int, setup: Setup, arguments: tuple[Any, ..
     try:
         pipe.send(("ready", None))
         while True:
-            call, given = pipe.recv()
+            order = pipe.recv()
+            if order is None:
+                return
+            call, given = order
             try:
                 said = ("result", call(note, *given))
             except Exception as error:
@@ -201,7 +206,7 @@ def _serve(pipe: Connection, parent: int, setup: Setup, arguments: tuple[Any, ..
                 said = ("raised", _portable(error))
             pipe.send(said)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
+        os._exit(ORPHANED)
 
 
 def _end_with(parent: int) -> None:
