@@ -31,13 +31,8 @@ from edgehone.search.searcher import Suggestion
 from edgehone.search.workers import run_task
 from edgehone.space import Prefer, replace
 from edgehone.strategy import AUTHORS
-from edgehone.training import image_flops
 
 DATA = "builtin:digits?train=12&val=6&test=4&width=128&height=128&min_px=30&max_px=80&max_objects=3"
-USUAL, NARROW = "yolov4-tiny", "yolov4-tiny@width=0.25"
-PICTURES = 34
-"""That a full training shows: eight steps."""
-
 EXPLAIN = "import sys; sys.argv[0] = 'edgehone'; from edgehone.cli import main; main()"
 BASE = replace(AUTHORS, {"input.size": 128, "optimisation.batch_size": 4})
 WINNER = replace(
@@ -62,23 +57,22 @@ def entry(strategy: Any, preset: str | None) -> Entry:
     return Entry(strategy=strategy, preset=preset, test=same, validation=same, interval95={}, steps=8, gflops=1.0)
 
 
-def run_folder(path: Path, trained: bool, model: str = USUAL) -> Path:
+def run_folder(path: Path, trained: bool) -> Path:
     """A run as the pipeline leaves it, with both ends of the path trained or not."""
-    gflops = PICTURES * image_flops(model, 10, 128) / 1e9
     calibration = Calibration(
         precision="fp32", seconds_per_gflop=0.001, seconds_per_gflop_by_precision={}, workers=1, cpu="test"
     )
     rungs = (Rung(name="short", share=1 / 6, trials=2),)
     plan = Plan(
-        budget_s=60, proof="quick", calibration=calibration, full_gflops=gflops, rungs=rungs, finalists=1, reserve_s=1
+        budget_s=60, proof="quick", calibration=calibration, full_gflops=22, rungs=rungs, finalists=1, reserve_s=1
     )
-    request = Request(data=DATA, model=model, budget_s=60, workers=1)
+    request = Request(data=DATA, budget_s=60, workers=1)
     rules = (Prefer(path="projection.assigner.kind", value="task_aligned", confidence=0.7, because="test"),)
     results = Results(
         edgehone="0.1.0",
         date="2025-01-31",
         hardware="test",
-        model=model,
+        model="yolov4-tiny",
         data=DATA,
         found=entry(WINNER, None),
         default=entry(BASE, "authors"),
@@ -151,12 +145,12 @@ def test_what_cannot_be_explained_is_told(tmp_path: Path) -> None:
 
 
 def test_ends_that_are_there_are_not_trained_again(tmp_path: Path) -> None:
-    run = run_folder(tmp_path / "run", trained=True, model=NARROW)
+    run = run_folder(tmp_path / "run", trained=True)
     only = json.loads((run / "results.json").read_text())
     only["found"]["strategy"] = replace(BASE, {"optimisation.optimizer.lr": 0.002}).model_dump(mode="json")
     write_json(run / "results.json", only)
     dataset = read_dataset(DATA)
-    request = Request(data=DATA, model=NARROW, budget_s=60, workers=1)
+    request = Request(data=DATA, budget_s=60, workers=1)
     make = task_maker(request, FinishedRun.open(run).plan, dataset, None)
     near = replace(BASE, {"optimisation.optimizer.lr": 0.002})
     run_task(make.task("final-01", "final", 1.0, Suggestion(near, "test")), dataset, run / "trials")
