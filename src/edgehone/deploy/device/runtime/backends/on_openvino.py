@@ -1,7 +1,7 @@
 """OpenVINO on the CPU. The input is shared memory and outputs are views, so that nothing is copied."""
 # pyright: basic
 
-import openvino
+import openvino  # pyright: ignore[reportMissingImports]
 
 from ..faults import DeviceError
 
