@@ -234,6 +234,7 @@ def parse_objective(text: str, class_names: Sequence[str], boards: Sequence[str]
         raise UsageError(
             f"an accuracy in integer arithmetic is given like ap@{(known or list(SCHEMES))[0]}, after one of the "
             f"boards {', '.join(known) or '(none that was asked for has any)'}; got {text!r}"
+            + (f": add --board {rounded[2]}" if rounded[2] in SCHEMES else "")
         )
     return InEightBits(_plain_accuracy(rounded[1], class_names), rounded[2])
 
