@@ -40,13 +40,13 @@ THRESHOLD, SUPPRESS, NEAR = 0.25, 0.45, 0.01
 CLIPPED = 0.05
 """Boxes are clipped to the picture after suppression: the overlap that decided may have been larger."""
 TOLERANCE = 1e-3
-CALIBRATED_ON = 8
+CALIBRATED_ON = 16
 OPENCV_EPSILON = 1e-6
 CANDIDATES = 100_000
-LARGE = 8.0
+LARGE = 32.0
 """Made convolutions are so many times as large as usual: a batch norm takes it out again, and beside its variance the
 epsilons, which differ, say little."""
-LEAST_VARIANCE = 0.05
+LEAST_VARIANCE = 1.0
 HEADS_COMPARED = 20
 """Pictures whose raw heads are compared; detections are, of all."""
 ANSWERS = 30

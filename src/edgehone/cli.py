@@ -48,6 +48,7 @@ from edgehone.cli_options import (
 )
 from edgehone.cli_search import asked
 from edgehone.errors import EdgehoneError
+from edgehone.interruption import heed
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -55,6 +56,7 @@ INTERRUPTED = 130
 
 def main() -> None:
     """The console script: errors meant for people become a message and an exit code."""
+    heed()
     try:
         # Without standalone mode the code of an Exit is returned; typer makes an interruption one, too.
         code = app(standalone_mode=False)

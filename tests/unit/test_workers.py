@@ -36,6 +36,46 @@ def dataset() -> Dataset:
     return read_dataset(DATA)
 
 
+LOST = """
+import os, signal
+from pathlib import Path
+from edgehone.data import read_dataset
+from edgehone.interruption import heed
+from edgehone.search.workers import start_workers
+from edgehone.strategy import AUTHORS
+from edgehone.training import Job, train
+
+class Careless:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+if __name__ == "__main__":
+    heed()
+    dataset = read_dataset("{data}")
+    Careless()  # Python ignores what a destructor raises
+    job = Job(model="yolov4-tiny", strategy=AUTHORS, steps=1, batch_size=2, precision="fp32", seed=0)
+    try:
+        {work}
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "train(job, dataset.class_names, dataset.train)",
+        "with start_workers(1, dataset, Path('.')) as workers: workers.calibrate(job)",
+    ],
+)
+def test_an_interruption_that_a_library_swallows_still_stops_long_work(work: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(LOST.format(data=DATA, work=work))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert "Exception ignored" in done.stderr
+    assert done.stdout.split() == ["stopped"], done.stderr
+
+
 def task(name: str, steps: int, **changes: object) -> Task:
     strategy = replace(AUTHORS, {"input.size": 128, **changes})
     job = Job(model="yolov4-tiny", strategy=strategy, steps=steps, batch_size=4)

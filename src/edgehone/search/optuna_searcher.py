@@ -18,7 +18,7 @@ from edgehone.search.searcher import History, Result, Suggestion
 from edgehone.space import Choice, Dimension, SearchSpace, fingerprint, flatten
 from edgehone.strategy import Strategy
 
-MEMORY = {"tpe": 300, "gp": 60}
+MEMORY = {"tpe": 200, "gp": 40}
 """Results that a sampler is told, so that a suggestion takes about a second whatever was tried: half of them the best,
 half the last."""
 

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import torch
 
 from edgehone.errors import EdgehoneError
+from edgehone.interruption import stop_if_asked
 
 WATCH_SECONDS = 1.0
 PATIENCE_SECONDS = 10.0
@@ -105,6 +106,7 @@ class Crew:
         heard: list[Said] = []
         until = time.monotonic() + seconds
         while all(said.kind == "note" for said in heard) and (left := until - time.monotonic()) > 0:
+            stop_if_asked()
             by_pipe = {hand.pipe: hand for hand in self.hands}
             for pipe in wait(list(by_pipe), left):
                 heard += self._hear(by_pipe[pipe])  # pyright: ignore[reportArgumentType]

@@ -26,6 +26,7 @@ from edgehone.data import Dataset, Sample
 from edgehone.data.picture import FileImage
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import write_bytes
+from edgehone.interruption import stop_if_asked
 from edgehone.search.pool import AGAIN, LostTooOften, TrialQueue, give_up
 from edgehone.search.trial import RESULT, Outcome, Task, save_outcome
 from edgehone.search.workers import calibrate_job, run_task, seldom
@@ -251,6 +252,7 @@ class RayWorkers:
         alone_since: float | None = None
         try:
             while True:
+                stop_if_asked()
                 while len(flying) < max(processors(ray), 1):
                     if not queue.waiting and (fresh := next(names, None)) is not None:
                         queue.add(fresh)

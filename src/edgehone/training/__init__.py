@@ -18,6 +18,7 @@ import torch
 
 from edgehone.batches import BatchSource
 from edgehone.data import Sample
+from edgehone.interruption import stop_if_asked
 from edgehone.training.imitation import imitable
 from edgehone.training.job import (
     Diverged,
@@ -96,6 +97,7 @@ def train(
     before = state.seconds
     with closing(source.stream(state.step, job.loader_workers)) as batches:
         while state.step < job.steps:
+            stop_if_asked()
             batch = next(batches)
             terms = state.take_step(job, batch, lattice_at((batch.pixels.shape[2], batch.pixels.shape[3])))
             state.seconds = before + time.monotonic() - started
