@@ -2,7 +2,7 @@
 
 python benchmarks/missing_labels.py DATA --out runs/missing [--steps 1500] [--size 224] [--batch 16] [--seeds 0 1 2]
     [--missing 0.3] [--arms clean plain excuse pseudo_label] [--excuse-from 0.3] [--teach-from 0.5] [--set PATH=VALUE]
-    [--teacher RUN] [--minutes 60] [--plan]
+    [--weights FILE] [--teacher RUN] [--minutes 60] [--plan]
 
 Removes a share of the training boxes at random, the same for each seed's arms, and trains: `clean` with all boxes;
 `plain` without them, unmarked; `excuse` and `pseudo_label` likewise, where the strategy leaves alone or teaches what
@@ -31,7 +31,7 @@ from edgehone.search.trial import Outcome, Task, finished
 from edgehone.search.workers import calibrate_job, run_task
 from edgehone.space import Settings, parse_assignments, replace
 from edgehone.strategy import load_strategy
-from edgehone.training import Job, Progress
+from edgehone.training import Job, Progress, StartWeights
 
 ARMS = ("clean", "plain", "excuse", "pseudo_label")
 TIMED_STEPS = 6
@@ -70,6 +70,7 @@ def main() -> None:
         steps=options.steps,
         batch_size=options.batch,
         precision=options.precision,
+        weights=StartWeights.of(options.weights) if options.weights else None,
         teacher=options.teacher,
     )
     cv2.setNumThreads(1)
@@ -111,6 +112,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--missing", type=float, default=0.3, help="share of the training boxes")
     parser.add_argument("--excuse-from", type=float, default=0.3, help="least score of what is excused")
     parser.add_argument("--teach-from", type=float, default=0.5, help="least score of what is taught")
+    parser.add_argument("--weights", help="start from this file, as edgehone train does")
     parser.add_argument("--teacher", help="a trained model that is asked instead of the run's own average")
     parser.add_argument("--minutes", type=float, default=60.0, help="of this slice")
     parser.add_argument("--plan", action="store_true", help="print the planned core-hours only")
@@ -193,6 +195,7 @@ def conclude(options: argparse.Namespace, outcomes: dict[str, Outcome]) -> None:
         "steps": options.steps,
         "batch": options.batch,
         "input": options.size,
+        "weights": options.weights,
         "teacher": options.teacher,
         "trainings": rows,
         "mean_ap": {arm: round(ap, 5) for arm, ap in means.items()},
