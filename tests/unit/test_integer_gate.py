@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from edgehone.deploy.integer.calibration import CALIBRATORS
 from edgehone.deploy.integer.fine_tuning import RoundedNetwork
-from edgehone.deploy.integer.gate import Subject, repair
+from edgehone.deploy.integer.gate import Measured, Subject, repair
 from edgehone.deploy.integer.plan import make_plan
 from edgehone.deploy.integer.scheme import JETSON, KL720, ONNX_RUNTIME, SCHEMES, Scheme
 from edgehone.deploy.integer.simulator import Simulator
@@ -50,20 +51,25 @@ def pictures(count: int = 8) -> list[Tensor]:
     return list(torch.rand(count, 3, *SIZE, generator=generator))
 
 
-def box_agreement(network: Network) -> Callable[[Runtime], float]:
+def certain(ap: float) -> Measured:
+    """The same on every draw of the pictures."""
+    return Measured(ap, np.full(10, ap))
+
+
+def box_agreement(network: Network) -> Callable[[Runtime], Measured]:
     """Stands for AP: the share of box numbers that stay within 0.05, which moves a side by five per cent."""
     pixels = torch.stack(pictures(4))
     with torch.inference_mode():
         wanted = network(pixels)[0].unflatten(1, (2, FIELDS))[:, :, :4]
 
-    def measure(runtime: Runtime) -> float:
+    def measure(runtime: Runtime) -> Measured:
         got = runtime.heads(pixels)[0].unflatten(1, (2, FIELDS))[:, :, :4]
-        return float(((got - wanted).abs() < 0.05).float().mean())
+        return certain(float(((got - wanted).abs() < 0.05).float().mean()))
 
     return measure
 
 
-def subject(scheme: Scheme, network: Network, measure: Callable[[Runtime], float] | None = None) -> Subject:
+def subject(scheme: Scheme, network: Network, measure: Callable[[Runtime], Measured] | None = None) -> Subject:
     return Subject(network, SIZE, FIELDS, scheme, pictures(), measure or box_agreement(network))
 
 
@@ -82,7 +88,7 @@ def test_a_mixed_head_is_damaged_and_16_bits_repair_it() -> None:
 def test_outputs_of_their_own_repair_it_as_well() -> None:
     network = planted()
     measure = box_agreement(network)
-    joint, parts = (measure(Simulator(network, subject(scheme, network).plain)) for scheme in (JOINT, KL720))
+    joint, parts = (measure(Simulator(network, subject(scheme, network).plain)).ap for scheme in (JOINT, KL720))
     assert parts > joint + 0.3
 
 
@@ -103,10 +109,20 @@ def test_the_gate_stops_at_the_first_that_suffices() -> None:
     assert [a.repair for a in verdict.attempts] == ["none"]
     assert not verdict.wide
     scores = iter([0.8, 0.5, 0.795])
-    _, verdict = repair(subject(JOINT, network, lambda _: next(scores)))
+    _, verdict = repair(subject(JOINT, network, lambda _: certain(next(scores))))
     assert [a.repair for a in verdict.attempts] == ["none", "calibration"]
     assert verdict.passed
     assert verdict.calibrator == CALIBRATORS[1]
+
+
+def test_what_lost_little_on_these_pictures_alone_does_not_pass() -> None:
+    real, lucky = Measured(0.8, np.full(10, 0.8)), Measured(0.797, np.linspace(0.8, 0.78, 10))
+    answers = iter([real, lucky, certain(0.796)])
+    _, verdict = repair(subject(JOINT, planted(), lambda _: next(answers)), max_drop=0.005)
+    first, second = verdict.attempts
+    assert first.drop < 0.005 < first.drop_likely == pytest.approx(0.8 - 0.784, abs=1e-3)
+    assert verdict.passed
+    assert verdict.chosen == second
 
 
 def test_when_nothing_suffices_the_best_is_chosen_and_said_not_to_pass() -> None:
@@ -118,7 +134,7 @@ def test_when_nothing_suffices_the_best_is_chosen_and_said_not_to_pass() -> None
         tuned.append("yes")
         return net
 
-    base = subject(JOINT, network, lambda _: next(worth))
+    base = subject(JOINT, network, lambda _: certain(next(worth)))
     chosen, verdict = repair(Subject(**{**vars(base), "fine_tune": tune}))
     assert tuned == ["yes"]
     kinds = [a.repair for a in verdict.attempts]

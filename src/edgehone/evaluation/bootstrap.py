@@ -38,13 +38,18 @@ def intervals95(matches: Matches, samples: int, seed: int) -> dict[str, Interval
 
 def score_interval(matches: Matches, score: Score, samples: int = 1000, seed: int = 0) -> Interval:
     """The 95 % interval of one score over draws of images."""
-    values = np.array([score(matches, weights) for weights in _draws(matches, samples, seed)])
+    values = score_draws(matches, samples, seed, score)
     return _interval(values[~np.isnan(values)], score(matches, None))
 
 
 def coco_ap(matches: Matches, weights: NDArray[np.float64] | None = None) -> float:
     """COCO's AP with each image counted ``weights`` times."""
     return mean_ap(matches, weights)[0]
+
+
+def score_draws(matches: Matches, samples: int, seed: int = 0, score: Score = coco_ap) -> NDArray[np.float64]:
+    """``[samples]``: a score over draws of images, which are the same for all matches of as many images."""
+    return np.array([score(matches, weights) for weights in _draws(matches, samples, seed)])
 
 
 def paired_difference(
@@ -64,7 +69,7 @@ def paired_difference(
         )
     if math.isnan(score(first, None)):
         raise EdgehoneError("a comparison needs objects to measure on, but the split has none for this score")
-    values = [score(first, w) - score(second, w) for w in _draws(first, samples, seed)]
+    values = score_draws(first, samples, seed, score) - score_draws(second, samples, seed, score)
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return score(first, None) - score(second, None), (float(low), float(high))
 

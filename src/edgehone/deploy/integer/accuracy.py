@@ -12,7 +12,17 @@ from torch import Tensor
 
 from edgehone.data import Dataset, Sample
 from edgehone.deploy.integer.fine_tuning import FineTuning, fine_tune
-from edgehone.deploy.integer.gate import MAX_DROP, NOISE_PICTURES, Candidate, Say, Subject, Verdict, quiet, repair
+from edgehone.deploy.integer.gate import (
+    MAX_DROP,
+    NOISE_PICTURES,
+    Candidate,
+    Measured,
+    Say,
+    Subject,
+    Verdict,
+    quiet,
+    repair,
+)
 from edgehone.deploy.integer.noise import Noise, measure_noise
 from edgehone.deploy.integer.plan import Plan, make_plan
 from edgehone.deploy.integer.qdq import rounded_model
@@ -21,7 +31,8 @@ from edgehone.deploy.integer.simulator import Simulator
 from edgehone.deploy.integer.tensors import collect, open_session
 from edgehone.deploy.onnx_graph import INPUT
 from edgehone.errors import EdgehoneError, UsageError
-from edgehone.evaluation import evaluate_detections
+from edgehone.evaluation import evaluate_detections, match
+from edgehone.evaluation.bootstrap import coco_ap, score_draws
 from edgehone.inference import Detector, DetectorInfo, Runtime, TorchRuntime
 from edgehone.models import Network, fold
 from edgehone.space import Settings
@@ -29,6 +40,9 @@ from edgehone.types import Size
 
 EXECUTED_HERE = "cpu"
 """The board whose integer kernels are ONNX Runtime's on this machine; of all others there is the simulator."""
+
+DRAWS = 200
+"""Of the judged pictures."""
 
 QUICK_PICTURES = 64
 """From which ranges are taken where many detectors are compared."""
@@ -102,6 +116,13 @@ class RoundedOnnxRuntime:
         """See :class:`edgehone.inference.Runtime`."""
         each = [self.session.run(None, {INPUT: one[None].numpy()}) for one in pixels.contiguous()]
         return [torch.cat([torch.from_numpy(part) for part in parts]) for parts in zip(*each, strict=True)]
+
+
+def judge(runtime: Runtime, info: DetectorInfo, samples: Sequence[Sample]) -> Measured:
+    """AP of a runtime on labelled pictures, and on draws of them."""
+    found = list(Detector(info, runtime).detect(sample.read().image for sample in samples))
+    matches = match([sample.truth() for sample in samples], found, len(info.class_names))
+    return Measured(coco_ap(matches), score_draws(matches, DRAWS))
 
 
 def average_precision_of(runtime: Runtime, info: DetectorInfo, samples: Sequence[Sample]) -> float:
@@ -197,7 +218,7 @@ def integer_accuracy(
         fields=5 + len(info.class_names),
         scheme=scheme,
         pictures=calibration_pictures(network, info, dataset, inquiry.calibration_pictures),
-        measure=lambda runtime: average_precision_of(runtime, info, judged),
+        measure=lambda runtime: judge(runtime, info, judged),
         run=lambda net, plan: runtime_of(net, info.input_size, plan),
         fine_tune=tune if tuning is not None and info.reading is None else None,
     )
