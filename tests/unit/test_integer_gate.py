@@ -120,7 +120,7 @@ def test_what_lost_little_on_these_pictures_alone_does_not_pass() -> None:
     answers = iter([real, lucky, certain(0.796)])
     _, verdict = repair(subject(JOINT, planted(), lambda _: next(answers)), max_drop=0.005)
     first, second = verdict.attempts
-    assert first.drop < 0.005 < first.drop_likely == pytest.approx(0.8 - 0.784, abs=1e-3)
+    assert first.drop < 0.005 < first.drop_likely == pytest.approx(0.8 - 0.784, abs=3e-3)
     assert verdict.passed
     assert verdict.chosen == second
 
