@@ -1,9 +1,11 @@
 """A stand-in for trainings, fitted to recorded ones: what a strategy would score, and how surely.
 
-One forest of extremely randomised trees (Geurts et al., 2006) for each length of training over the dimensions of
-``recorded_trainings.py``. A query is answered with the forest's mean plus the residuals of a trial drawn at random,
-the same trial at every length, so that noise is as correlated over lengths as it really is. How well it predicts is
-measured by cross-validation: a replay says no more than that allows.
+For each length of training the mean of two models over the dimensions of ``recorded_trainings.py``: a forest of
+extremely randomised trees (Geurts et al., 2006), which knows how choices interact, and a Gaussian process, which knows
+that the space is smooth; the mean predicts unseen trials better than either. A query is answered with it plus the
+residuals of a trial drawn at random, the same trial at every length, so that noise is as correlated over lengths as it
+really is; shrunk until full trainings are as noisy as two seeds of one strategy are, because most of a residual is what
+the models do not know. How well they predict is measured by cross-validation: a replay says no more than that allows.
 """
 
 from __future__ import annotations
@@ -17,10 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from recorded_trainings import PATHS, RUNGS
 from scipy.stats import spearmanr
-from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.ensemble import ExtraTreesRegressor, VotingRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from sklearn.model_selection import KFold, cross_val_predict
 from trainings import Table, strategy_of
 
+from edgehone.search.finalists import SEED_NOISE
 from edgehone.space import Choice, Dimension, dimensions, flatten
 from edgehone.strategy import Strategy
 
@@ -78,15 +83,22 @@ class Surrogate:
         return Surrogate(x, y, {s: float(np.mean([known[*t, s]["seconds"] for t in trials])) for s in RUNGS})
 
     @cached_property
-    def forests(self) -> dict[float, Any]:
-        """Share to its forest."""
-        return {share: forest().fit(self.x, y) for share, y in self.y.items()}
+    def models(self) -> dict[float, Any]:
+        """Share to its models."""
+        return {share: model().fit(self.x, y) for share, y in self.y.items()}
 
     @cached_property
     def unseen(self) -> dict[float, NDArray[np.float64]]:
-        """Share to the predictions of trials by forests that have not seen them."""
+        """Share to the predictions of trials by models that have not seen them."""
         folds = KFold(min(FOLDS, len(self.x)), shuffle=True, random_state=0)
-        return {share: cross_val_predict(forest(), self.x, y, cv=folds) for share, y in self.y.items()}
+        return {share: cross_val_predict(model(), self.x, y, cv=folds) for share, y in self.y.items()}
+
+    @cached_property
+    def noise(self) -> dict[float, NDArray[np.float64]]:
+        """Share to the noise of each trial."""
+        residuals = {share: y - self.unseen[share] for share, y in self.y.items()}
+        shrunk = min(1.0, SEED_NOISE / float(np.std(residuals[max(residuals)])))
+        return {share: shrunk * each for share, each in residuals.items()}
 
     def trustworthiness(self) -> dict[float, float]:
         """Share to Spearman's rank correlation of unseen predictions with what was recorded."""
@@ -95,8 +107,10 @@ class Surrogate:
     def mean(self, strategies: Sequence[Strategy], share: float) -> NDArray[np.float64]:
         """What strategies would score, without noise."""
         x = np.stack([encoded(s) for s in strategies]).astype(np.float32)
-        trees = self.forests[share].estimators_  # asked one by one: a forest checks its input for longer than it thinks
-        return np.mean([tree.tree_.predict(x).ravel() for tree in trees], axis=0)
+        trees, process = self.models[share].estimators_
+        # The trees are asked one by one: a forest checks its input for longer than it thinks.
+        forest = np.mean([tree.tree_.predict(x).ravel() for tree in trees.estimators_], axis=0)
+        return (forest + process.predict(x)) / 2
 
     def answers(self, strategies: Sequence[Strategy], share: float, trials: Sequence[int], seed: int) -> list[float]:
         """Noisy scores; a trial's noise is that of one recorded trial, the same one at every length.
@@ -107,11 +121,13 @@ class Surrogate:
             trials: number of each in its search.
             seed: of the search.
         """
-        residuals = self.y[share] - self.unseen[share]
-        noise = [residuals[np.random.default_rng([seed, trial]).integers(len(self.x))] for trial in trials]
+        noise = [self.noise[share][np.random.default_rng([seed, trial]).integers(len(self.x))] for trial in trials]
         return [max(0.0, float(score)) for score in self.mean(strategies, share) + np.array(noise)]
 
 
-def forest() -> ExtraTreesRegressor:
+def model() -> VotingRegressor:
     """Unfitted."""
-    return ExtraTreesRegressor(TREES, min_samples_leaf=1, max_features=0.5, random_state=0, n_jobs=1)
+    forest = ExtraTreesRegressor(TREES, min_samples_leaf=1, max_features=0.5, random_state=0, n_jobs=1)
+    kernel = ConstantKernel() * Matern(2.0, (0.3, 30.0), nu=2.5) + WhiteKernel(0.1)
+    process = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=2, random_state=0)
+    return VotingRegressor([("forest", forest), ("process", process)])

@@ -168,7 +168,8 @@ def _train(
     (run.path / TRAININGS).mkdir(exist_ok=True)
     here = RunFolder(run.path / TRAININGS)
     monitor = Monitor(here, show)
-    monitor.follow(run.plan, sum(task.gflops for task in tasks if whatever_seed(task.job) not in known) or 1.0)
+    gflops = sum(task.gflops for task in tasks if whatever_seed(task.job) not in known)
+    monitor.follow(run.plan, gflops or 1.0, run.aim)
     monitor.say(f"{len(tasks)} trainings from {run.default[0]} to the winner")
 
     def run_tasks(missing: Sequence[Task]) -> list[Outcome]:

@@ -304,7 +304,7 @@ def explore(request: Request, known: Known, bench: Bench) -> Explored:
         monitor.say(describe_prior(prior))
     make = task_maker(request, plan, dataset, start_weights(request, dataset, monitor), known.aim)
     space = declared_space(request.scope, priors, given(request))
-    monitor.follow(plan, plan.total_gflops())
+    monitor.follow(plan, plan.total_gflops(), known.aim)
     with open_journal(request, folder) as journal:
         study = open_study(request.scope, space, plan, known.aim, request.seed, journal, known.begun)
         if request.scope.deterministic:

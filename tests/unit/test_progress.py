@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from edgehone.run_folder import RunFolder
+from edgehone.search.objective import NOTHING, Objectives, RecallAtPrecision
 from edgehone.search.plan import Calibration, make_plan
-from edgehone.search.progress import Monitor, Status
+from edgehone.search.progress import Monitor, Status, describe
 from edgehone.search.trial import Outcome, Task
 from edgehone.strategy import AUTHORS
 from edgehone.training import Job
@@ -59,3 +60,12 @@ def test_progress_never_falls_and_ends_with_nothing_left(tmp_path: Path) -> None
     assert any("a, b" in status.message and status.share > 0.6 for status in said), "what is judged still counts"
     monitor.finish("done: report.html")
     assert (said[-1].seconds_left, said[-1].share, said[-1].event) == (0.0, 1.0, True)
+
+
+def test_a_trial_is_told_by_what_is_asked_for(tmp_path: Path) -> None:
+    aim = Objectives((RecallAtPrecision(0.9),), {})
+    curve = {"cell": [1.0] * 51 + [0.0] * 50}
+    found = NOTHING.model_copy(update={"ap": 0.31, "precision_recall": curve})
+    outcome = TwoAtOnce().outcome(task("short-00", 1.0)).model_copy(update={"ap": 0.31, "validation": found})
+    assert "short-00: AP 0.310 on validation" in describe(outcome)
+    assert "short-00: recall@precision=0.9 0.500, AP 0.310 on validation" in describe(outcome, aim)

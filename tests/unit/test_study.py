@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.search.agreement import agree, spearman_interval
-from edgehone.search.finalists import seed_noise, standings
+from edgehone.search.finalists import SEED_NOISE, known_noise, seed_noise, standings
 from edgehone.search.journal import Journal
 from edgehone.search.plan import FINAL, Rung
 from edgehone.search.searcher import stable_seed
@@ -227,7 +227,7 @@ def test_where_all_diverge_the_study_ends_without_finalists() -> None:
     one = study()
     while batch := one.ask_batch(4):
         one.tell([Worth(number=t.number, values=(0.0,), diverged=True) for t in batch])
-    assert standings(one) == []
+    assert standings(one, SEED_NOISE) == []
     assert len(one.trials) == 8
 
 
@@ -255,7 +255,7 @@ def test_finalists_are_ordered_by_the_lower_end_over_their_seeds() -> None:
     again = one.ask_batch(9)
     scores = {trials[0].number: 0.40, trials[1].number: 0.48, trials[2].number: 0.31}
     one.tell([Worth(number=t.number, values=(scores[cast(int, t.parent)],)) for t in again])
-    order = standings(one)
+    order = standings(one, seed_noise(one))
     assert order[0].trial == trials[1].number, "steadily good beats once lucky"
     assert order[0].low < order[0].values[0] < order[0].high
     assert 0.01 < seed_noise(one) < 0.06
@@ -305,6 +305,14 @@ def test_ten_thousand_trials(tmp_path: Path) -> None:
         one.tell([worth(one.trials[-1])])
         assert one.ask() is not None
         assert time.process_time() - started < 1.0, "suggest"
+
+
+def test_an_objective_is_as_noisy_as_it_spreads() -> None:
+    aps = [0.1, 0.2, 0.3, 0.4]
+    assert known_noise(aps, aps) == pytest.approx(SEED_NOISE)
+    assert known_noise([2 * ap for ap in aps], aps) == pytest.approx(2 * SEED_NOISE)
+    assert known_noise([0.9] * 4, [0.2] * 4) == SEED_NOISE
+    assert known_noise([0.1, 0.9], [0.2, 0.3]) == SEED_NOISE, "two trainings say nothing"
 
 
 def test_what_is_fixed_stays(tmp_path: Path) -> None:

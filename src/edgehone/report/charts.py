@@ -132,14 +132,14 @@ def _signed(start: float, end: float) -> str:
     return f"{end:.3f}" if start == 0 else f"{end - start:+.3f}"
 
 
-def trials(rows: Sequence[tuple[str, float, str]], rungs: Sequence[str]) -> str:
-    """Validation AP of every trial by rung: ``(rung, AP, fate)``, where fate names the colour."""
-    data = [{"rung": rung, "ap": ap, "fate": fate} for rung, ap, fate in rows]
+def trials(rows: Sequence[tuple[str, float, str]], rungs: Sequence[str], measure: str) -> str:
+    """What every trial was worth by rung: ``(rung, value, fate)``, where fate names the colour."""
+    data = [{"rung": rung, "value": value, "fate": fate} for rung, value, fate in rows]
     fates = list(dict.fromkeys(row[2] for row in rows))
     chart = _chart(data).mark_circle(size=80, opacity=0.8)
     chart = chart.encode(
         x=alt.X("rung", type="nominal", sort=list(rungs), title="rung").axis(labelAngle=0),
-        y=alt.Y("ap", type="quantitative", title="AP on validation"),
+        y=alt.Y("value", type="quantitative", title=f"{measure} on validation"),
         color=_colour("fate", fates),
         xOffset=alt.XOffset("fate", type="nominal"),
     )

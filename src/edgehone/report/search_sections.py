@@ -10,7 +10,7 @@ from edgehone.report import charts
 from edgehone.report.content import Block, Code, Figure, Section, Table, Text
 from edgehone.report.story import Story, duration, number, percent, plain, with_interval
 from edgehone.search.agreement import RungAgreement
-from edgehone.search.objective import LATENCY
+from edgehone.search.objective import LATENCY, Objectives, measure
 from edgehone.search.origins import value_origins
 from edgehone.search.trial import Outcome
 from edgehone.space import Prior, flatten
@@ -91,21 +91,24 @@ def trials_section(story: Story) -> Section:
         return Section("trials", "What was tried", ())
     fates = _fates(outcomes)
     rungs = list(dict.fromkeys(o.task.rung for o in outcomes))
-    dots = [(o.task.rung, o.ap, fate) for o, fate in zip(outcomes, fates, strict=True)]
+    objectives = story.presets.objectives
+    dots = [(o.task.rung, objectives.score(o), fate) for o, fate in zip(outcomes, fates, strict=True)]
     lead = (
         f"{len(outcomes)} trainings on {len(rungs)} rungs of increasing length; the better ones of a rung "
         "are trained again, longer, on the next. Scores are on validation, which chose; the test split "
         "was not looked at."
     )
-    columns = ("trial", "rung", "AP", "fate", *MAIN_CHOICES.values(), "steps", "time", "how it came about")
-    words = frozenset({0, 1, 3, *range(4, 4 + len(MAIN_CHOICES)), len(columns) - 1})
-    rows = tuple(_trial_row(o, fate) for o, fate in zip(outcomes, fates, strict=True))
+    scores = ("AP",) if objectives.is_ap else (objectives.first.text, "AP")
+    columns = ("trial", "rung", *scores, "fate", *MAIN_CHOICES.values(), "steps", "time", "how it came about")
+    first = 2 + len(scores)
+    words = frozenset({0, 1, *range(first, first + 1 + len(MAIN_CHOICES)), len(columns) - 1})
+    rows = tuple(_trial_row(o, fate, objectives) for o, fate in zip(outcomes, fates, strict=True))
     winner = story.ladder.finalists[0].task.name
     marked = frozenset(k for k, o in enumerate(outcomes) if o.task.name == winner)
     blocks: list[Block] = [
         Text(lead),
         Figure(
-            charts.trials(dots, rungs),
+            charts.trials(dots, rungs, measure(objectives.first.text)),
             "Each dot is a training. Rungs differ in length, so a rung is compared with itself only.",
         ),
         *_front(story),
@@ -140,11 +143,13 @@ def _fates(outcomes: Sequence[Outcome]) -> list[str]:
     return fates
 
 
-def _trial_row(outcome: Outcome, fate: str) -> tuple[str, ...]:
+def _trial_row(outcome: Outcome, fate: str, objectives: Objectives) -> tuple[str, ...]:
     values = flatten(outcome.task.job.strategy)
+    asked = () if objectives.is_ap else (number(objectives.score(outcome)),)
     return (
         outcome.task.name,
         outcome.task.rung,
+        *asked,
         number(outcome.ap),
         fate,
         *(plain(values.get(path)) for path in MAIN_CHOICES),

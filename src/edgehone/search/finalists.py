@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,6 +15,9 @@ SEED_NOISE = 0.018
 """Standard deviation of AP between seeds in the feasibility study (ADR 0009); it weighs like :data:`WEIGHT` seeds."""
 
 WEIGHT = 4
+
+LEAST_TRAININGS = 4
+"""Fewer say nothing about how an objective spreads."""
 
 
 class Standing(Settings):
@@ -37,9 +41,13 @@ class Standing(Settings):
     high: float
 
 
-def standings(study: Study) -> list[Standing]:
-    """Every strategy that was trained in full, by the lower end of its interval; a diverged seed counts as it is."""
-    noise = seed_noise(study)
+def standings(study: Study, noise: float) -> list[Standing]:
+    """Every strategy that was trained in full, by the lower end of its interval; a diverged seed counts as it is.
+
+    Args:
+        study: finished.
+        noise: see :func:`seed_noise`.
+    """
     found: list[Standing] = []
     for number, group in _by_strategy(study).items():
         if not study.worth[number].diverged:
@@ -59,12 +67,26 @@ def standings(study: Study) -> list[Standing]:
     return sorted(found, key=lambda standing: -standing.low)
 
 
-def seed_noise(study: Study) -> float:
+def known_noise(scores: Sequence[float], aps: Sequence[float]) -> float:
+    """Standard deviation of an objective between seeds, before any seed is repeated.
+
+    What is known is that of AP. An objective that differs between trainings twice as much as AP does is taken to be
+    twice as noisy.
+
+    Args:
+        scores: of trainings, by the objective.
+        aps: of the same trainings.
+    """
+    spread = float(np.std(aps)) if len(aps) >= LEAST_TRAININGS else 0.0
+    return SEED_NOISE * float(np.std(scores)) / spread if spread > 0 else SEED_NOISE
+
+
+def seed_noise(study: Study, known: float = SEED_NOISE) -> float:
     """Standard deviation between seeds: pooled over the finalists, with what is known from elsewhere."""
     groups = [[values[0] for values in group] for group in _by_strategy(study).values()]
     squares = sum(float(np.var(group)) * len(group) for group in groups)
     freedom = sum(len(group) - 1 for group in groups)
-    return math.sqrt((squares + WEIGHT * SEED_NOISE**2) / (freedom + WEIGHT))
+    return math.sqrt((squares + WEIGHT * known**2) / (freedom + WEIGHT))
 
 
 def _by_strategy(study: Study) -> dict[int, list[tuple[float, ...]]]:

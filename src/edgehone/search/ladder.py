@@ -14,7 +14,7 @@ from typing import Protocol
 from edgehone.errors import EdgehoneError
 from edgehone.results import FrontPoint
 from edgehone.search.agreement import RungAgreement
-from edgehone.search.finalists import SEED_NOISE, Standing, seed_noise, standings
+from edgehone.search.finalists import SEED_NOISE, Standing, known_noise, seed_noise, standings
 from edgehone.search.objective import AP, Objectives
 from edgehone.search.pareto import front
 from edgehone.search.plan import FINAL, Plan, longer
@@ -179,7 +179,10 @@ def ladder(study: Study, make: TaskMaker, runs: Runs) -> Ladder:
     """
     found = {trial.number: runs.stored(study.name(trial)) for trial in study.trials}
     outcomes = {number: outcome for number, outcome in found.items() if outcome is not None}
-    order = standings(study)
+    done = [outcome for outcome in outcomes.values() if outcome.status == "done"]
+    known = known_noise([make.objectives.score(outcome) for outcome in done], [outcome.ap for outcome in done])
+    noise = seed_noise(study, known)
+    order = standings(study, noise)
     if not order:
         raise EdgehoneError("every trial diverged or failed; the trials' messages in the run's folder say why")
     chosen = front([standing.values for standing in order]) if make.objectives.several else []
@@ -192,7 +195,7 @@ def ladder(study: Study, make: TaskMaker, runs: Runs) -> Ladder:
         [outcomes[standing.trial] for standing in order],
         [study.agreement(rung) for rung in range(len(study.terms.rungs) - 1)],
         tuple(order),
-        seed_noise(study),
+        noise,
         tuple(points),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edgehone.run_folder import RunFolder
+from edgehone.search.objective import AP, Objectives
 from edgehone.search.plan import Plan
 from edgehone.search.pool import Pool
 from edgehone.search.trial import Outcome, Task, finished, load_outcome
@@ -40,13 +41,14 @@ class Monitor:
         self.folder = folder
         self.show = show
         self.plan: Plan | None = None
+        self.objectives = AP
         self.total_gflops = 1.0
         self.done_gflops = 0.0
         self.running_gflops: dict[str, float] = {}
 
-    def follow(self, plan: Plan, total_gflops: float) -> None:
-        """Measure progress against this plan from now on."""
-        self.plan, self.total_gflops = plan, total_gflops
+    def follow(self, plan: Plan, total_gflops: float, objectives: Objectives = AP) -> None:
+        """Measure progress against this plan from now on; tell what trainings are worth by the first objective."""
+        self.plan, self.total_gflops, self.objectives = plan, total_gflops, objectives
         self.done_gflops = sum(o.task.gflops for o in finished(self.folder.trials).values())
 
     def say(self, message: str) -> None:
@@ -85,7 +87,7 @@ class Monitor:
             self.done_gflops += outcome.task.gflops
             costs.pop(outcome.task.name, None)
             self.running_gflops.pop(outcome.task.name, None)
-            self.say(describe(outcome))
+            self.say(describe(outcome, self.objectives))
             yield outcome
 
     def stored(self, name: str) -> Outcome | None:
@@ -128,14 +130,15 @@ class Bench:
         return self.monitor.stored(name)
 
 
-def describe(outcome: Outcome) -> str:
+def describe(outcome: Outcome, objectives: Objectives = AP) -> str:
     """A finished trial in one line."""
     job = outcome.task.job
     if outcome.status != "done":
         return f"{outcome.task.name}: {outcome.status} ({outcome.message.split(';')[0]})"
     parts = job.strategy.projection
+    asked = "" if objectives.is_ap else f"{objectives.first.text} {objectives.score(outcome):.3f}, "
     return (
-        f"{outcome.task.name}: AP {outcome.ap:.3f} on validation, {job.strategy.input.size} px, {job.steps} steps, "
-        f"{parts.assigner.kind}, {parts.box_loss.kind}, {job.strategy.optimisation.optimizer.kind}, "
+        f"{outcome.task.name}: {asked}AP {outcome.ap:.3f} on validation, {job.strategy.input.size} px, "
+        f"{job.steps} steps, {parts.assigner.kind}, {parts.box_loss.kind}, {job.strategy.optimisation.optimizer.kind}, "
         f"{outcome.seconds:.0f} s"
     )
