@@ -18,7 +18,7 @@ from surrogate import Surrogate, domains
 from edgehone.space import Choice, Dimension, Prefer, SearchSpace
 from edgehone.strategy import Strategy
 
-Search = Callable[[int, int], tuple[float, Strategy]]
+Search = Callable[[str, int], tuple[float, Strategy]]
 FIDELITY = "rung"
 LEVELS = (1, 2, 4)
 """Of PriorBand's fidelity, which grows by a factor, for the lengths of :data:`RUNGS`."""
@@ -26,20 +26,20 @@ CONFIDENT = 0.7
 """From here on a rule's word is a prior of high confidence; below, of medium."""
 
 
-def priorband(space: SearchSpace, surrogate: Surrogate, budget: Callable[[int], float]) -> Search:
-    """A search of a population with a seed, within the compute of a study of that population.
+def priorband(space: SearchSpace, surrogate: Surrogate, budget: Callable[[str], float]) -> Search:
+    """A search with a seed, within the compute of a study of some size.
 
     Raises:
         ImportError: the package is not there.
     """
     import neps
 
-    def search(population: int, seed: int) -> tuple[float, Strategy]:
+    def search(size: str, seed: int) -> tuple[float, Strategy]:
         np.random.seed(seed)
         torch.manual_seed(seed)
         optimizer = neps.algorithms.priorband(neps.SearchSpace(parameters(space, neps)), eta=2, base="hyperband")
         asked = neps.AskAndTell(optimizer)
-        cost, limit = 0.0, budget(population)
+        cost, limit = 0.0, budget(size)
         best: dict[int, tuple[float, Strategy]] = {}
         numbers: dict[str, int] = {}
         while cost < limit:

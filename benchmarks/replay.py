@@ -1,13 +1,15 @@
 """How much training does each searcher need to find a good strategy? Replayed on a stand-in for real trainings.
 
-python benchmarks/replay.py DATA [DATA ...] [--replays 200] [--populations 4 8 16 32 64 128] [--out benchmarks/recorded]
+python benchmarks/replay.py DATA [DATA ...] [--replays 200] [--studies 4 8 16 32 64 128]
+    [--searchers informed random] [--out benchmarks/recorded]
 
 Searchers choose over the dimensions of ``recorded_trainings.py``; what they ask is answered by a surrogate fitted to
 the recorded trainings of the data set, with resampled noise (``surrogate.py``). Studies are those of a run: so many
-trials at the shortest length, promotion by measured trust, the best few in full. What counts is the noiseless score of
-what is chosen in the end, held against the best of the space. Prints, for each searcher and population, the compute in
-full trainings and the median distance to the best in AP points with its quartiles; and the least compute at which the
-median is within one point. ``informed`` uses the rules' preferences, or none (blind), or their opposites (wrong).
+trials at the shortest length, promotion by measured trust, variations of the augmentation, the best quarter in full.
+What counts is the noiseless score of what is chosen in the end, held against the best of the space. Prints, for each
+searcher and study, the compute in full trainings and the median distance to the best in AP points with its
+quartiles; and the least compute at which the median is within one point. ``informed`` uses the rules' preferences, or
+none (blind), or their opposites (wrong).
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from trainings import RECORDED, Table
 
 from edgehone.data import Dataset, read_dataset
 from edgehone.files import write_json
-from edgehone.search.plan import Rung
+from edgehone.search.plan import Rung, promotions
 from edgehone.search.scope import TRUST
 from edgehone.search.searchers import make_searcher
 from edgehone.search.study import Study, Terms, Trial, Worth, without_augmentation
@@ -33,9 +35,8 @@ from edgehone.space import Choice, Prefer, SearchSpace, Span, dimensions
 from edgehone.strategy import Strategy
 
 FULL = RUNGS[-1]
-FINALISTS = 3
 BATCH = 8
-DRAWN, ROUNDS, PARENTS, CHILDREN, CHANGED = 2000, 10, 20, 10, 0.2
+DRAWN, ROUNDS, PARENTS, CHILDREN, CHANGED = 3000, 25, 20, 10, (0.25, 0.1)
 """How the best of the space is looked for."""
 WITHIN = 0.01
 
@@ -49,23 +50,24 @@ def opposite(prior: Prefer) -> Prefer:
     return prior.model_copy(update={"value": next(v for v in reversed(domain.values) if v != prior.value)})
 
 
-def counts_of(population: int) -> tuple[int, int, int]:
-    """Trials at each length of a study."""
-    return population, max(FINALISTS, population // 2), FINALISTS
+def rungs_of(study: str) -> tuple[Rung, ...]:
+    """The trials at each length: of ``16`` short ones, or of ``16,8,4,2``: short, middle, variations of these, full."""
+    first, *others = (int(count) for count in study.split(","))
+    middle, varied, finalists = others or promotions(first)
+    counts = zip(RUNGS, (first, middle, finalists), (0, varied, 0), strict=True)
+    return tuple(Rung(name=f"rung{k}", share=s, trials=n, varied=v) for k, (s, n, v) in enumerate(counts))
 
 
-def compute(population: int) -> float:
+def compute(study: str) -> float:
     """Of a study, in full trainings."""
-    return sum(share * count for share, count in zip(RUNGS, counts_of(population), strict=True))
+    return sum(rung.share * (rung.trials + rung.varied) for rung in rungs_of(study))
 
 
 def searched(name: str, space: SearchSpace, surrogate: Surrogate) -> Search:
-    """A search of a population with a seed: compute in full trainings, and the strategy that is chosen."""
+    """A search by a study of some size, with a seed: compute in full trainings, and the strategy that is chosen."""
 
-    def search(population: int, seed: int) -> tuple[float, Strategy]:
-        counts = enumerate(zip(RUNGS, counts_of(population), strict=True))
-        rungs = tuple(Rung(name=f"rung{k}", share=share, trials=count) for k, (share, count) in counts)
-        terms = Terms(seed=seed, searcher=name, rungs=rungs, repeats=1)
+    def search(size: str, seed: int) -> tuple[float, Strategy]:
+        terms = Terms(seed=seed, searcher=name, rungs=rungs_of(size), repeats=1)
         study = Study(terms, space, make_searcher(name, without_augmentation(space), seed))
         cost = 0.0
         while trials := study.ask_batch(BATCH):
@@ -121,20 +123,20 @@ def best_of_space(surrogate: Surrogate) -> float:
     space = space_of([], 0.0)
     drawn = [cast(Strategy, space.sample(rng)) for _ in range(DRAWN)]
     scores = surrogate.mean(drawn, FULL)
-    for _ in range(ROUNDS):
-        best = [drawn[k] for k in np.argsort(-scores)[:PARENTS]]
-        drawn = best + [cast(Strategy, space.mutate(each, rng, CHANGED)) for each in best for _ in range(CHILDREN)]
+    for turn in range(ROUNDS):
+        best, rate = [drawn[k] for k in np.argsort(-scores)[:PARENTS]], CHANGED[turn % 2]
+        drawn = best + [cast(Strategy, space.mutate(each, rng, rate)) for each in best for _ in range(CHILDREN)]
         scores = surrogate.mean(drawn, FULL)
     return float(scores.max())
 
 
-def replayed(search: Search, population: int, replays: int, surrogate: Surrogate, best: float) -> dict[str, Any]:
+def replayed(search: Search, study: str, replays: int, surrogate: Surrogate, best: float) -> dict[str, Any]:
     """Compute and distances to the best over seeds."""
-    ends = [search(population, seed) for seed in range(replays)]
+    ends = [search(study, seed) for seed in range(replays)]
     distance = best - surrogate.mean([strategy for _, strategy in ends], FULL)
     low, median, high = np.quantile(distance, [0.25, 0.5, 0.75])
     cost = float(np.mean([cost for cost, _ in ends]))
-    return {"population": population, "cost": round(cost, 2), "median": float(median), "quartiles": [low, high]}
+    return {"study": study, "cost": round(cost, 2), "median": float(median), "quartiles": [low, high]}
 
 
 def main() -> None:
@@ -142,7 +144,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+")
     parser.add_argument("--replays", type=int, default=200)
-    parser.add_argument("--populations", type=int, nargs="+", default=[4, 8, 16, 32, 64, 128])
+    parser.add_argument("--studies", nargs="+", default=["4", "8", "16", "32", "64", "128"], help="see rungs_of")
+    parser.add_argument("--searchers", nargs="+", help="only these; default: all")
     parser.add_argument("--out", type=Path, default=RECORDED)
     given = parser.parse_args()
     for source in given.data:
@@ -154,12 +157,14 @@ def main() -> None:
             f"{table.dataset.name}: {len(surrogate.x)} trials; Spearman of unseen predictions {trust}; best {best:.3f}"
         )
         found: dict[str, Any] = {}
-        for searcher, search in searches(table.dataset, surrogate).items():
-            found[searcher] = [replayed(search, n, given.replays, surrogate, best) for n in given.populations]
+        known = searches(table.dataset, surrogate)
+        for searcher in given.searchers or known:
+            search = known[searcher]
+            found[searcher] = [replayed(search, n, given.replays, surrogate, best) for n in given.studies]
             for row in found[searcher]:
                 low, high = (100 * end for end in row["quartiles"])
                 points = f"{100 * row['median']:.1f} [{low:.1f}, {high:.1f}]"
-                print(f"| {searcher} | {row['population']} | {row['cost']} | {points} |")
+                print(f"| {searcher} | {row['study']} | {row['cost']} | {points} |")
             reached = next((row["cost"] for row in found[searcher] if row["median"] <= WITHIN), None)
             print(f"{searcher}: within one AP point of the best at {reached} full trainings", flush=True)
         write_json(given.out / f"replay-{table.dataset.name}.json", found)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ FOLDS, TREES = 10, 100
 STUDIES = ("random", "informed")
 
 
+@cache
 def domains() -> dict[str, list[Dimension]]:
     """Path to its dimensions: a path may mean another span under another kind."""
     found: dict[str, list[Dimension]] = {}

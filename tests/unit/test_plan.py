@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgehone.errors import UsageError
-from edgehone.search.plan import MIN_BATCH, MIN_STEPS, TRIAL_OVERHEAD_S, Calibration, Plan, Proof, make_plan
+from edgehone.search.plan import (
+    MIN_BATCH,
+    MIN_STEPS,
+    REPEATED,
+    TRIAL_OVERHEAD_S,
+    Calibration,
+    Plan,
+    Proof,
+    full_trainings,
+    make_plan,
+    promotions,
+)
 
 CALIBRATION = Calibration(
     precision="bf16",
@@ -66,3 +79,17 @@ def test_more_budget_means_more_trials() -> None:
     assert trials == sorted(trials)
     assert trials[0] < trials[-1]
     assert TRIAL_OVERHEAD_S > 0
+
+
+@given(st.integers(4, 1000))
+def test_a_quarter_is_trained_in_full_and_comes_from_enough(first: int) -> None:
+    middle, varied, finalists = promotions(first)
+    assert 2 <= finalists <= middle <= first
+    assert finalists >= first / 4
+    assert 1 <= varied <= middle
+
+
+def test_only_the_best_finalists_are_repeated() -> None:
+    assert full_trainings(2, 3) == 2 + 2 * 2
+    assert full_trainings(8, 1) == 8
+    assert full_trainings(8, 3) == 8 + 2 * REPEATED

@@ -31,7 +31,13 @@ LEARNING_RATE_FACTORS = (1.0, 0.4, 2.5)
 """The presets' learning rate is the best of these multiples, tried at the lowest rung."""
 
 REPEAT_FROM_S = (2 * 3600.0, 4 * 3600.0)
-"""Budgets, on two workers, from which each finalist is trained with one seed more."""
+"""Budgets, on two workers, from which the best finalists are trained with one seed more."""
+
+REPEATED = 3
+"""So many of them: the others have hardly a chance."""
+
+FULL = 4
+"""One strategy in so many of the lowest rung is trained in full; see ADR 0034."""
 
 TRIAL_OVERHEAD_S = 5.0
 """Decoding, warming up and evaluating, for a trial, on one core."""
@@ -96,7 +102,7 @@ class Plan(Settings):
         full_gflops: compute of one full training.
         rungs: below the full trainings.
         finalists: strategies that are trained in full.
-        repeats: seeds of each finalist.
+        repeats: seeds of each of the best :data:`REPEATED` finalists.
         reserve_s: kept for what is not training.
     """
 
@@ -140,7 +146,12 @@ class Plan(Settings):
 
 def search_shares(rungs: Sequence[Rung], finalists: int, repeats: int) -> float:
     """Compute of a search, in full trainings."""
-    return sum(rung.share * (rung.trials + rung.varied) for rung in rungs) + finalists * repeats
+    return sum(rung.share * (rung.trials + rung.varied) for rung in rungs) + full_trainings(finalists, repeats)
+
+
+def full_trainings(finalists: int, repeats: int) -> int:
+    """Of the finalists, and of the best of them with further seeds."""
+    return finalists + (repeats - 1) * min(finalists, REPEATED)
 
 
 def proof_shares(proof: Proof) -> float:
@@ -212,7 +223,7 @@ class _Shape:
         """Of all trainings, on one core."""
         short = sum(rung.trials + rung.varied for rung in self.rungs if not longer(rung.share))
         long = sum(rung.trials + rung.varied for rung in self.rungs if longer(rung.share))
-        long += self.finalists * self.repeats
+        long += full_trainings(self.finalists, self.repeats)
         if proof != "off":
             short, long = short + 2 * len(LEARNING_RATE_FACTORS), long + 2
         return (short + long) * TRIAL_OVERHEAD_S + long * integer_boards * INTEGER_OVERHEAD_S
@@ -226,16 +237,22 @@ def longer(share: float) -> bool:
 def _shape(budget_s: float, objectives: int) -> _Shape:
     """How many trainings of which length, for a budget on two workers."""
     first = _population(budget_s)
-    middle = max(2, first // 2)
-    finalists = max(2 if objectives == 1 else 4, first // 16)
+    middle, varied, finalists = promotions(first, 2 if objectives == 1 else 4)
     return _Shape(
         rungs=(
             Rung(name="short", share=SHORT, trials=first),
-            Rung(name="middle", share=MIDDLE, trials=max(middle, finalists), varied=max(1, middle // 2)),
+            Rung(name="middle", share=MIDDLE, trials=middle, varied=varied),
         ),
         finalists=finalists,
         repeats=1 + sum(budget_s >= limit for limit in REPEAT_FROM_S),
     )
+
+
+def promotions(first: int, least: int = 2) -> tuple[int, int, int]:
+    """Of ``first`` short trainings: longer ones, those with another augmentation beside them, and full ones."""
+    finalists = max(least, -(-first // FULL))
+    middle = max(finalists, 3 * first // 8)
+    return middle, max(1, middle // 2), finalists
 
 
 def _population(budget_s: float) -> int:

@@ -18,7 +18,7 @@ from edgehone.errors import UsageError
 from edgehone.search.agreement import RungAgreement, agree
 from edgehone.search.journal import AnyJournal
 from edgehone.search.pareto import best_first
-from edgehone.search.plan import Rung
+from edgehone.search.plan import REPEATED, Rung, full_trainings, search_shares
 from edgehone.search.searcher import Result, Searcher, Suggestion, stable_seed
 from edgehone.space import SearchSpace, Settings, diff, flatten, load
 from edgehone.strategy import Strategy
@@ -76,7 +76,7 @@ class Terms(Settings):
         searcher: its name.
         objectives: as they were given.
         rungs: from the shortest to full trainings.
-        repeats: trainings of each finalist, with different seeds.
+        repeats: trainings of each of the best :data:`~edgehone.search.plan.REPEATED` finalists, with different seeds.
     """
 
     seed: int
@@ -241,9 +241,10 @@ class Study:
         """A finalist with another seed."""
         top = len(self._rungs) - 1
         repeats = self._rungs[top].repeated
-        for trial in self.best(top):
+        finalists = [trial for trial in self.best(top) if trial.kind != "repeated"]
+        for trial in finalists[:REPEATED]:
             seeds = 1 + sum(self.trials[n].parent == trial.number for n in repeats)
-            if trial.kind != "repeated" and seeds < self.terms.repeats and self._affordable(top, repeat=True):
+            if seeds < self.terms.repeats and self._affordable(top, repeat=True):
                 origin = f"{self.name(trial)} with seed {seeds + 1} of {self.terms.repeats}"
                 return self._trial(top, "repeated", trial.number, Suggestion(trial.strategy, origin))
         return None
@@ -261,7 +262,7 @@ class Study:
     def _target(self, rung: int) -> int:
         """Strategies for a rung: as planned, fewer or more as the rung below has earned trust.
 
-        At least half go up from the lowest rung, whatever it is worth.
+        From the lowest rung at least as many as planned, whatever it is worth.
         """
         factor = self.agreement(rung - 1).promotion
         return max(1, round(self.terms.rungs[rung].trials * (max(factor, 1.0) if rung == 1 else factor)))
@@ -271,7 +272,8 @@ class Study:
         due = sum(self._due(above) for above in range(rung + 1, len(self._rungs)))
         if not repeat:
             top = self.terms.rungs[-1]
-            due += max((self.terms.repeats - 1) * top.trials - len(self._rungs[-1].repeated), 0) * top.share
+            again = full_trainings(top.trials, self.terms.repeats) - top.trials
+            due += max(again - len(self._rungs[-1].repeated), 0) * top.share
         return self._spent + self.terms.rungs[rung].share + due <= self._compute() + SLACK
 
     def _due(self, rung: int) -> float:
@@ -282,8 +284,8 @@ class Study:
 
     def _compute(self) -> float:
         """Of the plan, in full trainings."""
-        rungs = sum(rung.share * (rung.trials + rung.varied) for rung in self.terms.rungs)
-        return rungs + (self.terms.repeats - 1) * self.terms.rungs[-1].trials
+        *rungs, top = self.terms.rungs
+        return search_shares(rungs, top.trials, self.terms.repeats) + top.share * top.varied
 
     # What is known.
 
