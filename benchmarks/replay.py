@@ -27,7 +27,7 @@ from surrogate import Surrogate
 from trainings import RECORDED, Table
 
 from edgehone.data import Dataset, read_dataset
-from edgehone.files import write_json
+from edgehone.files import read_json, write_json
 from edgehone.search.plan import Rung, promotions
 from edgehone.search.scope import TRUST
 from edgehone.search.searchers import make_searcher
@@ -40,6 +40,9 @@ BATCH = 8
 DRAWN, ROUNDS, PARENTS, CHILDREN, CHANGED = 3000, 25, 20, 10, (0.25, 0.1)
 """How the best of the space is looked for."""
 WITHIN = 0.01
+
+Replays = dict[str, list[dict[str, Any]]]
+"""Searcher to a row for each study."""
 
 
 def opposite(prior: Prefer) -> Prefer:
@@ -133,14 +136,15 @@ def best_of_space(surrogate: Surrogate) -> float:
 
 def replayed(search: Search, study: str, replays: int, surrogate: Surrogate, best: float) -> dict[str, Any]:
     """Compute and distances to the best over seeds."""
-    ends = [search(study, seed) for seed in range(replays)]
-    distance = best - surrogate.mean([strategy for _, strategy in ends], FULL)
+    costs, chosen = zip(*(search(study, seed) for seed in range(replays)), strict=True)
+    distance = best - surrogate.mean(chosen, FULL)
     low, median, high = np.quantile(distance, [0.25, 0.5, 0.75])
-    cost = float(np.mean([cost for cost, _ in ends]))
-    return {"study": study, "cost": round(cost, 2), "median": float(median), "quartiles": [low, high]}
+    cost = float(np.mean(costs))
+    cost, ends = round(cost, 2), [float(low), float(high)]
+    return {"study": study, "replays": replays, "cost": cost, "median": float(median), "quartiles": ends}
 
 
-def savings(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+def savings(found: Replays) -> Iterator[str]:
     """What it costs informed searches to be where each other searcher ends after its longest."""
     for searcher, rows in found.items():
         end = rows[-1]
@@ -148,6 +152,15 @@ def savings(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
         if searcher != "informed" and enough:
             share = min(enough) / end["cost"]
             yield f"informed is where {searcher} ends after {end['cost']} full trainings, after {share:.2f} of that"
+
+
+def keep(found: Replays, path: Path) -> None:
+    """Write what was found into a file, beside what it holds of other searchers and studies."""
+    held: Replays = read_json(path) if path.is_file() else {}
+    for searcher, rows in found.items():
+        by_study = {row["study"]: row for row in (*held.get(searcher, ()), *rows)}
+        held[searcher] = sorted(by_study.values(), key=lambda row: row["cost"])
+    write_json(path, held)
 
 
 def main() -> None:
@@ -167,7 +180,7 @@ def main() -> None:
         print(
             f"{table.dataset.name}: {len(surrogate.x)} trials; Spearman of unseen predictions {trust}; best {best:.3f}"
         )
-        found: dict[str, Any] = {}
+        found: Replays = {}
         known = searches(table.dataset, surrogate)
         for searcher in given.searchers or known:
             search = known[searcher]
@@ -179,7 +192,7 @@ def main() -> None:
             reached = next((row["cost"] for row in found[searcher] if row["median"] <= WITHIN), None)
             print(f"{searcher}: within one AP point of the best at {reached} full trainings", flush=True)
         print("\n".join(savings(found)), flush=True)
-        write_json(given.out / f"replay-{table.dataset.name}.json", found)
+        keep(found, given.out / f"replay-{table.dataset.name}.json")
 
 
 if __name__ == "__main__":
