@@ -105,8 +105,7 @@ def searches(dataset: Dataset, surrogate: Surrogate) -> dict[str, Search]:
     rules = preferences(dataset)
     print(f"{dataset.name}: rules prefer " + ", ".join(f"{p.path}={p.value} ({p.confidence})" for p in rules))
     blind = space_of([], 0.0)
-    wrong = space_of([opposite(p) for p in rules], 0.0)
-    informed = space_of(rules, TRUST)
+    informed, wrong = (space_of(each, TRUST) for each in (rules, [opposite(p) for p in rules]))
     found = {
         "informed": searched("informed", informed, surrogate),
         "informed, blind": searched("informed", blind, surrogate),

@@ -9,7 +9,9 @@ several objectives the order is by Pareto front.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Literal, cast
 
 import numpy as np
@@ -123,7 +125,8 @@ class Study:
         self._exhausted = False
         self._best: dict[int, list[Trial]] = {}
         self._agreement: dict[int, RungAgreement] = {}
-        self._replay([] if journal is None else journal.events)
+        with _uncollected():
+            self._replay([] if journal is None else journal.events)
 
     def ask(self) -> Trial | None:
         """The next training; None while others have to finish first, or when all is done."""
@@ -233,8 +236,12 @@ class Study:
             return None
         parent = best[len(level.varied) % len(best)]
         rng = np.random.default_rng([self.terms.seed, len(self.trials)])
-        strategy = cast(Strategy, self.augmentations.mutate(parent.strategy, rng, VARIED_RATE))
-        origin = f"another augmentation for {self.name(parent)}"
+        if len(level.varied) % 2:  # all trials so far have shared the rules' augmentation: they may be wrong about it
+            strategy = cast(Strategy, self.augmentations.unadvised().redraw(parent.strategy, rng))
+            origin = f"an augmentation that asks no rule, for {self.name(parent)}"
+        else:
+            strategy = cast(Strategy, self.augmentations.mutate(parent.strategy, rng, VARIED_RATE))
+            origin = f"another augmentation for {self.name(parent)}"
         return self._trial(rung, "varied", parent.number, Suggestion(strategy, origin))
 
     def _repeated(self) -> Trial | None:
@@ -350,6 +357,18 @@ class Study:
             self._note_told(worth)
             told += [self._result(self.trials[each.number]) for each in worth]
         self.searcher.update([*told, *(self._result(trial) for trial in self.pending)])
+
+
+@contextmanager
+def _uncollected() -> Generator[None]:
+    """Everything that a journal says is kept: to look for garbage meanwhile takes three times as long as to read it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Level:

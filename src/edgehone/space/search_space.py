@@ -66,8 +66,11 @@ class SearchSpace:
 
     def blind(self) -> SearchSpace:
         """This space without advice: what is forbidden stays forbidden."""
-        limits = tuple(prior for prior in self.priors if isinstance(prior, Forbid))
-        return dataclasses.replace(self, priors=limits, trust=0.0)
+        return dataclasses.replace(self.unadvised(), trust=0.0)
+
+    def unadvised(self) -> SearchSpace:
+        """This space without its preferences; defaults are trusted as they were."""
+        return dataclasses.replace(self, priors=tuple(prior for prior in self.priors if isinstance(prior, Forbid)))
 
     def fix(self, base: Settings, paths: Iterable[str]) -> SearchSpace:
         """This space around another base, with dimensions that keep their value in it.
@@ -151,12 +154,11 @@ class SearchSpace:
 
     def sample(self, rng: np.random.Generator) -> Settings:
         """A random member of the space."""
+        return self.redraw(self.base, rng)
 
-        def choose(dimension: Dimension, value: Any) -> Any:
-            del value
-            return self.draw(dimension, rng)
-
-        return self.fill(self.base, choose)
+    def redraw(self, settings: Settings, rng: np.random.Generator) -> Settings:
+        """Settings with every dimension of this space drawn anew."""
+        return self.fill(settings, lambda dimension, value: self.draw(dimension, rng))
 
     def preferred(self) -> Settings:
         """The member that takes every preference and leaves the rest at its default."""
