@@ -247,14 +247,15 @@ class _Repairs:
         for index in layers:
             plan = plan.widened(index)
         names = [tensor_name(best.network.graph, index) for index in layers]
-        return "mixed_precision", f"{self.subject.scheme.wide} for {', '.join(names)}", replace(best, plan=plan)
+        detail = f"{self.subject.scheme.wide} for {', '.join(names)}" + ", channels equalised" * best.equalised
+        return "mixed_precision", detail, replace(best, plan=plan)
 
     def fine_tuning(self, best: Candidate | None) -> Iterator[Proposal]:
         """Training under the best candidate's rounding."""
         assert best is not None
         if self.subject.fine_tune is not None:
             network = self.subject.fine_tune(best.network, best.plan)
-            yield "fine_tuning", "trained under rounding", replace(best, network=network)
+            yield "fine_tuning", f"trained under rounding, with {best.attempt.detail}", replace(best, network=network)
 
 
 def _verdict(
