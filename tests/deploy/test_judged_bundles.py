@@ -28,6 +28,7 @@ from edgehone.deploy.integer import accuracy
 from edgehone.deploy.integer.calibration import MeanSquare, Percentile
 from edgehone.deploy.integer.eight_bits import EightBits, calibrated
 from edgehone.deploy.integer.fine_tuning import FineTuning
+from edgehone.deploy.integer.gate import Measured
 from edgehone.deploy.kneron.analysis import Analysis, analysis_of
 from edgehone.deploy.verify import verify_bundle
 from edgehone.errors import EdgehoneError
@@ -70,6 +71,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def script(*values: float) -> None:
         given: Iterator[float] = iter([*values[:-1], *[values[-1]] * 50])
         monkeypatch.setattr(accuracy, "average_precision_of", lambda *_: next(given))
+        monkeypatch.setattr(accuracy, "judge", lambda *_: Measured(ap := next(given), np.full(2, ap)))
 
     return script
 
