@@ -34,19 +34,21 @@ class HeadReader:
         self.class_count = class_count
         self.rows, self.columns = input_size[0] // head.stride, input_size[1] // head.stride
         self.anchors_px = np.array(head.anchors_px, np.float32)
+        rows, columns = np.divmod(np.arange(self.rows * self.columns), self.columns)
+        self._cells_xy = np.stack([columns, rows], 1).astype(np.float32)
 
     def candidates(self, outputs, threshold):
         """Boxes above ``threshold`` in the input's pixels; slots in the order anchor, row, column."""
         box, objectness, classes = self._logits(outputs)
         objectness = activated(objectness.reshape(-1), self.scores["objectness"])
         slots = np.flatnonzero(objectness > threshold)
-        anchor, cell = slots // (self.rows * self.columns), slots % (self.rows * self.columns)
+        anchor, cell = np.divmod(slots, len(self._cells_xy))
         probability = activated(classes[anchor, :, cell], self.scores["classes"])
         joint = objectness[slots, None] * probability
         chosen, names = np.nonzero(joint > threshold)
         anchor, cell = anchor[chosen], cell[chosen]
-        cells_xy = np.stack([cell % self.columns, cell // self.columns], 1).astype(np.float32)
-        boxes = decode(self.head.coding, box[anchor, :, cell], cells_xy, self.head.stride, self.anchors_px[anchor])
+        logits, cells_xy, anchors_px = box[anchor, :, cell], self._cells_xy[cell], self.anchors_px[anchor]
+        boxes = decode(self.head.coding, logits, cells_xy, self.head.stride, anchors_px)
         return Candidates(boxes, joint[chosen, names], names)
 
     def _logits(self, outputs):

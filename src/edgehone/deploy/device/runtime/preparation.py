@@ -28,7 +28,7 @@ class Preparation:
         levels = np.arange(256, dtype=np.float64) * scale + offset
         self._table = levels.astype(np.float32)
         self._canvas = np.empty((height, width, 3), np.uint8)
-        self._plane = np.empty((height, width), np.uint8)
+        self._planes = np.empty((3, height, width), np.uint8)
         self._tensor = np.empty((1, 3, height, width), np.float32)
         self._content = None
 
@@ -53,9 +53,9 @@ class Preparation:
 
     def tensor(self, picture):
         """A prepared picture as the network's input ``[1, 3, height, width]`` float32."""
-        for plane, channel in enumerate(self.order):
-            cv2.extractChannel(picture, channel, self._plane)
-            cv2.LUT(self._plane, self._table, self._tensor[0, plane])
+        cv2.split(picture, [self._planes[self.order.index(channel)] for channel in range(3)])
+        height, width = self.input_size
+        cv2.LUT(self._planes.reshape(-1, width), self._table, self._tensor.reshape(3 * height, width))
         return self._tensor
 
     def restore(self, boxes_xyxy, size):

@@ -7,6 +7,9 @@ from .decoding import Candidates
 
 EPS = np.float32(1e-7)
 
+BLOCK = 64
+"""Boxes that are compared with all others at once: one at a time, numpy is called more than it calculates."""
+
 
 def suppress(found, iou, max_detections, candidates, per_class):
     """The detections among candidates, best first.
@@ -20,20 +23,29 @@ def suppress(found, iou, max_detections, candidates, per_class):
     """
     order = np.argsort(-found.scores, kind="mergesort")[:candidates]
     boxes, scores, classes = found.boxes_xyxy[order], found.scores[order], found.classes[order]
-    areas = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), 1)
+    kept = _kept(boxes, classes if per_class else np.zeros_like(classes), iou, max_detections)
+    return Candidates(boxes[kept], scores[kept], classes[kept])
+
+
+def _kept(boxes, classes, iou, most):
+    """Numbers of boxes, best first, that no better one of the same class suppresses."""
+    left, top, right, bottom = np.ascontiguousarray(boxes.T)
+    areas = np.maximum(right - left, 0) * np.maximum(bottom - top, 0)
     alive = np.ones(len(boxes), bool)
     kept = []
-    for k in range(len(boxes)):
-        if not alive[k]:
-            continue
-        kept.append(k)
-        if len(kept) == max_detections:
-            break
-        low = np.maximum(boxes[k, :2], boxes[k + 1 :, :2])
-        high = np.minimum(boxes[k, 2:], boxes[k + 1 :, 2:])
-        inner = np.prod(np.maximum(high - low, 0), 1)
-        gone = inner / (areas[k] + areas[k + 1 :] - inner + EPS) > iou
-        if per_class:
-            gone &= classes[k + 1 :] == classes[k]
-        alive[k + 1 :] &= ~gone
-    return Candidates(boxes[kept], scores[kept], classes[kept])
+    for start in range(0, len(boxes), BLOCK):
+        rows = start + np.flatnonzero(alive[start : start + BLOCK])
+        wide = np.minimum(right[rows, None], right[start:]) - np.maximum(left[rows, None], left[start:])
+        high = np.minimum(bottom[rows, None], bottom[start:]) - np.maximum(top[rows, None], top[start:])
+        inner = np.maximum(wide, 0) * np.maximum(high, 0)
+        gone = inner / (areas[rows, None] + areas[start:] - inner + EPS) > iou
+        gone &= classes[rows, None] == classes[start:]
+        visible = ~gone
+        for row, others in zip(rows.tolist(), visible):
+            if not alive[row]:
+                continue
+            kept.append(row)
+            if len(kept) == most:
+                return kept
+            alive[row + 1 :] &= others[row + 1 - start :]
+    return kept
