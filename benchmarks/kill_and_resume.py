@@ -57,6 +57,8 @@ def main() -> None:
         code = subprocess.run(command(options, "search", options.out / "calm"), check=False).returncode
         seconds = time.monotonic() - began
         print(f"undisturbed: code {code} after {seconds:.0f} s", flush=True)
+        if code:
+            raise SystemExit(code)
     kills, faults, rng = 0, list[str](), random.Random(options.seed)
     while kills < options.kills:
         killed = options.out / f"killed-{kills:02d}" if options.deterministic else options.out
