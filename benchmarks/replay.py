@@ -9,8 +9,7 @@ trials at the shortest length, promotion by measured trust, variations of the au
 What counts is the noiseless score of what is chosen in the end, held against the best of the space. Prints, for each
 searcher and study, the compute in full trainings and the median distance to the best in AP points with its
 quartiles; the least compute at which the median is within one point; and how much sooner ``informed`` is where each
-other searcher ends. ``informed`` uses the rules' preferences, or
-none (blind), or their opposites (wrong).
+other searcher ends. ``informed`` uses the rules' preferences, or none (blind), or their opposites (wrong).
 """
 
 from __future__ import annotations

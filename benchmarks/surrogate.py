@@ -1,11 +1,12 @@
 """A stand-in for trainings, fitted to recorded ones: what a strategy would score, and how surely.
 
 For each length of training the mean of two models over the dimensions of ``recorded_trainings.py``: a forest of
-extremely randomised trees (Geurts et al., 2006), which knows how choices interact, and a Gaussian process, which knows
-that the space is smooth; the mean predicts unseen trials better than either. A query is answered with it plus the
-residuals of a trial drawn at random, the same trial at every length, so that noise is as correlated over lengths as it
-really is; shrunk until full trainings are as noisy as two seeds of one strategy are, because most of a residual is what
-the models do not know. How well they predict is measured by cross-validation: a replay says no more than that allows.
+extremely randomised trees (Geurts et al., 2006), which knows how choices interact, and a Gaussian process, which
+knows that the space is smooth. Of unseen trials the one predicts better on one set and length, the other on another;
+their mean is nowhere as bad as the worse. A query is answered with it plus the residuals of a trial drawn at random,
+the same trial at every length, so that noise is as correlated over lengths as it really is; shrunk until full
+trainings are as noisy as two seeds of one strategy are, because most of a residual is what the models do not know.
+How well they predict is measured by cross-validation: a replay says no more than that allows.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from edgehone.errors import EdgehoneError, UsageError
 from edgehone.search.agreement import agree, spearman_interval
 from edgehone.search.finalists import SEED_NOISE, known_noise, seed_noise, standings
 from edgehone.search.journal import Journal
-from edgehone.search.plan import FINAL, Rung
+from edgehone.search.plan import FINAL, REPEATED, Rung
 from edgehone.search.searcher import stable_seed
 from edgehone.search.searchers import make_searcher
 from edgehone.search.study import Study, Terms, Trial, Worth, without_augmentation
@@ -305,6 +305,16 @@ def test_ten_thousand_trials(tmp_path: Path) -> None:
         one.tell([worth(one.trials[-1])])
         assert one.ask() is not None
         assert time.process_time() - started < 1.0, "suggest"
+
+
+def test_only_the_best_three_finalists_are_trained_again() -> None:
+    one = study(repeats=2, rungs=(Rung(name=FINAL, share=1.0, trials=6),))
+    while batch := one.ask_batch(6):
+        one.tell([worth(trial) for trial in batch])
+    finalists = [trial.number for trial in one.best(0) if trial.kind == "suggested"]
+    repeated = [trial.parent for trial in one.trials if trial.kind == "repeated"]
+    assert len(finalists) > REPEATED
+    assert sorted(repeated, key=str) == sorted(finalists[:REPEATED], key=str)
 
 
 def test_an_objective_is_as_noisy_as_it_spreads() -> None:

@@ -36,7 +36,7 @@ from edgehone.evaluation.bootstrap import coco_ap, score_draws
 from edgehone.inference import Detector, DetectorInfo, Runtime, TorchRuntime
 from edgehone.models import Network, fold
 from edgehone.space import Settings
-from edgehone.types import Size
+from edgehone.types import Detections, Size, Truth
 
 EXECUTED_HERE = "cpu"
 """The board whose integer kernels are ONNX Runtime's on this machine; of all others there is the simulator."""
@@ -120,15 +120,18 @@ class RoundedOnnxRuntime:
 
 def judge(runtime: Runtime, info: DetectorInfo, samples: Sequence[Sample]) -> Measured:
     """AP of a runtime on labelled pictures, and on draws of them."""
-    found = list(Detector(info, runtime).detect(sample.read().image for sample in samples))
-    matches = match([sample.truth() for sample in samples], found, len(info.class_names))
+    matches = match(*_answered(runtime, info, samples), len(info.class_names))
     return Measured(coco_ap(matches), score_draws(matches, DRAWS))
 
 
 def average_precision_of(runtime: Runtime, info: DetectorInfo, samples: Sequence[Sample]) -> float:
     """AP of a runtime on labelled pictures, as ``edgehone evaluate`` measures it."""
-    found = list(Detector(info, runtime).detect(sample.read().image for sample in samples))
-    return evaluate_detections([sample.truth() for sample in samples], found, info.class_names, samples=0).ap
+    return evaluate_detections(*_answered(runtime, info, samples), info.class_names, samples=0).ap
+
+
+def _answered(runtime: Runtime, info: DetectorInfo, samples: Sequence[Sample]) -> tuple[list[Truth], list[Detections]]:
+    found = Detector(info, runtime).detect(sample.read().image for sample in samples)
+    return [sample.truth() for sample in samples], list(found)
 
 
 def calibration_pictures(network: Network, info: DetectorInfo, dataset: Dataset, count: int) -> list[Tensor]:

@@ -1,7 +1,7 @@
 """A detector that loses too much in 8 bits is repaired, with the mildest means that suffices.
 
 What is judged is a loss of AP on some hundred pictures, which other pictures would make larger or smaller: it has to be
-small enough on nine of ten draws of them, or half of what passes would lose too much on the next pictures.
+small enough on nine of ten draws of them, or half of what just passes would lose too much on others.
 
 In this order: another calibrator; equalised channels; more bits for the heads, then for the layers that do the damage;
 training under rounding. Every attempt leaves a record.

@@ -23,12 +23,12 @@ class Preparation:
         self.fit = fit
         self.pad_value = pad_value
         self.resize = resize
-        self.order = (2, 1, 0) if colour == "rgb" else (0, 1, 2)
         height, width = input_size
         levels = np.arange(256, dtype=np.float64) * scale + offset
         self._table = levels.astype(np.float32)
         self._canvas = np.empty((height, width, 3), np.uint8)
         self._planes = np.empty((3, height, width), np.uint8)
+        self._by_channel = list(self._planes[::-1] if colour == "rgb" else self._planes)
         self._tensor = np.empty((1, 3, height, width), np.float32)
         self._content = None
 
@@ -53,7 +53,7 @@ class Preparation:
 
     def tensor(self, picture):
         """A prepared picture as the network's input ``[1, 3, height, width]`` float32."""
-        cv2.split(picture, [self._planes[self.order.index(channel)] for channel in range(3)])
+        cv2.split(picture, self._by_channel)
         height, width = self.input_size
         cv2.LUT(self._planes.reshape(-1, width), self._table, self._tensor.reshape(3 * height, width))
         return self._tensor
