@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgehone import boxes
-from edgehone.deploy.device.runtime.decoding import Candidates, decode
+from edgehone.deploy.device.runtime.decoding import Candidates, Reader, decode
 from edgehone.deploy.device.runtime.detector import Detector as BoardDetector
 from edgehone.deploy.device.runtime.faults import DeviceError
 from edgehone.deploy.device.runtime.manifest import Manifest
@@ -112,6 +112,30 @@ def test_a_head_may_have_a_coding_of_its_own(reference: Detector) -> None:
     heads[1]["coding"] = {"kind": "exp", "scale_x_y": 1.2}
     manifest = manifest_like(reference, heads=heads)
     assert [head.coding["kind"] for head in manifest.heads] == ["squared_sigmoid", "exp"]
+
+
+@pytest.mark.parametrize("second", [{"kind": "exp", "scale_x_y": 1.2}, {"kind": "squared_sigmoid"}], ids=["own", "same"])
+@pytest.mark.parametrize("threshold", [0.0, 0.25])
+def test_heads_read_together_are_heads_read_alone(reference: Detector, second: dict[str, Any], threshold: float) -> None:
+    """Each is decoded by its own coding, in the order of the heads."""
+    described = bundles.heads_of(reference)
+    described[0]["coding"] = {"kind": "squared_sigmoid"}
+    described[1]["coding"] = second
+    manifest = manifest_like(reference, heads=described)
+    random = np.random.default_rng(0)
+    size = manifest.input_size
+    outputs = {
+        head.outputs["raw"]: random.normal(0, 2, (1, 45, size[0] // head.stride, size[1] // head.stride))
+        for head in manifest.heads
+    }
+
+    def candidates(heads: list[Any]) -> Any:
+        return Reader(heads, manifest.scores, len(manifest.classes), size).candidates(outputs, threshold)
+
+    together, alone = candidates(manifest.heads), [candidates([head]) for head in manifest.heads]
+    assert all(len(found.scores) for found in alone)
+    for ours, theirs in zip(together, (np.concatenate(each) for each in zip(*alone, strict=True)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("coding", CODINGS, ids=lambda c: "-".join(map(str, c.model_dump().values())))

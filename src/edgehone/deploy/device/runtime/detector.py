@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from .decoding import Candidates, HeadReader
+from .decoding import Candidates, Reader
 from .faults import DeviceError
 from .preparation import Preparation
 from .suppression import suppress
@@ -33,7 +33,7 @@ class Detector:
         asked = self._suppression.pop("threshold")
         self._threshold = asked if threshold is None else threshold
         classes = len(manifest.classes)
-        self._heads = [HeadReader(head, manifest.scores, classes, manifest.input_size) for head in manifest.heads]
+        self._reader = Reader(manifest.heads, manifest.scores, classes, manifest.input_size)
 
     def detect(self, frame):
         """Detections of a frame ``[h, w, 3]`` uint8 BGR in its own pixels, best first."""
@@ -55,13 +55,7 @@ class Detector:
         """Detections in the input's pixels from a network's outputs."""
         if self._efficient_nms:
             return self._suppressed(outputs)
-        parts = [head.candidates(outputs, self._threshold) for head in self._heads]
-        found = Candidates(
-            np.concatenate([part.boxes_xyxy for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.classes for part in parts]),
-        )
-        return suppress(found, **self._suppression)
+        return suppress(self._reader.candidates(outputs, self._threshold), **self._suppression)
 
     def _suppressed(self, outputs):
         missing = [name for name in PLUGIN_OUTPUTS if name not in outputs]

@@ -65,7 +65,7 @@ class Preparation:
         shift = np.array([left, top, left, top], np.float64)
         scale = np.array([size[1] / width, size[0] / height] * 2, np.float64)
         limits = np.array([size[1], size[0]] * 2, np.float64)
-        return np.clip((boxes_xyxy - shift) * scale, 0.0, limits).astype(np.float32)
+        return np.minimum(np.maximum((boxes_xyxy - shift) * scale, 0.0), limits).astype(np.float32)
 
 
 def content_size(size, input_size, fit):
