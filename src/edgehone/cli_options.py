@@ -81,6 +81,15 @@ FixOption = Annotated[
 OnlyOption = Annotated[
     list[str] | None, typer.Option("--only", help="search nothing but these paths", metavar="PATH,...")
 ]
+LeaveOutOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--leave-out",
+        help="a data set by its name: what rules and the store learnt on it does not count, so that a search on it "
+        "proves them; may be repeated",
+        metavar="NAME",
+    ),
+]
 DeterministicOption = Annotated[
     bool,
     typer.Option(

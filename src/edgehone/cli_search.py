@@ -18,6 +18,7 @@ from edgehone.cli_options import (
     IgnoreOption,
     JsonOption,
     LatencyOption,
+    LeaveOutOption,
     MergeOption,
     ObjectiveOption,
     OnlyOption,
@@ -60,6 +61,7 @@ def search(
     blind: BlindOption = False,
     fix: FixOption = None,
     only: OnlyOption = None,
+    leave_out: LeaveOutOption = None,
     deterministic: DeterministicOption = False,
     store: StoreOption = None,
     same_data: SameDataOption = False,
@@ -92,6 +94,7 @@ def asked(context: typer.Context) -> Request:
 
     given = {name: value for name, value in context.params.items() if name not in ("out", "as_json")}
     paths = [path.strip() for text in given.pop("only") or () for path in text.split(",") if path.strip()]
+    names = list(given.pop("leave_out") or ())
     scope = {name: given.pop(name) for name in ("searcher", "blind", "deterministic")}
     classes = selection(*(given.pop(name) for name in ("merge", "drop", "ignore")))
     named: dict[str, Json] = {
@@ -99,7 +102,7 @@ def asked(context: typer.Context) -> Request:
         "budget_s": parse_duration(given.pop("budget")),
         "boards": given.pop("board") or ["cpu"],
         "objectives": given.pop("objective") or ["ap"],
-        "scope": {**scope, "fix": list(given.pop("fix") or ()), "only": paths},
+        "scope": {**scope, "fix": list(given.pop("fix") or ()), "only": paths, "leave_out": names},
         "selection": classes.model_dump(),
     }
     return load(Request, {**named, **given})  # what is left is called the same there

@@ -208,7 +208,7 @@ def recall(
 
     def ask() -> Starts:
         exclude = None if request.same_data else Identity.of(dataset)
-        asking = Asking(Likeness.of(profile), model_name(request.model), exclude)
+        asking = Asking(Likeness.of(profile), model_name(request.model), exclude, request.scope.leave_out)
         return Starts(starts=tuple(starts(known_searches(Store.at(request.store)), asking)))
 
     begun = folder.stage("starts", Starts, ask).starts
@@ -299,7 +299,8 @@ def explore(request: Request, known: Known, bench: Bench) -> Explored:
     slow = None if limit is None else (limit, known.latencies.upper(limit.board))
     pictures = pictures_by_size(plan, request.model, dataset)
     facts = gather_facts(dataset, known.profile, pictures, request.max_input, slow)
-    priors = folder.stage("rules", Priors, lambda: Priors(rules=tuple(apply_rules(facts)))).rules
+    advice = apply_rules(facts, request.scope.leave_out)
+    priors = folder.stage("rules", Priors, lambda: Priors(rules=tuple(advice))).rules
     for prior in priors:
         monitor.say(describe_prior(prior))
     make = task_maker(request, plan, dataset, start_weights(request, dataset, monitor), known.aim)

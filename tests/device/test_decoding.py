@@ -114,9 +114,13 @@ def test_a_head_may_have_a_coding_of_its_own(reference: Detector) -> None:
     assert [head.coding["kind"] for head in manifest.heads] == ["squared_sigmoid", "exp"]
 
 
-@pytest.mark.parametrize("second", [{"kind": "exp", "scale_x_y": 1.2}, {"kind": "squared_sigmoid"}], ids=["own", "same"])
+@pytest.mark.parametrize(
+    "second", [{"kind": "exp", "scale_x_y": 1.2}, {"kind": "squared_sigmoid"}], ids=["own", "same"]
+)
 @pytest.mark.parametrize("threshold", [0.0, 0.25])
-def test_heads_read_together_are_heads_read_alone(reference: Detector, second: dict[str, Any], threshold: float) -> None:
+def test_heads_read_together_are_heads_read_alone(
+    reference: Detector, second: dict[str, Any], threshold: float
+) -> None:
     """Each is decoded by its own coding, in the order of the heads."""
     described = bundles.heads_of(reference)
     described[0]["coding"] = {"kind": "squared_sigmoid"}

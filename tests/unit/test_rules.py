@@ -121,3 +121,22 @@ def test_a_latency_limit_has_one_form(text: str) -> None:
     assert LatencyLimit.parse("cpu<=7.5ms") == LatencyLimit(board="cpu", milliseconds=7.5)
     with pytest.raises(UsageError, match="cpu<=8ms"):
         LatencyLimit.parse(text)
+
+
+def test_what_was_learnt_on_a_data_set_can_be_left_out() -> None:
+    """Advice that one set alone taught goes; what two taught is half as sure; what is published stays."""
+    told = {prior.path: prior for prior in apply_rules(FACTS) if isinstance(prior, Prefer)}
+    left = {prior.path: prior for prior in apply_rules(FACTS, ("bccd",)) if isinstance(prior, Prefer)}
+    gone = {path for path, prior in told.items() if prior.learnt_on == ("bccd",)}
+    assert gone >= {"projection.assigner.kind", "projection.normalisation", "augmentation.mosaic.probability"}
+    assert set(left) == set(told) - gone
+    optimizer = left["optimisation.optimizer.kind"]
+    assert optimizer.learnt_on == ("cards-640",)
+    odds = [p.confidence / (1 - p.confidence) for p in (optimizer, told["optimisation.optimizer.kind"])]
+    assert odds[0] ** 2 == pytest.approx(odds[1], rel=0.02)
+    assert left["projection.second_head_mask"] == told["projection.second_head_mask"]
+
+
+def test_limits_stay_whatever_is_left_out() -> None:
+    facts = dataclasses.replace(FACTS, max_input=320)
+    assert any(isinstance(prior, Forbid) for prior in apply_rules(facts, ("bccd", "aquarium-640", "cards-640")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -186,6 +187,8 @@ def test_the_very_same_data_is_left_out_by_any_sign() -> None:
     for identity in signs:
         assert starts([entry(data=identity)], ask()) == []
         assert len(starts([entry(data=identity)], ask(exclude=None))) == 1
+        named = dataclasses.replace(ask(exclude=None), leave_out=(identity.name,))
+        assert not starts([entry(data=identity)], named)
     alike = entry().data.model_copy(update={"name": "here"})
     assert starts([entry(data=alike)], ask()), "many folders are named alike: without a class in common it is another"
 

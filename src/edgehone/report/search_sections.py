@@ -39,18 +39,19 @@ def decisions_section(story: Story) -> Section:
             "with its confidence, else the search is free; only limits forbid."
         )
         blocks.append(Text(lead))
-        columns = ("setting", "advice", "value", "confidence", "because", "evidence")
+        columns = ("setting", "advice", "value", "confidence", "because", "evidence", "learnt on")
         rows = tuple(_rule_row(prior) for prior in story.priors)
-        blocks.append(Table(columns, rows, frozenset({0, 1, 2, 4, 5}), caption="What the rules said."))
+        blocks.append(Table(columns, rows, frozenset({0, 1, 2, 4, 5, 6}), caption="What the rules said."))
     blocks += _strategy_tables(story)
     return Section("decisions", "What was decided, and why", tuple(blocks))
 
 
 def _rule_row(prior: Prior) -> tuple[str, ...]:
     if prior.kind == "forbid":
-        return (prior.path, "forbid", plain(prior.values), "limit", prior.because, plain(prior.evidence))
+        return (prior.path, "forbid", plain(prior.values), "limit", prior.because, plain(prior.evidence), "")
     confidence = f"{100 * prior.confidence:.0f} %"
-    return (prior.path, "prefer", plain(prior.value), confidence, prior.because, plain(prior.evidence))
+    learnt = ", ".join(prior.learnt_on) or "nothing: published or calculated"
+    return (prior.path, "prefer", plain(prior.value), confidence, prior.because, plain(prior.evidence), learnt)
 
 
 def _strategy_tables(story: Story) -> list[Block]:

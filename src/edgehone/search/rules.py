@@ -7,7 +7,7 @@ validation labels, never the test split. Where a rule leans on an earlier measur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from edgehone.analysis.capacity import CapacityProfile
@@ -70,8 +70,22 @@ Rule = Callable[[Facts, int], Iterator[Prior]]
 """From the facts and the preferred input size."""
 
 
-def apply_rules(facts: Facts) -> list[Prior]:
-    """Every prior that the facts imply, limits first."""
+STUDY = ("bccd",)
+"""What the studies of docs/adr/0009 and 0010 were made on."""
+
+
+def apply_rules(facts: Facts, leave_out: Collection[str] = ()) -> list[Prior]:
+    """Every prior that the facts imply, limits first.
+
+    Args:
+        facts: to reason from.
+        leave_out: names of data sets; what was learnt on them does not count.
+    """
+    known = (prior if isinstance(prior, Forbid) else prior.leave_out(leave_out) for prior in _every_prior(facts))
+    return [prior for prior in known if prior is not None]
+
+
+def _every_prior(facts: Facts) -> list[Prior]:
     limits = list(_limits(facts))
     forbidden: set[object] = {v for limit in limits for v in limit.values}
     sizes = [_input_size(facts, forbidden)]
@@ -122,6 +136,7 @@ def _input_size(facts: Facts, forbidden: set[object]) -> Prefer:
         path="input.size",
         value=value,
         confidence=0.75,
+        learnt_on=("aquarium-640",),
         because=because,
         evidence={
             "class": name,
@@ -190,6 +205,7 @@ def _short_run(facts: Facts, size: int) -> Iterator[Prior]:
         path="optimisation.optimizer.kind",
         value="adamw",
         confidence=0.85,
+        learnt_on=(*STUDY, "cards-640"),
         evidence=evidence,
         because=f"{short}; AdamW starts faster than SGD (study: +0.03 to +0.07 AP)",
     )
@@ -197,6 +213,7 @@ def _short_run(facts: Facts, size: int) -> Iterator[Prior]:
         path="projection.normalisation",
         value="mean",
         confidence=0.95,
+        learnt_on=STUDY,
         evidence=evidence,
         because=f"{short}; Darknet's sum over all cells is spent on silencing the background first "
         "(study: 0.10 AP against 0.29 or more)",
@@ -237,6 +254,7 @@ def _assigner(facts: Facts, size: int) -> Iterator[Prior]:
         path="projection.assigner.kind",
         value="task_aligned",
         confidence=0.7,
+        learnt_on=STUDY,
         evidence=evidence,
         because="it teaches the cells that already answer best instead of a fixed pattern, and leaves "
         f"{100 * lost:.1f} % of the objects without a cell (study: 0.38 AP against 0.29 for ratio match)",
@@ -245,6 +263,7 @@ def _assigner(facts: Facts, size: int) -> Iterator[Prior]:
         path="projection.objectness.target",
         value="quality",
         confidence=0.7,
+        learnt_on=STUDY,
         evidence=evidence,
         because="with a quality from the assigner, the score of a cell says how well it locates its object",
     )
@@ -269,6 +288,7 @@ def _vote(facts: Facts, size: int) -> Iterator[Prior]:
         path="projection.vote",
         value="object",
         confidence=0.8,
+        learnt_on=STUDY,
         because=f"the median {names[1]} covers {ratio:.0f} times as many cells as the median {names[0]}; with one "
         f"vote per object instead of one per positive cell the {names[0]} is heard (docs/adr/0010)",
         evidence={"area_ratio": round(ratio, 1), "sizes_differ_from": SIZES_DIFFER},
@@ -277,6 +297,7 @@ def _vote(facts: Facts, size: int) -> Iterator[Prior]:
         path="projection.box_loss.weight",
         value=0.12,
         confidence=0.6,
+        learnt_on=STUDY,
         because="boxes are the hardest to get right in a short run (docs/adr/0010)",
         evidence={"input": size},
     )
@@ -314,12 +335,21 @@ def _augmentation(facts: Facts, size: int) -> Iterator[Prior]:
         if strong
         else {"mosaic.probability": 0.0, "mixup.probability": 0.0, "affine.scale": 0.15}
     )
+    learnt = () if strong else STUDY
     for path, value in values.items():
-        yield Prefer(path=f"augmentation.{path}", value=value, confidence=0.8, because=reason, evidence=evidence)
+        yield Prefer(
+            path=f"augmentation.{path}",
+            value=value,
+            confidence=0.8,
+            because=reason,
+            evidence=evidence,
+            learnt_on=learnt,
+        )
     yield Prefer(
         path="augmentation.hsv.kind",
         value="uniform",
         confidence=0.8,
+        learnt_on=learnt,
         because="mild and sufficient: " + reason,
         evidence=evidence,
     )

@@ -33,6 +33,7 @@ class Scope(Settings):
         blind: no advice from rules.
         fix: ``path=value``, not searched.
         only: dotted paths; nothing else is searched.
+        leave_out: names of data sets; what rules and the store learnt on them does not count.
         deterministic: in batches, so that an interrupted search equals an undisturbed one.
     """
 
@@ -40,6 +41,7 @@ class Scope(Settings):
     blind: bool = False
     fix: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
     deterministic: bool = False
 
 

@@ -54,11 +54,13 @@ class Asking:
         likeness: of its data and model.
         model: name of the architecture.
         exclude: entries of this data set do not count; None takes them too.
+        leave_out: nor do entries of data sets of these names.
     """
 
     likeness: Likeness
     model: str
     exclude: Identity | None
+    leave_out: tuple[str, ...] = ()
 
 
 def starts(entries: Sequence[StoreEntry], asking: Asking, count: int = STARTS) -> list[Start]:
@@ -69,6 +71,8 @@ def starts(entries: Sequence[StoreEntry], asking: Asking, count: int = STARTS) -
     found: dict[str, Start] = {}
     for entry in entries:
         if asking.exclude is not None and asking.exclude.same_data(entry.data):
+            continue
+        if entry.data.name in asking.leave_out:
             continue
         similarity = asking.likeness.similarity(entry.likeness, same_model=asking.model == entry.model)
         if similarity < LEAST_SIMILARITY:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Union
 
@@ -18,7 +18,17 @@ from edgehone.types import Json
 
 
 class Prefer(Settings):
-    """A rule's advice on one dimension: draw ``value`` (or near it) with probability ``confidence``."""
+    """A rule's advice on one dimension: draw ``value`` (or near it) with probability ``confidence``.
+
+    Attributes:
+        path: of the dimension.
+        value: what is preferred.
+        confidence: probability of drawing it.
+        because: for people.
+        evidence: the facts behind it.
+        learnt_on: names of the data sets whose trainings say so, each by itself; empty for what is published or
+            calculated.
+    """
 
     kind: Literal["prefer"] = "prefer"
     path: str
@@ -26,6 +36,20 @@ class Prefer(Settings):
     confidence: float = Field(gt=0, lt=1)
     because: str
     evidence: dict[str, Json] = Field(default_factory=dict)
+    learnt_on: tuple[str, ...] = ()
+
+    def leave_out(self, names: Collection[str]) -> Prefer | None:
+        """What is left of it without some of the data sets that it was learnt on; None where nothing is.
+
+        Each of them stands for an equal share of its log odds.
+        """
+        left = tuple(name for name in self.learnt_on if name not in names)
+        if len(left) == len(self.learnt_on):
+            return self
+        if not left:
+            return None
+        odds = (self.confidence / (1 - self.confidence)) ** (len(left) / len(self.learnt_on))
+        return self.model_copy(update={"learnt_on": left, "confidence": round(odds / (1 + odds), 3)})
 
 
 class Forbid(Settings):
