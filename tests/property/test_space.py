@@ -48,7 +48,7 @@ def test_a_choice_needs_two_values() -> None:
 
 
 def test_a_fingerprint_does_not_change_between_versions() -> None:
-    assert fingerprint(Prefer(path="a.b", value=2, confidence=0.5, because="c")) == "d875d937679eac65"
+    assert fingerprint(Forbid(path="a.b", values=(2,), because="c")) == "988adcbda971c4ab"
     assert fingerprint(DARKNET) != fingerprint(AUTHORS)
 
 
