@@ -50,6 +50,7 @@ class Careless:
         os.kill(os.getpid(), signal.SIGINT)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs have it ignored
     heed()
     dataset = read_dataset("{data}")
     Careless()  # Python ignores what a destructor raises
