@@ -81,7 +81,7 @@ def measure(manifest: Any, picture: Path, threads: int, rounds: int) -> dict[str
     how = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
     bare = core.compile_model(core.read_model(manifest.model_path), "CPU", {**how, **manifest.options})
     request: Any = bare.create_infer_request()
-    tensor = board.input_of(board.preparation.picture(cv2.imread(str(picture)))).copy()
+    tensor = board.preparation.tensor(board.preparation.picture(cv2.imread(str(picture))))
     request.set_input_tensor(openvino.Tensor(tensor, shared_memory=True))
     seconds: dict[str, list[float]] = {"end to end": [], "bare": []}
     boxes = 0

@@ -65,17 +65,22 @@ def heads_of(reference: Detector, tensor: Any) -> dict[str, Any]:
     return {name: np.ascontiguousarray(head.numpy()) for name, head in zip(HEADS, heads, strict=True)}
 
 
+@pytest.mark.parametrize("levels", [{}, {"colour": "bgr", "scale": 1 / 256, "offset": -0.5}], ids=["usual", "shifted"])
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_cpu_runtimes_say_what_the_network_says(bundle: Path, reference: Detector, runtime: str) -> None:
+def test_cpu_runtimes_say_what_the_network_says(
+    bundle: Path, reference: Detector, runtime: str, levels: dict[str, Any]
+) -> None:
     pytest.importorskip(runtime)
     manifest = manifest_for(bundle, runtime)
-    _, tensor = prepared(manifest)
+    manifest.picture.update(levels)
+    picture, tensor = prepared(manifest)
     backend: Any = open_backend(manifest, 1)
-    first = {name: values.copy() for name, values in backend.run(tensor).items()}
+    board: Any = BoardDetector(manifest, backend)
+    first = {name: values.copy() for name, values in backend.run(board.input_of(picture)).items()}
     for name, head in heads_of(reference, tensor).items():
         np.testing.assert_allclose(first[name], head, atol=2e-3)
-    tensor[:] = 0  # the array is used again for the next frame
-    second = backend.run(tensor)
+    picture[:] = 0
+    second = backend.run(board.input_of(picture))  # the same array with the next frame in it
     assert np.abs(second["stride32"] - first["stride32"]).max() > 0.01
     backend.close()
 

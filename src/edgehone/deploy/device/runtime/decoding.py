@@ -11,6 +11,7 @@ MAX_EXP_LOGIT = 8.0
 """Logits of sides are cut here before the exponential, as in training."""
 
 LOGIT_SLACK = 1e-3
+"""Slots so little below the threshold are looked at, too: their score is compared exactly."""
 
 PARTS = ("box", "objectness", "classes")
 """Of a head that has an output for each."""
@@ -30,7 +31,7 @@ class Candidates:
 
 
 class Reader:
-    """Reads a detector's heads; those whose codings agree are decoded at once.
+    """Reads a detector's heads; neighbours whose codings agree are decoded at once.
 
     Args:
         heads: of the manifest.

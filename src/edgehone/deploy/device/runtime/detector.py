@@ -49,7 +49,8 @@ class Detector:
 
     def input_of(self, picture):
         """What the backend takes of a prepared picture."""
-        return self.preparation.tensor(picture) if self.backend.takes == "tensor" else picture
+        takes = self.backend.takes
+        return picture if takes == "picture" else getattr(self.preparation, takes)(picture)
 
     def read(self, outputs):
         """Detections in the input's pixels from a network's outputs."""

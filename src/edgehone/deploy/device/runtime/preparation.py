@@ -27,8 +27,8 @@ class Preparation:
         levels = np.arange(256, dtype=np.float64) * scale + offset
         self._table = levels.astype(np.float32)
         self._canvas = np.empty((height, width, 3), np.uint8)
-        self._planes = np.empty((3, height, width), np.uint8)
-        self._by_channel = list(self._planes[::-1] if colour == "rgb" else self._planes)
+        self._planes = np.empty((1, 3, height, width), np.uint8)
+        self._by_channel = list(self._planes[0, ::-1] if colour == "rgb" else self._planes[0])
         self._tensor = np.empty((1, 3, height, width), np.float32)
         self._content = None
 
@@ -51,11 +51,15 @@ class Preparation:
             inside[...] = made
         return self._canvas
 
+    def planes(self, picture):
+        """A prepared picture ``[1, 3, height, width]`` uint8, its channels as the network has them."""
+        cv2.split(picture, self._by_channel)
+        return self._planes
+
     def tensor(self, picture):
         """A prepared picture as the network's input ``[1, 3, height, width]`` float32."""
-        cv2.split(picture, self._by_channel)
         height, width = self.input_size
-        cv2.LUT(self._planes.reshape(-1, width), self._table, self._tensor.reshape(3 * height, width))
+        cv2.LUT(self.planes(picture).reshape(-1, width), self._table, self._tensor.reshape(3 * height, width))
         return self._tensor
 
     def restore(self, boxes_xyxy, size):

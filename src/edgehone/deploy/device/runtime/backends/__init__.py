@@ -1,8 +1,8 @@
 """The libraries that run a graph, behind one interface.
 
-A backend has ``name``; ``takes``, which is ``"tensor"`` (``[1, 3, h, w]`` float32) or ``"picture"`` (``[h, w, 3]``
-uint8 BGR, prepared); ``run(input)``, which gives ``{output name: array}``; and ``close()``. The arrays may be used
-again by the next ``run``.
+A backend has ``name``; ``takes``, which is ``"tensor"`` (``[1, 3, h, w]`` float32), ``"planes"`` (the same before scale
+and offset, uint8) or ``"picture"`` (``[h, w, 3]`` uint8 BGR, prepared); ``run(input)``, which gives ``{output name:
+array}``; and ``close()``. The arrays may be used again by the next ``run``.
 """
 # pyright: basic
 
