@@ -73,11 +73,11 @@ def _check(node: ast.expr, text: str, class_names: Sequence[str]) -> None:
         case ast.Name(id=name):
             if name in METRICS:
                 return
-            raise UsageError(f"the metrics are {', '.join(METRICS)}; got {name!r} in {text!r}")
+            raise UsageError(f"the metrics are {', '.join(METRICS)}; got {_place(name, text)}")
         case ast.Subscript(value=ast.Name(id=name)) if name in BY_CLASS:
             if _class_name(node) in class_names:
                 return
-            raise UsageError(f"the classes are {', '.join(class_names)}; got {ast.unparse(node)} in {text!r}")
+            raise UsageError(f"the classes are {', '.join(class_names)}; got {_place(ast.unparse(node), text)}")
         case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
             if isinstance(op, ast.Div) and not (isinstance(right, ast.Constant) and right.value):
                 raise UsageError(f"an objective divides by numbers other than 0 only, got {ast.unparse(node)}")
@@ -91,8 +91,13 @@ def _check(node: ast.expr, text: str, class_names: Sequence[str]) -> None:
         case _:
             raise UsageError(
                 f"an objective is made of {', '.join(METRICS)}, ap[CLASS], ap50[CLASS], numbers, + - * / and "
-                f"{', '.join(FUNCTIONS)}; got {ast.unparse(node)!r} in {text!r}"
+                f"{', '.join(FUNCTIONS)}; got {_place(ast.unparse(node), text)}"
             )
+
+
+def _place(part: str, text: str) -> str:
+    """What is wrong, and in what, if it is not all of it."""
+    return repr(part) if part == text else f"{part!r} in {text!r}"
 
 
 def _class_name(node: ast.Subscript) -> str:
