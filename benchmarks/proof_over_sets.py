@@ -3,12 +3,11 @@
 python benchmarks/proof_over_sets.py DATA [DATA ...] --out OUT [--budget 30m] [--seeds 0 1 2] [--minutes 60]
     [--table FILE.md]
 
-Runs ``edgehone run DATA --compare evolution --leave-out DATA`` for every data set and seed, into ``OUT/DATA-SEED``, so
+Runs ``edgehone run DATA --compare evolution --leave-out NAME`` for every data set and seed, into ``OUT/NAME-SEED``, so
 that no rule says what it learnt on the very set that is to prove it; a run that was interrupted goes on, a finished one
-is not repeated. No new run is begun after ``--minutes`` (exit 3 while some are
-left).
-Then writes the table from the runs' ``results.json``: mean AP on the test split, the gains with 95 % intervals over
-seeds (Student's t; over pictures where there is one seed), compute of the search, and what the winning
+is not repeated, and one that left out something else is refused. No new run is begun after ``--minutes`` (exit 3 while
+some are left). Then writes the table from the runs' ``results.json``: mean AP on the test split, the gains with 95 %
+intervals over seeds (Student's t; over pictures where there is one seed), compute of the search, and what the winning
 strategies changed.
 """
 
@@ -26,7 +25,9 @@ from typing import Any
 
 from arms import over_seeds
 
+from edgehone.data import read_dataset
 from edgehone.files import read_json, write_text
+from edgehone.search.likeness import Identity
 from edgehone.space import diff
 from edgehone.strategy import Strategy
 
@@ -52,7 +53,10 @@ def main() -> None:
     given, options = parser.parse_known_args()
     deadline = time.monotonic() + 60 * given.minutes
     runs = [(source, seed) for seed in given.seeds for source in given.data]
-    folders = {(source, seed): given.out / f"{Path(source).name}-{seed}" for source, seed in runs}
+    names = {source: Identity.of(read_dataset(source)).name for source in given.data}
+    folders = {(source, seed): given.out / f"{names[source]}-{seed}" for source, seed in runs}
+    for (source, _), folder in folders.items():
+        refuse_another(folder, names[source])
     left = [run for run in runs if not (folders[run] / "results.json").is_file()]
     print(f"planned: {len(left)} runs of {given.budget} each, on all cores", flush=True)
     for source, seed in left:
@@ -60,15 +64,15 @@ def main() -> None:
             break
         command = [str(Path(sys.executable).with_name("edgehone")), "run", source, "--budget", given.budget]
         command += ["--seed", str(seed), "--compare", "evolution", "--store", "none"]
-        command += ["--leave-out", Path(source).name]
+        command += ["--leave-out", names[source]]
         subprocess.run([*command, *options, "--out", str(folders[source, seed])], check=True)
     lines = ["| data | strategy | AP | gain of found over it | core-hours of search |", "|---|---|---|---|---|"]
     changes: list[str] = []
     for source in given.data:
         results = [read_json(folders[source, s] / "results.json") for s in given.seeds if done(folders[source, s])]
         if results:
-            lines += rows(Path(source).name, results)
-            changes.append(f"- {Path(source).name}: {changed(results)}")
+            lines += rows(names[source], results)
+            changes.append(f"- {names[source]}: {changed(results)}")
     text = "\n".join(
         [*lines, "", "What the found strategies changed against the defaults, in how many runs:", *changes]
     )
@@ -77,6 +81,14 @@ def main() -> None:
         write_text(given.table, text + "\n")
     if not all(done(folder) for folder in folders.values()):
         sys.exit(UNFINISHED)
+
+
+def refuse_another(folder: Path, name: str) -> None:
+    """End where a folder holds a run that did not leave its data set out."""
+    request = read_json(folder / "request.json") if (folder / "request.json").is_file() else None
+    left_out = [name] if request is None else request.get("scope", {}).get("leave_out", [])
+    if left_out != [name]:
+        sys.exit(f"{folder} holds a run that left out {left_out or 'nothing'} instead of {name}; give another --out")
 
 
 def done(folder: Path) -> bool:
@@ -115,12 +127,12 @@ def gain_of(results: Sequence[Mapping[str, Any]], arm: str) -> str:
 
 
 def points(gain: Mapping[str, Any]) -> str:
-    """A gain in AP points with its interval over seeds."""
+    """A gain in AP points with its interval over seeds; over pictures where there is one seed."""
     text = f"{100 * gain['gain']:+.1f}"
     if "interval95" in gain:
         low, high = gain["interval95"]
         text += f" [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return f"{text} ({gain['seeds']} seeds)"
+    return f"{text} (1 seed)" if gain["seeds"] == 1 else f"{text} ({gain['seeds']} seeds)"
 
 
 def changed(results: Sequence[Mapping[str, Any]]) -> str:

@@ -11,6 +11,7 @@ How well they predict is measured by cross-validation: a replay says no more tha
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -24,7 +25,7 @@ from sklearn.ensemble import ExtraTreesRegressor, VotingRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from sklearn.model_selection import KFold, cross_val_predict
-from trainings import Table, strategy_of
+from trainings import Row, Table, strategy_of
 
 from edgehone.search.finalists import SEED_NOISE
 from edgehone.space import Choice, Dimension, dimensions, flatten
@@ -77,12 +78,14 @@ class Surrogate:
     def of(table: Table) -> Surrogate:
         """From the trials that were trained at every length."""
         rows = [row for row in table.rows.values() if row["study"] in STUDIES]
-        known = {(row["study"], row["trial"], row["share"]): row for row in rows}
-        names = sorted({(row["study"], row["trial"]) for row in rows})
-        trials = [name for name in names if all((*name, share) in known for share in RUNGS)]
-        x = np.stack([encoded(strategy_of(known[*trial, RUNGS[-1]])) for trial in trials])
-        y = {share: np.array([known[*trial, share]["ap"] for trial in trials]) for share in RUNGS}
-        return Surrogate(x, y, {s: float(np.mean([known[*t, s]["seconds"] for t in trials])) for s in RUNGS})
+        known: dict[tuple[str, int, str], dict[float, Row]] = {}
+        for row in rows:  # rules change, and with them what an informed trial of some number is
+            name = (row["study"], row["trial"], json.dumps(row["strategy"], sort_keys=True))
+            known.setdefault(name, {})[row["share"]] = row
+        trials = [known[name] for name in sorted(known) if set(known[name]) >= set(RUNGS)]
+        x = np.stack([encoded(strategy_of(trial[RUNGS[-1]])) for trial in trials])
+        y = {share: np.array([trial[share]["ap"] for trial in trials]) for share in RUNGS}
+        return Surrogate(x, y, {s: float(np.mean([trial[s]["seconds"] for trial in trials])) for s in RUNGS})
 
     @cached_property
     def models(self) -> dict[float, Any]:

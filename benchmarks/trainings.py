@@ -51,6 +51,10 @@ class Table:
         """Whether a training is recorded."""
         return key_of(job) in self.rows
 
+    def recorded(self, job: Job) -> Row | None:
+        """The row of a training, if there is one."""
+        return self.rows.get(key_of(job))
+
     def trained(self, job: Job, keep: Path | None = None, **labels: Any) -> Row:
         """The row of a training, which is run where it is not recorded, or where its detector is wanted and gone.
 

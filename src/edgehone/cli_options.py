@@ -85,9 +85,9 @@ LeaveOutOption = Annotated[
     list[str] | None,
     typer.Option(
         "--leave-out",
-        help="a data set by its name: what rules and the store learnt on it does not count, so that a search on it "
-        "proves them; may be repeated",
-        metavar="NAME",
+        help="data sets by their names: what rules and the store learnt on them does not count, so that a "
+        "search on one proves them",
+        metavar="NAME,...",
     ),
 ]
 DeterministicOption = Annotated[

@@ -85,6 +85,7 @@ def search(
         emit(found.model_dump(mode="json"))
         return
     console_view.print_found(screen(), found.standings, found.front, out)
+    console_view.print_warnings(screen(), found.warnings)
 
 
 def asked(context: typer.Context) -> Request:
@@ -93,8 +94,7 @@ def asked(context: typer.Context) -> Request:
     from edgehone.space import load
 
     given = {name: value for name, value in context.params.items() if name not in ("out", "as_json")}
-    paths = [path.strip() for text in given.pop("only") or () for path in text.split(",") if path.strip()]
-    names = list(given.pop("leave_out") or ())
+    paths, names = (_parts(given.pop(option)) for option in ("only", "leave_out"))
     scope = {name: given.pop(name) for name in ("searcher", "blind", "deterministic")}
     classes = selection(*(given.pop(name) for name in ("merge", "drop", "ignore")))
     named: dict[str, Json] = {
@@ -106,3 +106,8 @@ def asked(context: typer.Context) -> Request:
         "selection": classes.model_dump(),
     }
     return load(Request, {**named, **given})  # what is left is called the same there
+
+
+def _parts(texts: list[str] | None) -> list[str]:
+    """What an option lists that may be repeated and takes several, with commas."""
+    return [part.strip() for text in texts or () for part in text.split(",") if part.strip()]

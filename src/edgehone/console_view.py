@@ -120,6 +120,7 @@ def print_results(console: Console, results: Results, out: Path) -> None:
     if results.margin is not None:
         words = f"{results.margin.words()}, seeds counted: {results.margin.verdict}"
         console.print(f"kept: {results.kept} (on validation {escape(words)})")
+    print_warnings(console, results.warnings)
     for name, deployment in results.boards.items():
         print_deployment(console, name, deployment, out / Path(deployment.path).parent)
     console.print(f"total time {clock(results.seconds['total'])}")
@@ -134,6 +135,12 @@ def _entry_cells(entry: Entry) -> list[str]:
     if reached is not None:
         return [with_interval(reached.test, reached.interval95), *cells]
     return [*cells, *(with_interval(value, None) for value in (test.ap_small, test.ap_medium, test.ap_large))]
+
+
+def print_warnings(console: Console, warnings: Sequence[str]) -> None:
+    """What makes the choice doubtful."""
+    for text in warnings:
+        console.print(f"warning: {text}", style="yellow", soft_wrap=True, markup=False)
 
 
 def print_found(console: Console, standings: Sequence[Standing], front: Sequence[FrontPoint], out: Path) -> None:

@@ -29,23 +29,18 @@ from edgehone.search.finalists import Standing
 from edgehone.search.ladder import FORWARD_SHARE, Ladder, TaskMaker, freely, in_batches
 from edgehone.search.latency import Latencies, LatencyLimit, latencies
 from edgehone.search.likeness import Identity, Likeness, model_name
-from edgehone.search.objective import (
-    AP,
-    Latency,
-    Objectives,
-    check_on,
-    parse_objectives,
-)
+from edgehone.search.objective import AP, Latency, Objectives, check_on, parse_objectives
 from edgehone.search.origins import value_origins
 from edgehone.search.placement import Placement
 from edgehone.search.plan import Plan, make_plan
 from edgehone.search.progress import Bench, Monitor, Show
 from edgehone.search.proof import PresetRuns, train_presets
 from edgehone.search.remembering import entry_of, keep
-from edgehone.search.rules import apply_rules
+from edgehone.search.rules import apply_rules, taught_by
 from edgehone.search.scope import declared_space, open_study
 from edgehone.search.starts import Asking, Start, Starts, starts
 from edgehone.search.store import Store, known_searches
+from edgehone.search.sufficiency import too_short
 from edgehone.search.trial import Outcome
 from edgehone.search.verdict import Decision, Split, Tested, all_on_test_split, decide, gain
 from edgehone.space import Prior, Settings, load
@@ -81,6 +76,7 @@ class Found(Settings):
     agreement: tuple[RungAgreement, ...]
     trials: int
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +100,12 @@ class Explored:
     ladder: Ladder
     presets: PresetRuns
     evolved: Outcome | None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the choice doubtful."""
+        doubt = too_short(self.plan, self.ladder.outcomes)
+        return () if doubt is None else (doubt,)
 
 
 def run(request: Request, out: Path, show: Show) -> Results:
@@ -172,6 +174,7 @@ def search(request: Request, out: Path, show: Show) -> Found:
             agreement=tuple(ladder.agreement),
             trials=len(ladder.outcomes),
             seconds=round(folder.clock.seconds(), 1),
+            warnings=explored.warnings,
         )
         write_json(out / FOUND, found.model_dump(mode="json"))
         monitor.finish(f"done: {out / 'strategy.json'}")
@@ -222,6 +225,8 @@ def nameless(request: Request, dataset: Dataset) -> str:
     names = {
         "data": dataset.name,
         "model": model_name(request.model),
+        "weights": request.weights and Path(request.weights).name,
+        "teacher": request.teacher and Path(request.teacher).name,
         "store": None,
         "ray": None,
         "device": None,
@@ -299,8 +304,10 @@ def explore(request: Request, known: Known, bench: Bench) -> Explored:
     slow = None if limit is None else (limit, known.latencies.upper(limit.board))
     pictures = pictures_by_size(plan, request.model, dataset)
     facts = gather_facts(dataset, known.profile, pictures, request.max_input, slow)
-    advice = apply_rules(facts, request.scope.leave_out)
-    priors = folder.stage("rules", Priors, lambda: Priors(rules=tuple(advice))).rules
+    left_out = request.scope.leave_out
+    priors = folder.stage("rules", Priors, lambda: Priors(rules=tuple(apply_rules(facts, left_out)))).rules
+    for name in left_out:
+        monitor.say(f"left out {name}, which had a part in {len(taught_by(facts, name))} pieces of advice")
     for prior in priors:
         monitor.say(describe_prior(prior))
     make = task_maker(request, plan, dataset, start_weights(request, dataset, monitor), known.aim)
@@ -375,6 +382,7 @@ def conclude(
         },
         trials=len(explored.ladder.outcomes),
         boards=boards,
+        warnings=explored.warnings,
     )
 
 

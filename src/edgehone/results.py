@@ -129,7 +129,7 @@ class Results(Settings):
     Gains and entries say what they are worth in AP and in terms of the first of ``objectives``, which decides.
     ``kept`` is what is deployed and written to strategy.json: what the search found, or the default where the two
     could not be told apart on validation; ``margin`` is that comparison, seeds counted. ``gain`` is measured on the
-    test split and changes nothing any more.
+    test split and changes nothing any more. ``warnings`` say what makes the choice doubtful.
     """
 
     edgehone: str
@@ -152,6 +152,7 @@ class Results(Settings):
     seconds: dict[str, float]
     trials: int
     boards: dict[str, Deployment]
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> Json:
         """The content of results.json; what was not run is left out."""

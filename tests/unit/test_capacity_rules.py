@@ -9,7 +9,8 @@ from edgehone.analysis.capacity_probe import ProbeFacts, ProbePlan, Rung, fits_u
 from edgehone.analysis.capacity_recall import Recall
 from edgehone.models import MODELS
 from edgehone.search.capacity_rules import capacity_of, cells_and_fields, loss_balance, strength_of_augmentation
-from edgehone.search.rules import MANY_EPOCHS, Facts, apply_rules
+from edgehone.search.facts import Facts
+from edgehone.search.rules import MANY_EPOCHS, apply_rules
 from edgehone.space import Prefer, SearchSpace, dimensions, flatten
 from edgehone.strategy import INPUT_SIZES, Strategy
 

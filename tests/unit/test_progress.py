@@ -9,7 +9,8 @@ from edgehone.run_folder import RunFolder
 from edgehone.search.objective import NOTHING, Objectives, RecallAtPrecision
 from edgehone.search.plan import Calibration, make_plan
 from edgehone.search.progress import Monitor, Status, describe
-from edgehone.search.trial import Outcome, Task
+from edgehone.search.sufficiency import LEAST_AP, too_short
+from edgehone.search.trial import Outcome, Task, save_outcome
 from edgehone.strategy import AUTHORS
 from edgehone.training import Job
 
@@ -69,3 +70,47 @@ def test_a_trial_is_told_by_what_is_asked_for(tmp_path: Path) -> None:
     outcome = TwoAtOnce().outcome(task("short-00", 1.0)).model_copy(update={"ap": 0.31, "validation": found})
     assert "short-00: AP 0.310 on validation" in describe(outcome)
     assert "short-00: recall@precision=0.9 0.500, AP 0.310 on validation" in describe(outcome, aim)
+
+
+def short(number: int, ap: float) -> Outcome:
+    each = task(f"short-{number:02d}", 1.0)
+    return TwoAtOnce().outcome(each).model_copy(update={"ap": ap})
+
+
+def test_short_trainings_that_find_nothing_are_told_once_and_early(tmp_path: Path) -> None:
+    said: list[str] = []
+    folder = RunFolder(tmp_path)
+    monitor = Monitor(folder, lambda status: said.append(status.message))
+    plan = make_plan(900.0, 40.0, "full", CALIBRATION, 1.0)
+    monitor.follow(plan, 300.0)
+    count = plan.rungs[0].trials
+
+    class OneByOne(TwoAtOnce):
+        def run(self, tasks: Iterable[Task | None], tick: Callable[[dict[str, float]], None]) -> Iterator[Outcome]:
+            del tick
+            for each in tasks:
+                assert each is not None
+                outcome = self.outcome(each).model_copy(update={"ap": 0.004})
+                save_outcome(outcome, folder.trials)
+                yield outcome
+
+    def warnings() -> int:
+        return sum(text.startswith("warning: the budget is too short") for text in said)
+
+    monitor.run(OneByOne(), [task(f"short-{k:02d}", 1.0) for k in range(count - 1)])
+    assert warnings() == 0, "the last one may still find something"
+    monitor.run(OneByOne(), [task(f"short-{k:02d}", 1.0) for k in range(count - 1, count + 2)])
+    assert warnings() == 1
+
+
+def test_a_budget_is_too_short_only_where_trainings_ended_and_found_nothing() -> None:
+    plan = make_plan(900.0, 40.0, "full", CALIBRATION, 1.0)
+    nothing = [short(k, 0.001 * k) for k in range(plan.rungs[0].trials)]
+    text = too_short(plan, nothing)
+    assert text is not None
+    assert f"of 10 steps reach AP {0.001 * (len(nothing) - 1):.3f} at most" in text
+    assert "--weights" in text
+    assert too_short(plan, nothing[1:]) is None, "the rung is not complete"
+    assert too_short(plan, [*nothing, short(99, LEAST_AP)]) is None
+    diverged = [each.model_copy(update={"status": "diverged"}) for each in nothing]
+    assert too_short(plan, diverged) is None, "that is not for want of time"

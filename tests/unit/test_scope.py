@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import cast
 
 import numpy as np
 import pytest
+from typer.main import get_command
 
 from edgehone.boards import latency_model
+from edgehone.cli import app
+from edgehone.cli_search import asked
+from edgehone.data import Selection
 from edgehone.errors import UsageError
 from edgehone.models import architecture
 from edgehone.report.search_sections import command
@@ -96,18 +101,30 @@ def test_a_request_is_checked_before_anything_is_read() -> None:
 
 
 def test_the_command_can_be_given_again() -> None:
-    scope = Scope(searcher="tpe", blind=True, fix=("input.size=224",), only=("projection", "input"), deterministic=True)
-    request = Request(data="d", budget_s=60, objectives=("ap", "latency"), scope=scope)
-    said = command(request.model_dump(mode="json"))
-    for words in (
-        "--objective ap --objective latency",
-        "--searcher tpe",
-        "--fix input.size=224",
-        "--only projection,input",
-        "--blind",
-        "--deterministic",
-    ):
-        assert words in said
+    scope = Scope(
+        searcher="tpe",
+        blind=True,
+        fix=("input.size=224",),
+        only=("projection", "input"),
+        leave_out=("bccd", "two words"),
+        deterministic=True,
+    )
+    request = Request(
+        data="d",
+        format="coco",
+        budget_s=60,
+        model="yolov4-tiny-3l",
+        weights="begin here.pt",
+        teacher="t.pt",
+        boards=("cpu", "kneron-kl720"),
+        objectives=("ap", "latency"),
+        selection=Selection(merge={"vehicle": ("car", "van")}, drop=("sky",), ignore=("DontCare", "crowd")),
+        same_data=True,
+        scope=scope,
+    )
+    words = shlex.split(command(request.model_dump(mode="json")))
+    asked_for = get_command(app).commands["run"].make_context("run", words[2:])  # pyright: ignore
+    assert asked(asked_for) == request
 
 
 def test_a_board_that_is_not_here_answers_with_the_upper_end_of_its_interval() -> None:

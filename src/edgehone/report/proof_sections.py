@@ -36,6 +36,7 @@ def headline(story: Story) -> Headline:
     ]
     if found.reached is not None:
         notes.append(_objective_note(found.reached))
+    notes += [f"Warning: {text}." for text in results.warnings]
     verdict = "unproven" if results.gain is None else results.gain.verdict
     return Headline(verdict, _answer(story), tuple(facts), tuple(notes))
 

@@ -275,7 +275,10 @@ def command(request: dict[str, Any]) -> str:
     if "budget_s" in request:
         words += ["--budget", f"{request['budget_s']:g}s"]
     for key in (
+        "format",
         "model",
+        "weights",
+        "teacher",
         "proof",
         "max_input",
         "latency",
@@ -291,8 +294,20 @@ def command(request: dict[str, Any]) -> str:
             words += [f"--{key.replace('_', '-')}", str(request[key])]
     if request.get("same_data"):
         words.append("--same-data")
-    words += scope_words(request)
+    words += _selection_words(request) + scope_words(request)
     return shlex.join([*words, "--out", "runs/again"])
+
+
+def _selection_words(request: dict[str, Any]) -> list[str]:
+    """Classes that were joined, dropped or ignored."""
+    selection = cast("dict[str, Any]", request.get("selection") or {})
+    words: list[str] = []
+    for name, parts in selection.get("merge", {}).items():
+        words += ["--merge", f"{name}={','.join(parts)}"]
+    for option in ("drop", "ignore"):
+        if selection.get(option):
+            words += [f"--{option}", ",".join(selection[option])]
+    return words
 
 
 def scope_words(request: dict[str, Any]) -> list[str]:
@@ -307,4 +322,6 @@ def scope_words(request: dict[str, Any]) -> list[str]:
         words += ["--fix", str(assignment)]
     if scope.get("only"):
         words += ["--only", ",".join(scope["only"])]
+    for name in scope.get("leave_out", ()):
+        words += ["--leave-out", str(name)]
     return words + [f"--{flag}" for flag in ("blind", "deterministic") if scope.get(flag)]

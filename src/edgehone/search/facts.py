@@ -1,13 +1,43 @@
-"""Collecting what the rules reason from: the profile, the plan's reach and the request's limits."""
+"""What the rules reason from: the profile, the plan's reach and the request's limits."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from edgehone.analysis import Profile
+from edgehone.analysis.capacity import CapacityProfile
+from edgehone.analysis.projection import ProjectionFacts
 from edgehone.data import Dataset
 from edgehone.search.latency import LatencyLimit
-from edgehone.search.rules import Facts
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rules reason from.
+
+    Attributes:
+        train_images: pictures in the training split.
+        class_names: of the data.
+        class_sides: per class, the median of sqrt(area) as a share of the input's side.
+        full_images: pictures that a full training shows, by input size.
+        candidates: measured projections.
+        max_input: the largest input size that may be searched.
+        latency_ms: upper end of the graph's latency by input size, where a limit was asked for.
+        latency_limit_ms: that limit.
+        capacity: of the network, where it was measured.
+    """
+
+    train_images: int
+    class_names: tuple[str, ...]
+    class_sides: tuple[float, ...]
+    full_images: dict[int, int]
+    candidates: tuple[ProjectionFacts, ...]
+    max_input: int
+    latency_ms: dict[int, float]
+    latency_limit_ms: float | None
+    capacity: CapacityProfile | None = None
 
 
 def gather_facts(
@@ -50,4 +80,4 @@ def _class_sides(dataset: Dataset) -> tuple[float, ...]:
     return tuple(float(np.median(found)) if found else 1.0 for found in shares)
 
 
-__all__ = ["LatencyLimit", "gather_facts"]
+__all__ = ["Facts", "LatencyLimit", "gather_facts"]

@@ -9,6 +9,7 @@ from edgehone.run_folder import RunFolder
 from edgehone.search.objective import AP, Objectives
 from edgehone.search.plan import Plan
 from edgehone.search.pool import Pool
+from edgehone.search.sufficiency import LEAST_AP, too_short
 from edgehone.search.trial import Outcome, Task, finished, load_outcome
 
 
@@ -45,6 +46,7 @@ class Monitor:
         self.total_gflops = 1.0
         self.done_gflops = 0.0
         self.running_gflops: dict[str, float] = {}
+        self.settled = False
 
     def follow(self, plan: Plan, total_gflops: float, objectives: Objectives = AP) -> None:
         """Measure progress against this plan from now on; tell what trainings are worth by the first objective."""
@@ -88,11 +90,21 @@ class Monitor:
             costs.pop(outcome.task.name, None)
             self.running_gflops.pop(outcome.task.name, None)
             self.say(describe(outcome, self.objectives))
+            self._warn(outcome)
             yield outcome
 
     def stored(self, name: str) -> Outcome | None:
         """A trial that is finished."""
         return load_outcome(self.folder.trials, name)
+
+    def _warn(self, latest: Outcome) -> None:
+        """Tell early, and once, that the short trainings say nothing."""
+        if self.plan is None or self.settled or latest.task.rung != self.plan.rungs[0].name:
+            return
+        doubt = None if latest.ap >= LEAST_AP else too_short(self.plan, finished(self.folder.trials).values())
+        self.settled = latest.ap >= LEAST_AP or doubt is not None
+        if doubt is not None:
+            self.say(f"warning: {doubt}")
 
     def _report(self, message: str, *, event: bool) -> None:
         seconds = self.folder.clock.seconds()

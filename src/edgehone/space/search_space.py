@@ -49,7 +49,11 @@ class Prefer(Settings):
         if not left:
             return None
         odds = (self.confidence / (1 - self.confidence)) ** (len(left) / len(self.learnt_on))
-        return self.model_copy(update={"learnt_on": left, "confidence": round(odds / (1 + odds), 3)})
+        gone = ", ".join(name for name in self.learnt_on if name in names)
+        because = f"{self.because} (believed less, without what {gone} taught)"
+        return self.model_copy(
+            update={"learnt_on": left, "confidence": round(odds / (1 + odds), 3), "because": because}
+        )
 
 
 class Forbid(Settings):
