@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import openvino
 import torch
@@ -27,6 +26,7 @@ from edgehone.deploy.device.runtime.backends import cores
 from edgehone.deploy.device.runtime.backends.on_openvino import OpenVinoBackend
 from edgehone.deploy.device.runtime.detector import Detector
 from edgehone.deploy.device.runtime.manifest import Manifest
+from edgehone.deploy.device.runtime.sources import read_picture
 from edgehone.deploy.device.runtime.timing import Times
 from edgehone.deploy.onnx_graph import export_onnx
 from edgehone.models import Network, YoloV4Tiny
@@ -81,13 +81,13 @@ def measure(manifest: Any, picture: Path, threads: int, rounds: int) -> dict[str
     how = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
     bare = core.compile_model(core.read_model(manifest.model_path), "CPU", {**how, **manifest.options})
     request: Any = bare.create_infer_request()
-    tensor = board.preparation.tensor(board.preparation.picture(cv2.imread(str(picture))))
+    tensor = board.preparation.tensor(board.preparation.picture(read_picture(str(picture))))
     request.set_input_tensor(openvino.Tensor(tensor, shared_memory=True))
     seconds: dict[str, list[float]] = {"end to end": [], "bare": []}
     boxes = 0
     for k in range(WARM_UP + rounds):
         start = time.perf_counter()
-        image = cv2.imread(str(picture))
+        image = read_picture(str(picture))
         read = time.perf_counter()
         boxes = len(board.detect(image).scores)
         middle = time.perf_counter()
