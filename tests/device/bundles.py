@@ -1,4 +1,4 @@
-"""Bundles for the tests of the device runtime: a digits network, exported, with manifest and golden tensors."""
+"""Bundles for the tests of the device runtime: a digits network, deployed, and a board that has little else."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,9 @@ from torch import nn
 
 from edgehone.augment import fit_picture
 from edgehone.data import read_dataset
-from edgehone.deploy.device import device_files
+from edgehone.deploy import bundle as deploying
 from edgehone.deploy.golden import GoldenPicture, golden_bytes
-from edgehone.deploy.onnx_graph import export_onnx
-from edgehone.inference import Detector, DetectorInfo, PostProcess, TorchRuntime
+from edgehone.inference import CHECKPOINT, Detector, DetectorInfo, PostProcess, TorchRuntime, save_detector
 from edgehone.models import Network, YoloV4Tiny
 from edgehone.projection.anchors import official_px
 from edgehone.space import replace
@@ -146,22 +146,22 @@ def golden_of(detector: Detector, images: Sequence[NDArray[np.uint8]]) -> bytes:
     return golden_bytes(golden)
 
 
-def write_bundle(folder: Path, detector: Detector, runtime: str = "onnxruntime") -> Path:
-    """A bundle as a person receives it."""
-    folder.mkdir(parents=True, exist_ok=True)
+def deployed(folder: Path, detector: Detector) -> Path:
+    """The bundle of a detector as a person receives it."""
     assert isinstance(detector.runtime, TorchRuntime)
-    export_onnx(detector.runtime.network, detector.input_size, {}, folder / "model.onnx")
-    (folder / "golden.npz").write_bytes(golden_of(detector, pictures()))
-    for name, content in device_files(runtime).items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    write_manifest(folder, manifest_of(detector, runtime))
-    return folder
+    save_detector(detector.runtime.network, detector.info, folder / CHECKPOINT)
+    seconds, deploying.TIMING_SECONDS = deploying.TIMING_SECONDS, 0.1
+    try:
+        deploying.deploy(folder / CHECKPOINT, "cpu", read_dataset(DATA), folder / "bundle")
+    finally:
+        deploying.TIMING_SECONDS = seconds
+    return folder / "bundle"
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """With the checksums of all files in the folder."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "manifest.json"]
+    manifests = {folder / "manifest.json", *(folder / "variants").glob("*.json")}
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path not in manifests]
     manifest["files"] = {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
 
@@ -191,11 +191,14 @@ class Board:
             "OMP_NUM_THREADS": "1",
         }
 
-    def start(self, bundle: Path, program: str, *arguments: str | Path) -> subprocess.Popen[str]:
-        """A program of the bundle, started."""
+    def start(
+        self, bundle: Path, program: str, *arguments: str | Path, told: Path | None = None
+    ) -> subprocess.Popen[str]:
+        """A program of the bundle, started; what it tells a person goes to a pipe or a file."""
         command = [sys.executable, str(bundle / program), *map(str, arguments)]
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, env=self.environment, cwd=bundle.parent, **pipes)
+        with told.open("w") if told is not None else nullcontext(subprocess.PIPE) as err:
+            pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": err, "text": True}
+            return subprocess.Popen(command, env=self.environment, cwd=bundle.parent, **pipes)
 
     def run(self, bundle: Path, program: str, *arguments: str | Path) -> tuple[int, str, str]:
         """Exit status, standard output and standard error of a program that ends by itself."""

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from mjpeg import Camera
+from rtsp import RtspCamera
 
 from edgehone.deploy.device.runtime import backoff, detecting, outputs, sources
 from edgehone.deploy.device.runtime.backoff import BackOff
@@ -107,30 +108,66 @@ def test_a_file_that_is_replaced_is_read_again(tmp_path: Path) -> None:
     following.end()
 
 
-def test_the_whole_program_survives_a_loss(board: bundles.Board, bundle: Path, camera: Camera, tmp_path: Path) -> None:
-    out = tmp_path / "out.jsonl"
+@pytest.fixture(params=["http", "rtsp", "file"])
+def switched(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """Something with an ``address`` that can be switched off and on."""
+    if request.param == "file":
+        yield SwitchedFile(tmp_path / "camera.avi")
+        return
+    served = {"http": Camera, "rtsp": RtspCamera}[request.param](
+        [np.roll(bundles.pictures(1)[0], 9 * k, 1) for k in range(5)]
+    )
+    yield served
+    served.switch_off()
+
+
+class SwitchedFile:
+    """A video file that somebody takes away and puts back."""
+
+    def __init__(self, path: Path) -> None:
+        self.address = bundles.write_video(path)
+        self._away = path.with_suffix(".away")
+
+    def switch_off(self) -> None:
+        self.address.rename(self._away)
+
+    def switch_on(self) -> None:
+        self._away.rename(self.address)
+
+
+def test_the_whole_program_survives_a_loss(board: bundles.Board, bundle: Path, switched: Any, tmp_path: Path) -> None:
+    out, told = tmp_path / "out.jsonl", tmp_path / "told.txt"
     out.touch()
-    running = board.start(bundle, "detect.py", camera.address, "--json", out)
+    running = board.start(bundle, "detect.py", switched.address, "--live", "--json", out, told=told)
     count = lambda: out.read_text().count("\n")  # noqa: E731
+    lost = lambda: told.read_text().count("trying again in")  # noqa: E731
     try:
         wait_for(lambda: count() >= 3, "frames")
-        camera.switch_off()
-        time.sleep(0.5)
-        before = count()
-        camera.switch_on()
-        wait_for(lambda: count() >= before + 3, "frames after the loss")
-        assert running.poll() is None
+        for _ in range(2):
+            switched.switch_off()
+            gone = lost()
+            wait_for(lambda: lost() >= gone + 2, "attempts that fail")  # noqa: B023
+            before = count()
+            time.sleep(0.3)
+            assert count() == before, "nothing comes of what is not there"
+            switched.switch_on()
+            wait_for(lambda: count() >= before + 3, "frames after the loss")  # noqa: B023
+            assert running.poll() is None
         start = time.monotonic()
         running.terminate()
-        _, err = running.communicate(timeout=20)
+        running.communicate(timeout=20)
         assert time.monotonic() - start < 2
     finally:
         running.kill()
         running.wait()
-    assert running.returncode == 0, err
-    assert "was lost" in err
-    for line in out.read_text().splitlines():
-        json.loads(line)
+    assert running.returncode == 0, told.read_text()
+    assert told.read_text().count("gives no frames; trying again in") >= 2
+    assert told.read_text().count("is back") >= 2
+    frames = [json.loads(line) for line in out.read_text().splitlines()]
+    indices = [frame["frame"] for frame in frames]
+    assert indices == sorted(set(indices)), "frames are counted on over a loss"
+    assert {(frame["height"], frame["width"]) for frame in frames} == {(112, 160)}
+    assert all(frame["detections"] for frame in frames)
 
 
 def test_a_stream_that_falls_silent_is_opened_again(

@@ -36,7 +36,7 @@ def changed(folder: Path, **changes: Any) -> None:
         place = manifest
         *parts, last = path.split("__")
         for part in parts:
-            place = place[part]
+            place = place[int(part) if part.isdigit() else part]
         place[last] = value
     bundles.write_manifest(folder, manifest)
 
@@ -76,7 +76,7 @@ def test_no_manifest(tmp_path: Path) -> None:
         ("input__pad_value", 300, "input.pad_value must be a gray level"),
         ("input__scale", "1/255", "input.scale must be a number"),
         ("heads", [], "heads must be a list of heads"),
-        ("coding", {"kind": "spline"}, "coding.kind must be exp or squared_sigmoid"),
+        ("heads__1__coding", {"kind": "spline"}, "heads[1].coding.kind must be exp or squared_sigmoid"),
         ("scores", {"classes": "relu"}, "scores.classes must be sigmoid or softmax or none"),
         ("suppression__kind", "soft", "suppression.kind must be greedy"),
         ("suppression__max_detections", 0, "a whole number of at least 1"),
@@ -139,7 +139,7 @@ def test_another_model_says_other_things(copied: Path) -> None:
 
 @pytest.mark.parametrize("coding", [{"kind": "exp"}, {"kind": "squared_sigmoid", "ignored": 1}])
 def test_another_coding_moves_the_detections(copied: Path, coding: dict[str, Any]) -> None:
-    changed(copied, coding=coding)
+    changed(copied, heads__0__coding=coding, heads__1__coding=coding)
     assert outcome(copied)["detections"] is (coding["kind"] == "squared_sigmoid")
 
 

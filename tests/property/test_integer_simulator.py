@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
@@ -29,6 +30,7 @@ from edgehone.models import (
     Shortcut,
     Upsample,
     YoloV4Tiny,
+    architecture,
     fold,
 )
 
@@ -56,8 +58,12 @@ def mixed(activation: str) -> tuple[Layer, ...]:
 
 
 def random_network(seed: int, activation: str = "leaky") -> Network:
+    return randomised(Graph(mixed(activation)), seed)
+
+
+def randomised(graph: Graph, seed: int) -> Network:
     torch.manual_seed(seed)
-    network = Network(Graph(mixed(activation)))
+    network = Network(graph)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 2.0)
@@ -243,34 +249,61 @@ def _all_names(network: Network) -> list[str]:
 # --- against kernels that we did not write
 
 
+def assert_within_steps(network: Network, plan: Plan, pixels: torch.Tensor) -> None:
+    """One step on 95 % and two on all values of every head, picture by picture."""
+    session = open_session(rounded_model(network, (pixels.shape[2], pixels.shape[3]), {}, plan))
+    names = [item.name for item in session.get_outputs()]
+    for picture in pixels:
+        theirs = session.run(names, {"images": picture[None].numpy()})
+        heads = Simulator(network, plan).heads(picture[None])
+        assert len(heads) == len(names)
+        for name, ours, other in zip(names, heads, theirs, strict=True):
+            apart = np.abs(np.round((ours.numpy() - other) / plan.scheme.step(plan.amax[name])))
+            assert (apart <= 1).mean() >= 0.95
+            assert apart.max() <= 2
+            assert len(np.unique(ours)) > 20, "answers that say nothing would prove nothing"
+
+
 @pytest.mark.parametrize("activation", ["leaky", "relu", "relu6", "linear"])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_onnx_runtime_agrees_within_a_step(seed: int, activation: str) -> None:
     network = random_network(seed, activation)
-    plan, pixels = planned(network, WHOLE, (32, 48))
-    session = open_session(rounded_model(network, (32, 48), {}, plan))
-    name = session.get_outputs()[0].name
-    step = plan.scheme.step(plan.amax[name])
-    for picture in pixels:
-        theirs = session.run(None, {"images": picture[None].numpy()})[0]
-        ours = Simulator(network, plan).heads(picture[None])[0].numpy()
-        apart = np.abs(np.round((ours - theirs) / step))
-        assert (apart <= 1).mean() >= 0.95
-        assert apart.max() <= 2
-        assert len(np.unique(ours)) > 20, "answers that say nothing would prove nothing"
+    assert_within_steps(network, *planned(network, WHOLE, (32, 48)))
+
+
+DETECTORS = (
+    "yolov4-tiny",
+    "yolov4-tiny@activation=relu6",
+    "yolov4-tiny-3l@width=0.5",
+    "yolov4-tiny-3l@width=0.5,activation=relu6",
+)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_onnx_runtime_agrees_within_a_step_on_the_whole_detector(name: str, tmp_path: Path) -> None:
+    """All layers of YOLOv4-tiny in a row, every convolution of them in a whole-number kernel."""
+    network = randomised(architecture(name).graph(CLASSES), 0)
+    plan, pixels = planned(network, WHOLE, (96, 64))
+    assert_within_steps(network, plan, pixels[:2])
+    kinds = optimised_kinds(network, plan, (96, 64), tmp_path)
+    assert kinds.count("QLinearConv") == sum(isinstance(layer, Convolutional) for layer in network.graph.layers)
+    assert not {"Conv", "FusedConv"} & set(kinds)
+
+
+def optimised_kinds(network: Network, plan: Plan, size: tuple[int, int], folder: Path) -> list[str]:
+    """Kernels that ONNX Runtime chooses for a plan's graph."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    options.log_severity_level = 3
+    model = rounded_model(network, size, {}, plan)
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return [node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node]
 
 
 def test_onnx_runtime_really_calculates_in_whole_numbers(tmp_path: Path) -> None:
-    import onnxruntime
-
     network = random_network(0)
     plan, _ = planned(network, WHOLE)
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
-    options.log_severity_level = 3
-    model = rounded_model(network, (16, 16), {}, plan)
-    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    kinds = [node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node]
+    kinds = optimised_kinds(network, plan, (16, 16), tmp_path)
     assert kinds.count("QLinearConv") == 6
     assert "Conv" not in kinds
     assert "FusedConv" not in kinds

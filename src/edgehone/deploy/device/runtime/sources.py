@@ -6,6 +6,7 @@ import re
 import time
 
 import cv2
+import numpy as np
 
 from .backoff import BackOff
 from .faults import DeviceError, log
@@ -59,12 +60,25 @@ class PictureFiles:
             if stop.is_set():
                 return
             start = time.perf_counter()
-            image = cv2.imread(path, cv2.IMREAD_COLOR)
+            image = read_picture(path)
             if image is None:
                 self.unreadable += 1
                 log(f"{path} is no picture that OpenCV can read")
                 continue
             yield Frame(image, index, path, start)
+
+
+def read_picture(path):
+    """A picture file as ``[h, w, 3]`` uint8 BGR, turned upright; None if OpenCV cannot decode it.
+
+    From memory, as training reads: from a file OpenCV refuses some turned TIFF pictures, and makes up what is missing
+    of a JPEG that is cut short.
+    """
+    try:
+        content = np.fromfile(path, np.uint8)
+        return cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    except (OSError, cv2.error):
+        return None
 
 
 class Capture:
