@@ -143,6 +143,16 @@ def parse_duration(text: str) -> float:
     return hours * 3600 + minutes * 60 + seconds
 
 
+def parse_share(text: str) -> float | None:
+    """0.2 from ``20%``; None of what is no share."""
+    if not text.strip().endswith("%"):
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text.strip())
+    if found is None or float(found[1]) > 100:
+        raise UsageError(f"a share is given like 20%, from 0% to 100%, got {text!r}")
+    return float(found[1]) / 100
+
+
 def selection(merge: list[str] | None, drop: list[str] | None, ignore: list[str] | None) -> Selection:
     """The classes that are to count."""
     from edgehone.data import Selection
