@@ -108,6 +108,12 @@ StoreOption = Annotated[
 SameDataOption = Annotated[
     bool, typer.Option("--same-data", help="start from earlier searches of the very same data, too")
 ]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        help="trainings side by side, one thread each: 2, or on a GPU what its memory holds; 0 trains in this process"
+    ),
+]
 RayOption = Annotated[str | None, typer.Option(help="train on a Ray cluster: its address, or auto")]
 MaxDropOption = Annotated[
     float, typer.Option(help="AP points that 8 bits may cost before they are repaired", min=0.0, max=100.0)

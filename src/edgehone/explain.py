@@ -86,14 +86,14 @@ class FinishedRun:
             UsageError: it holds no finished run and no finished search.
         """
         winner, default, validation = _ends(path)
-        request = load(Request, read_json(path / "request.json")).model_copy(update={"ray": ray})
+        request = load(Request, read_json(path / "request.json"))
         plan = load(Plan, read_json(path / "plan.json"))
-        if ray is None:
-            calibration = plan.calibration.model_copy(update={"workers": request.workers})
+        if request.ray is not None and ray is None:  # the plan is of the cluster
+            calibration = plan.calibration.model_copy(update={"workers": request.batch})
             plan = plan.model_copy(update={"calibration": calibration})
         return FinishedRun(
             path,
-            request,
+            request.model_copy(update={"ray": ray}),
             winner,
             default,
             tuple(validation.per_class),

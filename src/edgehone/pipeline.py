@@ -256,7 +256,7 @@ def plan_run(request: Request, known: Known, bench: Bench) -> Plan:
     cheapest = image_flops(request.model, classes, INPUT_SIZES[0]) / 1e9
     wanted = len(known.aim.each), len(known.aim.integer_boards)
     if request.scope.deterministic:
-        return make_plan(request.budget_s, 0.0, request.proof, nominal(request.workers), cheapest, *wanted)
+        return make_plan(request.budget_s, 0.0, request.proof, nominal(request.batch), cheapest, *wanted)
     calibration = calibrate(bench.workers, request.model, classes, known.placement)
     return make_plan(request.budget_s, folder.clock.seconds(), request.proof, calibration, cheapest, *wanted)
 
@@ -316,7 +316,7 @@ def explore(request: Request, known: Known, bench: Bench) -> Explored:
     with open_journal(request, folder) as journal:
         study = open_study(request.scope, space, plan, known.aim, request.seed, journal, known.begun)
         if request.scope.deterministic:
-            ladder = in_batches(study, make, bench, request.workers)
+            ladder = in_batches(study, make, bench, request.batch)
         else:
             ladder = freely(study, make, bench)
     winner = ladder.finalists[0].task.job.strategy
