@@ -34,9 +34,10 @@ from edgehone.evaluation import Matches, match, mean_ap, paired_difference
 from edgehone.files import read_json, write_json
 from edgehone.inference import open_detector
 from edgehone.pipeline import FOUND, Found, search
-from edgehone.request import WORKERS, Request
+from edgehone.request import Request
 from edgehone.results import judge
 from edgehone.search.latency import Latencies
+from edgehone.search.placement import WORKERS
 from edgehone.search.progress import Status
 from edgehone.search.scope import Scope
 from edgehone.space import load

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from edgehone.cli_options import JsonOption, RayOption, StoreOption, app, console, emit, parse_duration, screen
+from edgehone.cli_options import (
+    JsonOption,
+    RayOption,
+    StoreOption,
+    app,
+    console,
+    emit,
+    parse_duration,
+    parse_share,
+    screen,
+)
 from edgehone.errors import UsageError
 
 store_group = typer.Typer(help="What earlier searches found, for the next ones to start from.", no_args_is_help=True)
@@ -15,26 +25,28 @@ store_group = typer.Typer(help="What earlier searches found, for the next ones t
 
 @app.command(epilog="Example: edgehone explain runs/mine --budget 20m")
 def explain(
-    run: Annotated[Path, typer.Argument(help="the folder of a finished run", metavar="RUN")],
+    run: Annotated[Path, typer.Argument(help="the folder of a finished run or search", metavar="RUN")],
     budget: Annotated[
-        str, typer.Option(help="wall-clock for trainings from default to winner, like 10m; 0 for none")
-    ] = "10m",
+        str,
+        typer.Option(help="for trainings from default to winner: a share of the run's own, or like 10m; 0 for none"),
+    ] = "20%",
     ray: RayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Why a run found what it found: from default to winner, one change at a time; goes on where it was."""
     from edgehone import console_search, console_view
-    from edgehone.explain import EXPLANATION
+    from edgehone.explain import EXPLANATION, within_budget
     from edgehone.explain import explain as explain_run
 
-    seconds = parse_duration(budget)
+    share = parse_share(budget)
+    seconds = parse_duration(budget) if share is None else within_budget(run, share)
     with console_view.live(console, seconds) as show:
         explanation = explain_run(run, seconds, show, ray)
     if as_json:
         emit(explanation.model_dump(mode="json"))
         return
     console_search.print_explanation(screen(), explanation)
-    screen().print(f"written to {run / EXPLANATION} and into the report", soft_wrap=True)
+    screen().print(f"written to {run / EXPLANATION} and into the report, where there is one", soft_wrap=True)
 
 
 @store_group.command("list", epilog="Example: edgehone store list")

@@ -108,6 +108,12 @@ StoreOption = Annotated[
 SameDataOption = Annotated[
     bool, typer.Option("--same-data", help="start from earlier searches of the very same data, too")
 ]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        help="trainings side by side, one thread each: 2, or on a GPU what its memory holds; 0 trains in this process"
+    ),
+]
 RayOption = Annotated[str | None, typer.Option(help="train on a Ray cluster: its address, or auto")]
 MaxDropOption = Annotated[
     float, typer.Option(help="AP points that 8 bits may cost before they are repaired", min=0.0, max=100.0)
@@ -141,6 +147,16 @@ def parse_duration(text: str) -> float:
         raise UsageError(f"a duration is given like 90s, 30m, 2h or 1h30m, got {text!r}")
     hours, minutes, seconds = (float(part or 0) for part in found.groups())
     return hours * 3600 + minutes * 60 + seconds
+
+
+def parse_share(text: str) -> float | None:
+    """0.2 from ``20%``; None of what is no share."""
+    if not text.strip().endswith("%"):
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text.strip())
+    if found is None or float(found[1]) > 100:
+        raise UsageError(f"a share is given like 20%, from 0% to 100%, got {text!r}")
+    return float(found[1]) / 100
 
 
 def selection(merge: list[str] | None, drop: list[str] | None, ignore: list[str] | None) -> Selection:

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgehone.data import Dataset
 from edgehone.request import Request
 from edgehone.run_folder import RunFolder
+from edgehone.search.in_process import in_this_process
 from edgehone.search.journal import AnyJournal, Journal
 from edgehone.search.placement import Placement, heaviest_job, place, still_here
 from edgehone.search.pool import Pool
@@ -27,10 +28,10 @@ class StudyName(Settings):
 
 
 def start_pool(request: Request, workers: int, dataset: Dataset, trials: Path) -> AbstractContextManager[Pool]:
-    """What trains: processes of this machine, or the nodes of a cluster."""
+    """What trains: this process, processes of this machine, or the nodes of a cluster."""
     if request.ray is not None:
         return start_ray_workers(request.ray, dataset, trials)
-    return start_workers(workers, dataset, trials)
+    return in_this_process(dataset, trials) if request.workers == 0 else start_workers(workers, dataset, trials)
 
 
 def place_run(request: Request, dataset: Dataset, folder: RunFolder) -> Placement:

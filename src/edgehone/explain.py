@@ -1,4 +1,4 @@
-"""Why a finished run found what it found: from default to winner, one change at a time.
+"""Why a finished run or search found what it found: from default to winner, one change at a time.
 
 Everything is scored on validation; the test split is not even handed over. What was trained stays in the run's
 folder, so that the command, given again, goes on where it was.
@@ -13,8 +13,9 @@ from pathlib import Path
 from edgehone.data import Dataset, read_dataset
 from edgehone.equipment import start_pool
 from edgehone.errors import UsageError
+from edgehone.evaluation import Evaluation
 from edgehone.files import read_json, write_json, write_text
-from edgehone.pipeline import RESULTS, Priors, task_maker
+from edgehone.pipeline import FOUND, RESULTS, Found, Priors, task_maker
 from edgehone.report.content import Headline, ReportContent
 from edgehone.report.explanation_sections import explanation_section
 from edgehone.report.page import exchange_section
@@ -55,11 +56,24 @@ OF_THE_PROOF = frozenset({RATE, "evolution"})
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a run's folder tells."""
+    """What a folder of ``run`` or ``search`` tells.
+
+    Attributes:
+        path: of the folder.
+        request: what was asked for.
+        winner: the strategy that was found.
+        default: name and strategy of what it is held against.
+        classes: names of the data's.
+        plan: of the run, with the speed of its machine.
+        priors: what the rules said.
+        outcomes: every training, by name.
+    """
 
     path: Path
     request: Request
-    results: Results
+    winner: Strategy
+    default: tuple[str, Strategy]
+    classes: tuple[str, ...]
     plan: Plan
     priors: tuple[Prior, ...]
     outcomes: Mapping[str, Outcome]
@@ -69,19 +83,20 @@ class FinishedRun:
         """Read it; further trainings are done on this machine, or on the cluster at ``ray``.
 
         Raises:
-            UsageError: it holds no finished run.
+            UsageError: it holds no finished run and no finished search.
         """
-        if not (path / RESULTS).is_file():
-            raise UsageError(f"explain needs the folder of a finished run; {path} holds no {RESULTS}")
-        request = load(Request, read_json(path / "request.json")).model_copy(update={"ray": ray})
+        winner, default, validation = _ends(path)
+        request = load(Request, read_json(path / "request.json"))
         plan = load(Plan, read_json(path / "plan.json"))
-        if ray is None:
-            calibration = plan.calibration.model_copy(update={"workers": request.workers})
+        if request.ray is not None and ray is None:  # the plan is of the cluster
+            calibration = plan.calibration.model_copy(update={"workers": request.batch})
             plan = plan.model_copy(update={"calibration": calibration})
         return FinishedRun(
             path,
-            request,
-            load(Results, read_json(path / RESULTS)),
+            request.model_copy(update={"ray": ray}),
+            winner,
+            default,
+            tuple(validation.per_class),
             plan,
             load(Priors, read_json(path / "rules.json")).rules,
             finished(path / "trials"),
@@ -90,8 +105,7 @@ class FinishedRun:
     @property
     def aim(self) -> Objectives:
         """The first objective; latencies explain themselves."""
-        classes = tuple(self.results.found.validation.per_class)
-        first = parse_objectives(self.request.objectives[:1], classes, self.request.boards)
+        first = parse_objectives(self.request.objectives[:1], self.classes, self.request.boards)
         return Objectives(first, {})
 
     @property
@@ -104,26 +118,46 @@ class FinishedRun:
             if outcome.task.rung not in OF_THE_PROOF and name not in proof
         ]
 
-    @property
-    def default(self) -> tuple[str, Strategy]:
-        """Name and strategy of the default; without a proof, the authors' preset at the winner's input."""
-        results = self.results
+
+def _ends(path: Path) -> tuple[Strategy, tuple[str, Strategy], Evaluation]:
+    """The winner, what it is held against, and the winner on validation.
+
+    That is the preset that did better in the proof. Where nothing was proven nobody knows which one does, and training
+    both would take from the steps: it is the authors', at the winner's input, and its name says so.
+    """
+    proven, found = path / RESULTS, path / FOUND
+    if proven.is_file():
+        results = load(Results, read_json(proven))
+        winner, validation = results.found.strategy, results.found.validation
         if results.default is not None and results.default_preset is not None:
-            return f"preset {results.default_preset}", results.default.strategy
-        return "preset authors", AUTHORS.model_copy(update={"input": results.found.strategy.input})
+            return winner, (f"preset {results.default_preset}", results.default.strategy), validation
+    elif found.is_file():
+        searched = load(Found, read_json(found))
+        winner, validation = searched.strategy, searched.validation
+    else:
+        raise UsageError(
+            f"explain needs the folder of a finished run or search; {path} holds neither {RESULTS} nor {FOUND}: "
+            "give its own command again to finish it"
+        )
+    return winner, ("preset authors", AUTHORS.model_copy(update={"input": winner.input})), validation
+
+
+def within_budget(path: Path, share: float) -> float:
+    """Seconds that are this share of the budget that a finished run was given."""
+    return share * FinishedRun.open(path).request.budget_s
 
 
 def explain(path: Path, budget_s: float, show: Show, ray: str | None = None) -> Explanation:
     """Explain a run: from its trials, and with trainings where there is a budget; written into its folder.
 
     Args:
-        path: folder of a finished run.
+        path: folder of a finished run or search.
         budget_s: wall-clock for ablations by the run's plan, 0 for none; an earlier ablation is kept then.
         show: told of every step.
         ray: address of a cluster to train on; else this machine.
 
     Raises:
-        UsageError: no finished run, or a budget that buys no ablation.
+        UsageError: nothing finished, or a budget that buys no ablation.
         EdgehoneError: the data cannot be read, another process works on the run, or a worker died.
     """
     run = FinishedRun.open(path, ray)
@@ -145,7 +179,7 @@ def _earlier(path: Path) -> Ablation | None:
 def _ablate(run: FinishedRun, explanation: Explanation, budget_s: float, show: Show) -> Ablation | None:
     """Order the changes, train, judge; None where default and winner are the same."""
     name, base = run.default
-    changes = changes_between(base, run.results.found.strategy)
+    changes = changes_between(base, run.winner)
     if not changes:
         return None
     read = read_dataset(run.request.data, format=run.request.format, selection=run.request.selection)

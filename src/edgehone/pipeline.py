@@ -35,7 +35,7 @@ from edgehone.search.placement import Placement
 from edgehone.search.plan import Plan, make_plan
 from edgehone.search.progress import Bench, Monitor, Show
 from edgehone.search.proof import PresetRuns, train_presets
-from edgehone.search.remembering import entry_of, keep
+from edgehone.search.remembering import entry_of, keep, learnt_on
 from edgehone.search.rules import apply_rules, taught_by
 from edgehone.search.scope import declared_space, open_study
 from edgehone.search.starts import Asking, Start, Starts, starts
@@ -53,7 +53,6 @@ RESULTS = "results.json"
 
 FOUND = "found.json"
 """What a search found, without a proof."""
-
 
 USUAL_SIZE = 256
 USUAL_PICTURES = 6500
@@ -143,7 +142,8 @@ def run(request: Request, out: Path, show: Show) -> Results:
         write_run_report(story, folder.path)
         strategy = decision.outcome.task.job.strategy
         save_strategy(strategy, out / "strategy.json", value_origins(strategy, explored.priors, ladder.outcomes))
-        entry = entry_of(known.dataset, known.profile, ladder.finalists, results, nameless(request, known.dataset))
+        learnt, again = learnt_on(request.scope, explored.priors, known.begun), nameless(request, known.dataset)
+        entry = entry_of(known.dataset, known.profile, ladder.finalists, results, again, learnt)
         monitor.say("this search " + keep(Store.at(request.store), entry, out))
         write_json(out / RESULTS, results.to_json())
         monitor.finish(f"done: {folder.path / 'report.html'}")
@@ -256,7 +256,7 @@ def plan_run(request: Request, known: Known, bench: Bench) -> Plan:
     cheapest = image_flops(request.model, classes, INPUT_SIZES[0]) / 1e9
     wanted = len(known.aim.each), len(known.aim.integer_boards)
     if request.scope.deterministic:
-        return make_plan(request.budget_s, 0.0, request.proof, nominal(request.workers), cheapest, *wanted)
+        return make_plan(request.budget_s, 0.0, request.proof, nominal(request.batch), cheapest, *wanted)
     calibration = calibrate(bench.workers, request.model, classes, known.placement)
     return make_plan(request.budget_s, folder.clock.seconds(), request.proof, calibration, cheapest, *wanted)
 
@@ -316,7 +316,7 @@ def explore(request: Request, known: Known, bench: Bench) -> Explored:
     with open_journal(request, folder) as journal:
         study = open_study(request.scope, space, plan, known.aim, request.seed, journal, known.begun)
         if request.scope.deterministic:
-            ladder = in_batches(study, make, bench, request.workers)
+            ladder = in_batches(study, make, bench, request.batch)
         else:
             ladder = freely(study, make, bench)
     winner = ladder.finalists[0].task.job.strategy

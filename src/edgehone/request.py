@@ -11,7 +11,7 @@ from edgehone.deploy.bundle import deployable
 from edgehone.errors import UsageError
 from edgehone.models import architecture
 from edgehone.search.latency import LatencyLimit
-from edgehone.search.placement import check_placement
+from edgehone.search.placement import check_placement, on_processor
 from edgehone.search.plan import Proof
 from edgehone.search.postgres_journal import check_study, pg8000
 from edgehone.search.ray_workers import ray_library
@@ -22,11 +22,12 @@ from edgehone.strategy import INPUT_SIZES
 from edgehone.training import imitable
 from edgehone.training.device import check_device
 
-WORKERS = 2
-
 
 class Request(Settings):
-    """What the user asked for; the same request in the same folder goes on where it was."""
+    """What the user asked for; the same request in the same folder goes on where it was.
+
+    ``workers`` of 0 trains in the process itself; None is what suits the device.
+    """
 
     data: str
     format: str | None = None
@@ -39,7 +40,7 @@ class Request(Settings):
     latency: str | None = None
     weights: str | None = None
     compare: Literal["evolution"] | None = None
-    workers: int = Field(default=WORKERS, ge=1, le=64)
+    workers: int | None = Field(default=None, ge=0, le=64)
     seed: int = 0
     teacher: str | None = None
     objectives: tuple[str, ...] = ("ap",)
@@ -50,12 +51,19 @@ class Request(Settings):
     device: str = "auto"
     study: str | None = None
 
+    @property
+    def batch(self) -> int:
+        """Trainings that a search in batches begins together."""
+        return on_processor(self.workers)
+
 
 def check(request: Request) -> None:
     """Refuse early what could only fail late."""
     architecture(request.model)
     if request.ray is not None:
         ray_library()
+        if request.workers == 0:
+            raise UsageError("--ray trains on a cluster, --workers 0 in this process; leave out one of the two")
     if request.study is not None:
         check_study(request.study)
         pg8000()

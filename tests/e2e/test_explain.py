@@ -16,9 +16,9 @@ import pytest
 from edgehone.data import read_dataset
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.evaluation import Evaluation
-from edgehone.explain import FinishedRun, explain
+from edgehone.explain import FinishedRun, explain, within_budget
 from edgehone.files import write_json
-from edgehone.pipeline import Priors, task_maker
+from edgehone.pipeline import FOUND, RESULTS, Found, Priors, task_maker
 from edgehone.report.content import Headline, ReportContent, Section, Text
 from edgehone.report.explanation_sections import explanation_section
 from edgehone.report.page import write_report
@@ -96,6 +96,25 @@ def run_folder(path: Path, trained: bool) -> Path:
     return path
 
 
+def search_folder(path: Path) -> Path:
+    """A search as the pipeline leaves it: nothing proven, the test split unread, no report."""
+    run_folder(path, trained=False)
+    for name in (RESULTS, "report.html"):
+        (path / name).unlink()
+    strategy = replace(AUTHORS, {"input.size": 128, "optimisation.batch_size": 4, "optimisation.optimizer.lr": 0.002})
+    found = Found(
+        strategy=strategy,
+        validation=evaluation(0.1),
+        standings=(),
+        front=(),
+        agreement=(),
+        trials=1,
+        seconds=1.0,
+    )
+    write_json(path / FOUND, found.model_dump(mode="json"))
+    return path
+
+
 @pytest.mark.slow
 def test_killed_it_goes_on_and_trains_nothing_twice(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", trained=True)
@@ -132,7 +151,7 @@ def test_killed_it_goes_on_and_trains_nothing_twice(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_explained_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="folder of a finished run"):
+    with pytest.raises(UsageError, match=r"finished run or search; .* neither results.json nor found.json"):
         explain(tmp_path, 0.0, lambda status: None)
     run = run_folder(tmp_path / "run", trained=False)
     with only_process(run), pytest.raises(EdgehoneError, match="another process works on"):
@@ -158,3 +177,26 @@ def test_ends_that_are_there_are_not_trained_again(tmp_path: Path) -> None:
     assert found is not None
     assert (found.trainings, len(found.steps), found.share) == (0, 1, 1.0)
     assert not list(run.glob("explain/trials/*"))
+
+
+def test_a_search_without_a_proof_is_held_against_the_authors_preset_at_its_input(tmp_path: Path) -> None:
+    search = search_folder(tmp_path / "search")
+    found = explain(search, 60.0, lambda status: None).ablation
+    assert found is not None
+    assert found.base == "preset authors"
+    changes = [change.path for step in found.steps for change in step.changes]
+    assert set(changes) == {"optimisation.optimizer.lr", "optimisation.batch_size"}, "the input is no change"
+    assert found.trainings == len(found.steps) + 1, "the search trained neither end here"
+    assert json.loads((search / "explanation.json").read_text())["ablation"]["base"] == "preset authors"
+    assert not (search / "report.html").exists()
+
+
+def test_the_budget_is_a_share_of_the_runs_own(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", trained=False)
+    assert within_budget(run, 0.2) == pytest.approx(12.0)
+    command = [sys.executable, "-c", EXPLAIN, "explain", str(run)]
+    short = subprocess.run(
+        [*command, "--budget", "1%"], capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "300"}
+    )
+    assert short.returncode == 2
+    assert "a budget of 0.0 min buys fewer" in short.stderr

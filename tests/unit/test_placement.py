@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ from edgehone.errors import UsageError
 from edgehone.request import Request, check
 from edgehone.run_folder import RunFolder
 from edgehone.search.calibration import calibrate
-from edgehone.search.placement import LARGER, Placement, fitting, heaviest_job, place, still_here
+from edgehone.search.placement import LARGER, MOST, WORKERS, Placement, fitting, heaviest_job, place, still_here
 from edgehone.search.scope import Scope
 from edgehone.search.trial import Task
 from edgehone.search.workers import run_task
@@ -71,6 +73,19 @@ def test_workers_are_as_many_as_the_measured_memory_holds_but_no_more_than_asked
     assert place("cuda", 16, TWO, lambda chosen: 20 * GIB).workers == 1, "one is tried"
 
 
+def test_unless_it_is_said_the_processor_takes_two_and_a_gpu_what_fits_up_to_a_bound() -> None:
+    assert place("cpu", None, TWO, unasked) == Placement(workers=WORKERS)
+    assert place("cpu", 0, TWO, unasked) == Placement(workers=1)
+    assert place("cuda:0", None, TWO, lambda chosen: GIB).workers == 5, "8 GiB with half as much again to spare"
+    assert place("cuda:1", None, TWO, lambda chosen: GIB).workers == MOST
+    assert place("cuda:1", 40, TWO, lambda chosen: GIB).workers == 40
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_one_training_is_placed_without_a_measurement(workers: int) -> None:
+    assert place("cuda:1", workers, TWO, unasked) == Placement(device="cuda:1", name="Large", workers=1)
+
+
 @given(st.integers(0, 1 << 40), st.integers(1, 1 << 38))
 def test_what_fits_fits(free: int, taken: int) -> None:
     count = fitting(free, taken)
@@ -92,6 +107,14 @@ def test_what_must_repeat_to_the_bit_is_not_promised_elsewhere() -> None:
     check(request.model_copy(update={"device": "auto"}))
     with pytest.raises(UsageError, match="auto, cpu, cuda"):
         check(Request(data="d", budget_s=60, device="tpu"))
+
+
+def test_what_contradicts_a_cluster_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    with pytest.raises(UsageError, match="on this machine alone; got --device cuda"):
+        check(Request(data="d", budget_s=60, ray="auto", device="cuda"))
+    with pytest.raises(UsageError, match="--workers 0 in this process"):
+        check(Request(data="d", budget_s=60, ray="auto", workers=0))
 
 
 def test_speed_is_measured_where_the_run_trains() -> None:

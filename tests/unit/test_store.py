@@ -26,7 +26,6 @@ from edgehone.search.store import (
     StoreEntry,
     known_searches,
     read_foreign,
-    shipped_entries,
     store_text,
 )
 from edgehone.space import Forbid, SearchSpace, fingerprint, replace
@@ -170,12 +169,6 @@ def test_no_store_holds_and_keeps_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert Store.at(None).path == tmp_path / "edgehone" / "store.jsonl"
     with pytest.raises(UsageError, match="no store at"):
         read_foreign(tmp_path / "nowhere.jsonl")
-
-
-def test_the_shipped_store_is_in_order() -> None:
-    for found in shipped_entries():
-        assert found.provenance.command
-        assert not found.provenance.command.startswith("/")
 
 
 def test_the_very_same_data_is_left_out_by_any_sign() -> None:

@@ -14,6 +14,12 @@ STEPS = 4
 LARGER = 1.5
 """What a strategy may take beyond the one that is measured: wider layers, an average, a denser assigner."""
 
+WORKERS = 2
+"""Side by side on the processor, unless it is said."""
+
+MOST = 8
+"""Side by side on a CUDA device, unless it is said: each also needs a core that makes its pictures."""
+
 USABLE = 0.95
 """Of the memory that is free; a little goes to fragments."""
 
@@ -25,7 +31,7 @@ class Placement(Settings):
         device: as torch names it.
         name: of the product; empty for the processor.
         workers: trainings side by side.
-        training_bytes: device memory that one training was measured to take; 0 on the processor.
+        training_bytes: device memory that one training was measured to take; 0 where that decides nothing.
     """
 
     device: str = CPU
@@ -45,7 +51,10 @@ def check_placement(device: str, *, deterministic: bool, cluster: bool) -> None:
     if deterministic:
         raise UsageError(f"--deterministic repeats to the bit, which only the processor does; got --device {device}")
     if cluster:
-        raise UsageError(f"--ray trains on the processors of a cluster; got --device {device}")
+        raise UsageError(
+            "--ray trains on the processors of a cluster, since the memory of GPUs is measured on this machine alone; "
+            f"got --device {device}: leave out one of the two"
+        )
 
 
 def heaviest_job(model: str, max_input: int, device: str) -> Job:
@@ -60,12 +69,19 @@ def fitting(free_bytes: int, training_bytes: int) -> int:
     return max(1, int(USABLE * free_bytes / (LARGER * training_bytes)))
 
 
-def place(wanted: str, workers: int, found: Sequence[Accelerator], measure: Callable[[Accelerator], int]) -> Placement:
-    """Choose the device; on a CUDA device, measure one training and lower the workers to what its memory holds.
+def on_processor(workers: int | None) -> int:
+    """Trainings side by side on the processor, of so many as were asked for; 0 is one, in the process itself."""
+    return WORKERS if workers is None else max(workers, 1)
+
+
+def place(
+    wanted: str, workers: int | None, found: Sequence[Accelerator], measure: Callable[[Accelerator], int]
+) -> Placement:
+    """Choose the device; on a CUDA device, measure one training and place as many as its memory holds.
 
     Args:
         wanted: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        workers: side by side, at most.
+        workers: side by side, at most; None for :data:`WORKERS` on the processor, :data:`MOST` on a CUDA device.
         found: CUDA devices of this machine.
         measure: bytes of device memory of one training.
 
@@ -74,10 +90,13 @@ def place(wanted: str, workers: int, found: Sequence[Accelerator], measure: Call
     """
     chosen = choose_device(wanted, found)
     if chosen is None:
-        return Placement(workers=workers)
+        return Placement(workers=on_processor(workers))
+    most = MOST if workers is None else max(workers, 1)
+    if most == 1:  # it is tried, whatever fits
+        return Placement(device=chosen.device, name=chosen.name, workers=1)
     taken = max(measure(chosen), 1)
     fits = fitting(chosen.free_bytes, taken)
-    return Placement(device=chosen.device, name=chosen.name, workers=min(workers, fits), training_bytes=taken)
+    return Placement(device=chosen.device, name=chosen.name, workers=min(most, fits), training_bytes=taken)
 
 
 def still_here(placement: Placement, found: Sequence[Accelerator]) -> Placement:

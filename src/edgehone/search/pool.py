@@ -107,7 +107,7 @@ class TrialQueue(Generic[T]):
         self.waiting.appendleft((number, item))
 
 
-def give_up(task: Task, folder: Path, error: LostTooOften) -> Outcome:
+def give_up(task: Task, folder: Path, error: EdgehoneError) -> Outcome:
     """The outcome, kept, of a trial that cannot be trained; the others go on.
 
     Raises:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 
@@ -28,7 +28,8 @@ from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import write_bytes
 from edgehone.interruption import stop_if_asked
 from edgehone.search.pool import AGAIN, LostTooOften, TrialQueue, give_up
-from edgehone.search.trial import RESULT, Outcome, Task, save_outcome
+from edgehone.search.processes import out_of_memory
+from edgehone.search.trial import RESULT, Outcome, Task, load_outcome, save_outcome
 from edgehone.search.workers import calibrate_job, run_task, seldom
 from edgehone.training import Job
 
@@ -178,11 +179,12 @@ def _time(job: Job, shipment: Shipment, home: Any) -> float:
 
 @dataclass(frozen=True)
 class _Calls:
-    """What is done with names that are given out: how each starts, who listens, what one is worth that cannot end."""
+    """How a name that is given out starts, who listens, what it is worth if it cannot end, what a lost worker left."""
 
     start: Callable[[str], Any]
     listen: Callable[[], None]
     given_up: Callable[[str, LostTooOften], Any]
+    kept: Callable[[str], Any] = lambda name: None
 
 
 class RayWorkers:
@@ -233,7 +235,11 @@ class RayWorkers:
         def given_up(name: str, error: LostTooOften) -> Trained:
             return give_up(by_name[name], self.folder, error), None
 
-        for outcome, files in self._drain(_names(tasks, by_name), queue, _Calls(start, listen, given_up)):
+        def kept(name: str) -> Trained | None:
+            outcome = load_outcome(self.folder, name)  # a node may be lost between its last word on disk and that to us
+            return None if outcome is None else (outcome, None)
+
+        for outcome, files in self._drain(_names(tasks, by_name), queue, _Calls(start, listen, given_up, kept)):
             name = outcome.task.name
             lost = queue.lost(name) and outcome.status != "failed"
             if lost:
@@ -267,12 +273,16 @@ class RayWorkers:
                     number = flying.pop(reference)
                     try:
                         value = ray.get(reference)
-                    except _losses(ray) as loss:
-                        try:
-                            queue.lose(number, type(loss).__name__)
-                        except LostTooOften as error:
-                            yield calls.given_up(queue.items[number], error)
-                        continue
+                    except Exception as error:
+                        if not _lost(ray, error):
+                            raise
+                        value = calls.kept(queue.items[number])
+                        if value is None:
+                            try:
+                                queue.lose(number, type(error).__name__)
+                            except LostTooOften as blamed:
+                                yield calls.given_up(queue.items[number], blamed)
+                            continue
                     queue.finish(number)
                     yield value
                 alone_since = _still_there(ray, alone_since)
@@ -293,16 +303,12 @@ def _names(tasks: Iterable[Task | None], by_name: dict[str, Task]) -> Iterator[s
     """Of tasks as they are taken, each noted; the longest first where all are there."""
     if isinstance(tasks, Sequence):
         known = [task for task in tasks if task is not None]
-        known.sort(key=_longest_first)
+        known.sort(key=lambda task: -task.gflops)
         tasks = known
     for task in tasks:
         if task is not None:
             by_name[task.name] = task
         yield None if task is None else task.name
-
-
-def _longest_first(task: Task) -> float:
-    return -task.gflops
 
 
 def _deaf() -> None:
@@ -319,10 +325,10 @@ def processors(ray: Any) -> int:
     return int(sum(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]))
 
 
-def _losses(ray: Any) -> tuple[type[BaseException], ...]:
-    """What is raised where a worker or its node is gone, rather than the trial wrong."""
+def _lost(ray: Any, error: Exception) -> bool:
+    """Whether a worker, its node or its memory is gone, rather than the trial wrong."""
     names = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "ObjectLostError", "LocalRayletDiedError")
-    return tuple(cast(type[BaseException], getattr(ray.exceptions, name)) for name in names)
+    return out_of_memory(error) or isinstance(error, tuple(getattr(ray.exceptions, name) for name in names))
 
 
 def _still_there(ray: Any, alone_since: float | None) -> float | None:

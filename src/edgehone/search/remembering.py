@@ -11,9 +11,11 @@ from edgehone.errors import EdgehoneError
 from edgehone.files import write_text
 from edgehone.results import Entry, Results
 from edgehone.search.likeness import Identity, Likeness, model_name
+from edgehone.search.scope import Scope
+from edgehone.search.starts import Start
 from edgehone.search.store import Provenance, Store, StoredStrategy, StoreEntry, store_text
 from edgehone.search.trial import Outcome
-from edgehone.space import fingerprint
+from edgehone.space import Prior, fingerprint
 
 ENTRY = "store.jsonl"
 """In a run's folder: its own entry, as a store that can be imported elsewhere."""
@@ -35,8 +37,19 @@ def keep(store: Store, entry: StoreEntry, folder: Path) -> str:
     return f"was kept in {store.path}" if new else f"was kept in {store.path} before"
 
 
+def learnt_on(scope: Scope, priors: Sequence[Prior], begun: Sequence[Start]) -> tuple[str, ...]:
+    """Names of the data sets that had a part in a search: through its rules, or through those it started from."""
+    rules = () if scope.blind else [name for prior in priors if prior.kind == "prefer" for name in prior.learnt_on]
+    return tuple(sorted({*rules, *(name for start in begun for name in start.learnt_on)}))
+
+
 def entry_of(
-    dataset: Dataset, profile: Profile, finalists: Sequence[Outcome], results: Results, command: str
+    dataset: Dataset,
+    profile: Profile,
+    finalists: Sequence[Outcome],
+    results: Results,
+    command: str,
+    learnt: tuple[str, ...],
 ) -> StoreEntry:
     """What a finished search leaves to others.
 
@@ -46,6 +59,7 @@ def entry_of(
         finalists: full trainings of the search, the best first.
         results: of the run.
         command: that repeats it.
+        learnt: see :func:`learnt_on`.
     """
     rest = [o for o in finalists if fingerprint(o.task.job.strategy) != fingerprint(results.found.strategy)]
     found = [_tested(results.found, found=True, origin="found"), *(_finalist(outcome) for outcome in rest)][:KEPT]
@@ -58,7 +72,13 @@ def entry_of(
         trials=results.trials,
         gain=None if results.gain is None else results.gain.ap,
         gain_interval95=None if results.gain is None else results.gain.interval95,
-        provenance=Provenance(edgehone=results.edgehone, date=results.date, hardware=results.hardware, command=command),
+        provenance=Provenance(
+            edgehone=results.edgehone,
+            date=results.date,
+            hardware=results.hardware,
+            command=command,
+            learnt_on=tuple(name for name in learnt if name != Identity.of(dataset).name),
+        ),
     )
 
 

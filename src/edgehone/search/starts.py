@@ -33,11 +33,13 @@ class Start(Settings):
         strategy: from the store.
         weight: similarity times evidence, 0..1; summed where several searches found the same.
         because: which data, how like, what it was worth there.
+        learnt_on: names of the data sets that had a part in it.
     """
 
     strategy: Strategy
     weight: float
     because: str
+    learnt_on: tuple[str, ...] = ()
 
 
 class Starts(Settings):
@@ -54,7 +56,7 @@ class Asking:
         likeness: of its data and model.
         model: name of the architecture.
         exclude: entries of this data set do not count; None takes them too.
-        leave_out: nor do entries of data sets of these names.
+        leave_out: nor do entries of data sets of these names, nor those in which such a set had a part.
     """
 
     likeness: Likeness
@@ -72,7 +74,7 @@ def starts(entries: Sequence[StoreEntry], asking: Asking, count: int = STARTS) -
     for entry in entries:
         if asking.exclude is not None and asking.exclude.same_data(entry.data):
             continue
-        if entry.data.name in asking.leave_out:
+        if not set(asking.leave_out).isdisjoint(taught_by(entry)):
             continue
         similarity = asking.likeness.similarity(entry.likeness, same_model=asking.model == entry.model)
         if similarity < LEAST_SIMILARITY:
@@ -97,18 +99,26 @@ def evidence(entry: StoreEntry) -> float:
     return FAITH[verdict] * entry.trials / (entry.trials + HALF_TRIALS)
 
 
+def taught_by(entry: StoreEntry) -> tuple[str, ...]:
+    """Names of the data sets that had a part in what a search found, its own first."""
+    return tuple(dict.fromkeys((entry.data.name, *entry.provenance.learnt_on)))
+
+
 def _start(entry: StoreEntry, stored: StoredStrategy, similarity: float, weight: float) -> Start | None:
     try:
         strategy = load(Strategy, stored.strategy)
     except UsageError:
         return None
     because = f"{entry.data.name}, similarity {similarity:.2f}, AP {stored.validation_ap:.3f} on validation there"
-    return Start(strategy=strategy, weight=round(min(similarity * weight, 1.0), 4), because=because)
+    weight = round(min(similarity * weight, 1.0), 4)
+    return Start(strategy=strategy, weight=weight, because=because, learnt_on=taught_by(entry))
 
 
 def _together(first: Start, second: Start) -> Start:
     heavier = first if first.weight >= second.weight else second
-    return heavier.model_copy(update={"weight": round(min(first.weight + second.weight, 1.0), 4)})
+    names = tuple(dict.fromkeys((*first.learnt_on, *second.learnt_on)))
+    weight = round(min(first.weight + second.weight, 1.0), 4)
+    return heavier.model_copy(update={"weight": weight, "learnt_on": names})
 
 
 def within(space: SearchSpace, strategy: Strategy) -> Strategy:

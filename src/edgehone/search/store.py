@@ -55,12 +55,22 @@ class StoredStrategy(Settings):
 
 
 class Provenance(Settings):
-    """Where an entry comes from."""
+    """Where an entry comes from.
+
+    Attributes:
+        edgehone: version.
+        date: of the end of the search.
+        hardware: that it ran on.
+        command: that repeats it, with budget and seed, without places of the machine.
+        learnt_on: names of other data sets that had a part in it: through the rules, or through earlier searches from
+            which it started, and theirs.
+    """
 
     edgehone: str
     date: str
     hardware: str
     command: str
+    learnt_on: tuple[str, ...] = ()
 
 
 class StoreEntry(Settings):
@@ -162,10 +172,15 @@ def shipped_entries() -> list[StoreEntry]:
 def known_searches(store: Store) -> list[StoreEntry]:
     """What the user's store holds and what the package brings along; nothing where the user wants no store.
 
+    A search that is in both counts once.
+
     Raises:
         EdgehoneError: the user's store is not in order.
     """
-    return [] if store.path is None else [*store.entries(), *shipped_entries()]
+    if store.path is None:
+        return []
+    shipped = {entry.key(): entry for entry in shipped_entries()}
+    return [*(entry for entry in store.entries() if entry.key() not in shipped), *shipped.values()]
 
 
 def store_text(entries: Sequence[StoreEntry], about: str = "searches of edgehone, one a line") -> str:
