@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import kill_and_resume
 import numpy as np
 import pytest
 import recorded_trainings
 from continue_or_restart import cells_of
 from cross_wins import cross_table
 from evidence import Slice, SliceOver, changed, over, record, recorded, restored
-from kill_and_resume import faults_of, kills_of
 from multi_objective import load_matches, save_matches
 from proof_over_sets import Proof
 from proof_record import final_job, provenance
@@ -184,9 +184,25 @@ def test_wins_within_noise_are_counted_apart() -> None:
     assert "0.310 [0.310, 0.310]" in cross_table({"found": dict.fromkeys(places), "scores": scores})[2]
 
 
-def test_kills_add_up_over_studies() -> None:
-    content = {"studies": [{"kills": 8, "faults": []}, {"kills": 3, "faults": ["short-01"]}]}
-    assert (kills_of(content), faults_of(content)) == (11, ["short-01"])
+@pytest.mark.parametrize("mode", [[], ["--deterministic"]])
+def test_studies_follow_until_there_were_so_many_kills(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: list[str]
+) -> None:
+    begun: list[tuple[int, int]] = []
+
+    def study(options: Any, number: int, most: int, seconds: float) -> dict[str, Any]:
+        begun.append((number, most))
+        return {"stamp": {}, "kills": min(8, most), "trials": 5, "faults": ["short-01"] if number == 3 else []}
+
+    monkeypatch.setattr(kill_and_resume, "study", study)
+    monkeypatch.setattr(kill_and_resume, "undisturbed", lambda options: 10.0)
+    words = ["kill_and_resume.py", "data/mine", "--recorded", str(tmp_path), *mode, "--kills"]
+    for kills, code in ((20, 0), (20, 0), (30, 1)):
+        monkeypatch.setattr(sys, "argv", [*words, str(kills)])
+        with pytest.raises(SystemExit) as ended:
+            kill_and_resume.main()
+        assert ended.value.code == code
+    assert begun == [(0, 20), (1, 12), (2, 4), (3, 10), (4, 2)], "what is recorded counts and is not repeated"
 
 
 def test_matches_are_kept_whole(tmp_path: Path) -> None:
