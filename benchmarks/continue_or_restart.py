@@ -1,6 +1,6 @@
 """A strategy goes up a rung: is it better trained anew, or on from what it has learnt, at equal total compute?
 
-python benchmarks/continue_or_restart.py DATA [DATA ...] --out OUT [--steps 180] [--minutes 60]
+python benchmarks/continue_or_restart.py DATA [DATA ...] [--steps 180] [--minutes 60]
 
 Three strategies that the recorded trainings would promote (:data:`TRIALS`), some seeds each, at 160 px, bf16, one
 thread. All arms spend the same: a sixth, a third and a whole training, one after another.
@@ -10,34 +10,36 @@ thread. All arms spend the same: a sixth, a third and a whole training, one afte
     at once    one training as long as the three together: what a trial would reach that is only ever paused
 
 Prints the core-hours that are planned, works for ``--minutes`` and goes on where it was when it is given again; exit 3
-while trainings are left. AP is on validation. Writes ``continue_or_restart.json`` into OUT.
+while trainings are left. AP is on validation. Each training is a line of ``recorded/continue/DATA.jsonl`` and is not
+repeated; the weights that a stage goes on from lie in ``--weights``, and where they are lost with that folder, stages
+are trained again only if the next one is not recorded.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recorded_trainings import BATCH, MODEL, UNFINISHED, drawn
-from scipy.stats import t as student
-from trainings import SliceOver, Table
+from evidence import RECORDED, Row, Slice, SliceOver, over, points, stamp, stop
+from recorded_trainings import BATCH, MODEL, drawn
+from trainings import Table, read_rows
 
 from edgehone.data import read_dataset
-from edgehone.files import write_json
 from edgehone.search.plan import MIDDLE, SHORT
 from edgehone.training import Job, StartWeights
+from edgehone.training.device import device_here
 
 TRIALS = (2, 3, 17)
 """The best of the recorded short trainings of bccd; trials 2 and 17 are among the best five of cards-640 as well."""
 
 STAGES = (SHORT, MIDDLE, 1.0)
 ARMS = ("anew", "continued", "at once")
+
+
+STUDY = "continue"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Cell:
     seed: int
     steps: int
     weights: Path
+    device: str = "cpu"
 
     def job(self, share: float, start: Path | None = None) -> Job:
         """A training of a share of the full length."""
@@ -56,87 +59,109 @@ class Cell:
         steps = round(self.steps * share)
         return Job(
             model=MODEL, strategy=drawn(self.trial), steps=steps, batch_size=BATCH, seed=self.seed, precision="bf16",
-            weights=weights,
+            weights=weights, device=self.device,
         )  # fmt: skip
 
     def train(self) -> dict[str, float]:
         """AP of each arm at the end of its last training."""
-        labels = {"study": "continue", "trial": self.trial}
-        found: dict[str, float] = {}
-        start: Path | None = None
-        for stage, share in enumerate(STAGES):
-            kept = self.weights / f"{self.table.dataset.name}-{self.trial}-{self.seed}-{stage}.pt"
-            row = self.table.trained(self.job(share, start), keep=kept, arm="continued", stage=stage, **labels)
-            found["continued"], start = row["ap"], kept
+        labels = {"study": STUDY, "trial": self.trial, "stamp": stamp()}
+        found = {"continued": self.continued(labels)}
         found["anew"] = self.table.trained(self.job(1.0), arm="anew", **labels)["ap"]
         found["at once"] = self.table.trained(self.job(sum(STAGES)), arm="at once", **labels)["ap"]
         return found
 
+    def continued(self, labels: Row) -> float:
+        """AP after the last stage; the stages before it are wanted only where it is not recorded."""
+        last = self.stage(len(STAGES) - 1)
+        start: Path | None = None
+        for stage, share in enumerate(STAGES if last is None else ()):
+            kept = self.weights / f"{self.table.dataset.name}-{self.trial}-{self.seed}-{stage}.pt"
+            last = self.table.trained(self.job(share, start), keep=kept, arm="continued", stage=stage, **labels)
+            start = kept
+        assert last is not None
+        return float(last["ap"])
+
+    def stage(self, stage: int) -> Row | None:
+        """The recorded row of a stage, whatever weights it started from."""
+        wanted = ("continued", stage, self.trial, self.seed, round(self.steps * STAGES[stage]))
+        rows = [row for row in self.table.rows.values() if row.get("study") == STUDY]
+        return next(
+            (
+                row
+                for row in rows
+                if tuple(row.get(key) for key in ("arm", "stage", "trial", "seed", "steps")) == wanted
+            ),
+            None,
+        )
+
     def planned(self) -> Iterator[Job]:
-        """All trainings; those that continue are planned as if they did not, which costs the same."""
-        for share in (*STAGES, 1.0, sum(STAGES)):
-            yield self.job(share)
+        """What is left; stages that continue are planned as if they did not, which costs the same."""
+        if self.stage(len(STAGES) - 1) is None:
+            yield from (self.job(share) for share in STAGES[:-1])
+        yield from (job for job in (self.job(1.0), self.job(sum(STAGES))) if not self.table.has(job))
 
 
-def over_cells(gains: Sequence[float]) -> dict[str, float | list[float]]:
-    """The mean with its 95 % interval over cells (Student's t)."""
-    mean = statistics.fmean(gains)
-    found: dict[str, float | list[float]] = {"gain": round(mean, 4), "won": sum(gain > 0 for gain in gains)}
-    if len(gains) > 1:
-        half = float(student.ppf(0.975, len(gains) - 1)) * statistics.stdev(gains) / math.sqrt(len(gains))
-        found["interval95"] = [round(mean - half, 4), round(mean + half, 4)]
-    return found
+def continue_table(folder: Path) -> list[str]:
+    """Mean AP of each arm over complete cells, and what it gains over training anew; for each set and for all."""
+    cells = {path.stem: cells_of(read_rows(path)) for path in sorted(folder.glob("*.jsonl"))}
+    every = [cell for found in cells.values() for cell in found]
+    if not every:
+        return []
+    lines = ["| data | cells | " + " | ".join(f"{arm}" for arm in ARMS) + " |", "|---" * (len(ARMS) + 2) + "|"]
+    for name, found in (*cells.items(), ("all", every)):
+        if found:
+            lines.append(f"| {name} | {len(found)} | " + " | ".join(cell_text(found, arm) for arm in ARMS) + " |")
+    return lines
 
 
-def summary(rows: Sequence[dict[str, float]]) -> dict[str, object]:
-    """Mean AP of each arm, and what it gains over training anew."""
-    return {
-        "cells": len(rows),
-        **{arm: {"ap": round(statistics.fmean(row[arm] for row in rows), 4)} for arm in ARMS[:1]},
-        **{
-            arm: {
-                "ap": round(statistics.fmean(row[arm] for row in rows), 4),
-                **over_cells([row[arm] - row["anew"] for row in rows]),
-            }
-            for arm in ARMS[1:]
-        },
-    }
+def cells_of(rows: Sequence[Row]) -> list[dict[str, float]]:
+    """AP of each arm, of cells whose arms are all recorded."""
+    found: dict[tuple[int, int, int], dict[str, float]] = {}
+    for row in rows:
+        ended = row["arm"] != "continued" or row["stage"] == len(STAGES) - 1
+        full = round(row["steps"] / sum(STAGES)) if row["arm"] == "at once" else row["steps"]
+        if ended:
+            found.setdefault((row["trial"], row["seed"], full), {})[row["arm"]] = row["ap"]
+    return [cell for cell in found.values() if set(cell) == set(ARMS)]
+
+
+def cell_text(cells: Sequence[dict[str, float]], arm: str) -> str:
+    """Mean AP; against training anew, with its interval over cells (Student's t)."""
+    mean = statistics.fmean(cell[arm] for cell in cells)
+    if arm == ARMS[0]:
+        return f"{mean:.3f}"
+    gains = [cell[arm] - cell[ARMS[0]] for cell in cells]
+    return f"{mean:.3f}, {points(*over(gains))}, better in {sum(gain > 0 for gain in gains)} of {len(gains)}"
 
 
 def main() -> None:
     """Do what is left within the slice."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--recorded", type=Path, default=RECORDED)
+    parser.add_argument("--weights", type=Path, default=Path("runs/continue"), help="of stages; may be lost")
     parser.add_argument("--steps", type=int, default=180, help="of a full training")
     parser.add_argument("--trials", type=int, nargs="+", default=list(TRIALS))
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--minutes", type=float, default=60.0)
     given = parser.parse_args()
-    deadline = time.monotonic() + 60 * given.minutes
-    tables = [Table(read_dataset(source), given.out, deadline) for source in given.data]
+    folder, end, device = given.recorded / "continue", Slice(given.minutes).end, device_here(given.device)
+    tables = [Table(read_dataset(source), folder, end) for source in given.data]
     cells = [
-        Cell(table, trial, seed, given.steps, given.out / "weights")
+        Cell(table, trial, seed, given.steps, given.weights, device)
         for seed in range(given.seeds)
         for trial in given.trials
         for table in tables
     ]
     left = sum(cell.table.hours(list(cell.planned())) for cell in cells)
     print(f"planned: {left:.2f} core-hours", flush=True)
-    rows: dict[str, list[dict[str, float]]] = {table.dataset.name: [] for table in tables}
     try:
         for cell in cells:
-            row = cell.train()
-            rows[cell.table.dataset.name].append(row)
-            print(f"{cell.table.dataset.name} trial {cell.trial} seed {cell.seed}: {row}", flush=True)
+            print(f"{cell.table.dataset.name} trial {cell.trial} seed {cell.seed}: {cell.train()}", flush=True)
     except SliceOver:
-        print("the slice is over; give the same command again")
-        sys.exit(UNFINISHED)
-    every = [row for found in rows.values() for row in found]
-    content = {**{name: summary(found) for name, found in rows.items()}, "all": summary(every)}
-    write_json(given.out / "continue_or_restart.json", content)
-    for name, found in content.items():
-        print(name, found)
+        stop()
+    print("\n".join(continue_table(folder)))
 
 
 if __name__ == "__main__":

@@ -1,121 +1,186 @@
 """Are strategies specific? Those found for data sets and models, each trained in the place of every other.
 
-python benchmarks/cross_table.py DATA [DATA ...] --models yolov4-tiny yolo-fastest-1.1-xl.cfg --out OUT [--size 160]
+python benchmarks/cross_table.py DATA [DATA ...] --models yolov4-tiny yolo-fastest-1.1-xl.cfg [--size 160]
     [--budget 20m] [--steps 400] [--batch 8] [--seeds 0 1 2] [--minutes 60] [further options of `edgehone run`]
 
-A place is a data set and a model. Finds a strategy for each (``edgehone run --proof off`` at one input size, no store)
-and trains every found strategy in every place, alike in steps, batch and seeds; anchors are always those of the place.
-Prints AP on the test split, and how often the native strategy wins its place, with a 95 % bootstrap interval over
-places and seeds. Everything finished is kept in OUT; no new piece is begun after ``--minutes`` (exit 3 while some are
-left). One thread for trainings.
+A place is a data set and a model. Finds a strategy for each (``edgehone run --proof off --leave-out DATA`` at one input
+size, no store) and trains every found strategy in every place, alike in steps, batch and seeds; anchors are always
+those of the place. Scores are AP on the test split. How often the native strategy wins its place, and by how much, is
+said with 95 % intervals; a win by less than the noise between seeds is counted apart (``cross_wins.py``).
+
+Strategies and scores are recorded one by one in ``recorded/cross/SIZEpx-BUDGET-STEPSxBATCH.json``, to which later
+places and seeds are added; what is there is not made again. Prints the core-hours that are planned, works for
+``--minutes``, interrupts searches in the midst, which resume, and goes on where it was when it is given again; exit 3
+while something is left. Trainings have one thread.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from arms import trained
+from cross_wins import cross_table
+from evidence import RECORDED, Row, Slice, SliceOver, changed, record, recorded, restored, stamp, stop
+from final_trainings import Final, side_by_side
 
+from edgehone.cli import parse_duration
 from edgehone.data import read_dataset
-from edgehone.files import read_json, write_json
-from edgehone.single import evaluate_model
-from edgehone.strategy import Strategy, load_strategy
+from edgehone.files import read_json
+from edgehone.request import WORKERS
+from edgehone.search.likeness import Identity
+from edgehone.strategy import load_strategy
 from edgehone.training import Job
-
-UNFINISHED = 3
-DRAWS = 4000
-Place = tuple[str, str]
+from edgehone.training.device import device_here
 
 
-def main() -> None:
-    """Find, train across, and print the table."""
+@dataclass(frozen=True)
+class Place:
+    """A data set and a model."""
+
+    source: str
+    data: str
+    model: str
+
+    @property
+    def name(self) -> str:
+        """In the table."""
+        return f"{self.data}+{Path(self.model).name.removesuffix('.cfg')}"
+
+
+@dataclass(frozen=True)
+class Cross:
+    """All places.
+
+    Attributes:
+        given: the options.
+        more: options of the searches.
+        places: of the table.
+        time: of this slice.
+    """
+
+    given: argparse.Namespace
+    more: Sequence[str]
+    places: Sequence[Place]
+    time: Slice
+
+    @property
+    def path(self) -> Path:
+        """Of what is recorded."""
+        given = self.given
+        return given.recorded / "cross" / f"{given.size}px-{given.budget}-{given.steps}x{given.batch}.json"
+
+    def known(self) -> Row:
+        """What is recorded."""
+        return recorded(self.path) or {
+            "size": self.given.size,
+            "budget_s": parse_duration(self.given.budget),
+            "steps": self.given.steps,
+            "batch": self.given.batch,
+            "found": {},
+            "scores": {},
+        }
+
+    def add(self, kind: str, name: str, row: Row) -> None:
+        """Record a strategy or a score."""
+        known = self.known()
+        known[kind][name] = row
+        record(self.path, {**known, "stamp": stamp()})
+
+    def find(self, place: Place) -> None:
+        """The strategy of a place, unless it is recorded."""
+        if place.name in self.known()["found"]:
+            return
+        folder = self.given.out / "found" / place.name
+        print(place.name, flush=True)
+        words = ["run", place.source, "--model", place.model, "--budget", self.given.budget, "--proof", "off"]
+        words += ["--fix", f"input.size={self.given.size}", "--store", "none", "--leave-out", place.data]
+        self.time.edgehone([*words, "--device", self.given.device, *self.more, "--out", str(folder)])
+        results = read_json(folder / "results.json")
+        strategy = load_strategy(str(folder / "strategy.json"))
+        row = {"strategy": changed(strategy), "seconds": results["seconds"], "hardware": results["hardware"]}
+        self.add("found", place.name, {**row, "stamp": stamp()})
+
+    def left(self) -> Iterator[tuple[str, Place, int]]:
+        """Strategies, places and seeds whose score is not recorded."""
+        scores = self.known()["scores"]
+        for seed in self.given.seeds:
+            for place in self.places:
+                for found in self.places:
+                    if f"{found.name} in {place.name}, {seed}" not in scores:
+                        yield found.name, place, seed
+
+    def final(self, found: str, place: Place, seed: int) -> Final:
+        """A training of a strategy in a place."""
+        given = self.given
+        job = Job(
+            model=place.model,
+            strategy=restored(self.known()["found"][found]["strategy"]),
+            steps=given.steps,
+            batch_size=given.batch,
+            seed=seed,
+            precision="bf16",
+            device=device_here(given.device),
+        )
+        return Final(place.source, job, given.out / "states", self.time.end)
+
+    def train(self) -> None:
+        """Every strategy in every place.
+
+        Raises:
+            SliceOver: some are left.
+        """
+        names = {self.final(*each): each for each in self.left()}
+        for final, row in side_by_side(names, self.given.workers):
+            found, place, seed = names[final]
+            self.add("scores", f"{found} in {place.name}, {seed}", row)
+            print(f"{found} in {place.name}, seed {seed}: AP {row['ap']:.3f} ({row['seconds']:.0f} s)", flush=True)
+
+    def hours(self) -> float:
+        """Core-hours that are left: searches by their budget, trainings as long as those that are recorded."""
+        known = self.known()
+        searches = sum(place.name not in known["found"] for place in self.places) * WORKERS * known["budget_s"]
+        took = [row["seconds"] for row in known["scores"].values()] or [self.given.steps * USUAL_STEP_S]
+        return (searches + len(list(self.left())) * sum(took) / len(took)) / 3600
+
+
+USUAL_STEP_S = 0.15
+"""Of a step of 8 pictures at 160 px on one core, until a training is recorded."""
+
+
+def options() -> argparse.ArgumentParser:
+    """Of this script; all others are those of the searches."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+")
     parser.add_argument("--models", nargs="+", required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/cross"), help="folders of searches; may be lost")
+    parser.add_argument("--recorded", type=Path, default=RECORDED)
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--budget", default="20m")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--workers", type=int, default=WORKERS, help="trainings side by side")
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--minutes", type=float, default=60.0)
-    given, options = parser.parse_known_args()
-    deadline = time.monotonic() + 60 * given.minutes
-    places = [(data, model) for data in given.data for model in given.models]
-    pairs = [(found, place, seed) for seed in given.seeds for place in places for found in places]
-    print(f"planned: {len(places)} searches of {given.budget} and {len(pairs)} trainings of {given.steps} steps")
-    strategies: dict[Place, Strategy] = {}
-    for place in places:
-        folder = given.out / "found" / name_of(place)
-        if not (folder / "results.json").is_file():
-            stop_after(deadline)
-            search(place, folder, given, options)
-        strategies[place] = load_strategy(str(folder / "strategy.json"))
-    scores: dict[str, float] = {}
-    for found, place, seed in pairs:
-        folder = given.out / f"{name_of(found)}-in-{name_of(place)}-{seed}"
-        if not (folder / "test.json").is_file():
-            stop_after(deadline)
-            job = Job(
-                model=place[1],
-                strategy=strategies[found],
-                steps=given.steps,
-                batch_size=given.batch,
-                seed=seed,
-                precision="bf16",
-            )
-            ap = evaluate_model(trained(place[0], job, folder), read_dataset(place[0]), "test").ap
-            write_json(folder / "test.json", {"ap": ap})
-        scores[folder.name] = float(read_json(folder / "test.json")["ap"])
-    show(places, given.seeds, scores)
+    return parser
 
 
-def name_of(place: Place) -> str:
-    """Of its folders, and in the table."""
-    return "+".join(Path(part).name.removesuffix(".cfg") for part in place)
-
-
-def stop_after(deadline: float) -> None:
-    """End the slice between two pieces."""
-    if time.monotonic() > deadline:
-        print("the slice is over; the same command goes on")
-        sys.exit(UNFINISHED)
-
-
-def search(place: Place, folder: Path, given: argparse.Namespace, options: Sequence[str]) -> None:
-    """Find the strategy of a place."""
-    edgehone = str(Path(sys.executable).with_name("edgehone"))
-    command = [edgehone, "run", place[0], "--model", place[1], "--budget", given.budget, "--proof", "off"]
-    fixed = ["--fix", f"input.size={given.size}", "--store", "none", *options, "--out", str(folder)]
-    subprocess.run([*command, *fixed], check=True)
-
-
-def show(places: Sequence[Place], seeds: Sequence[int], scores: Mapping[str, float]) -> None:
-    """The table, a row for each place and a column for each strategy, and how often the native one wins."""
-    shape = (len(places), len(places), len(seeds))
-    table = np.array(
-        [[[scores[f"{name_of(f)}-in-{name_of(p)}-{s}"] for s in seeds] for f in places] for p in places]
-    ).reshape(shape)
-    print("| trained in / found for | " + " | ".join(name_of(place) for place in places) + " |")
-    print("|---" * (len(places) + 1) + "|")
-    for row, place in enumerate(places):
-        print(f"| {name_of(place)} | " + " | ".join(f"{ap:.3f}" for ap in table[row].mean(1)) + " |")
-    native = table[np.arange(len(places)), np.arange(len(places))]
-    others = ~np.eye(len(places), dtype=bool)
-    wins = np.array([native[row] > table[row, others[row]] for row in range(len(places))])  # [places, others, seeds]
-    rng = np.random.default_rng(0)
-    draws = []
-    for _ in range(DRAWS):
-        rows, columns = rng.integers(len(places), size=len(places)), rng.integers(len(seeds), size=len(seeds))
-        draws.append(wins[rows][:, :, columns].mean())
-    low, high = np.quantile(draws, [0.025, 0.975])
-    print(f"the native strategy wins {100 * wins.mean():.0f} % of its comparisons [{100 * low:.0f}, {100 * high:.0f}]")
+def main() -> None:
+    """Find, train across, and print the table."""
+    given, more = options().parse_known_args()
+    names = {source: Identity.of(read_dataset(source)).name for source in given.data}
+    places = [Place(source, names[source], model) for source in given.data for model in given.models]
+    cross = Cross(given, more, places, Slice(given.minutes))
+    print(f"planned: {cross.hours():.1f} core-hours", flush=True)
+    try:
+        for place in places:
+            cross.find(place)
+        cross.train()
+    except SliceOver:
+        stop(f"(left: {cross.hours():.1f} core-hours)")
+    print("\n".join(cross_table(cross.known())))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
 """Kill a run at random instants, start it again each time, and check what it leaves.
 
-python benchmarks/kill_and_resume.py DATA --budget 6m --out runs/killed [--kills 30] [--seed 0] [-- RUN OPTIONS]
-python benchmarks/kill_and_resume.py DATA --budget 6m --out runs/killed --deterministic --tiny -- --max-input 160
+python benchmarks/kill_and_resume.py DATA --budget 6m [--kills 30] [--seed 0] [--minutes 60] [-- RUN OPTIONS]
+python benchmarks/kill_and_resume.py DATA --budget 6m --deterministic --tiny [--kills 30] -- --max-input 160
 
-What is killed is the main process or, as often, one of its workers. In any case no finished trial may be trained
-again, no trial may be lost or doubled, and the run must end. With ``--deterministic`` an undisturbed search runs
-first, in OUT/calm, and the killed one in OUT/killed must equal it trial by trial: strategy, seed, length, metrics.
-``--tiny`` lowers the floor of a full training to a few steps: the machinery is tested, not the detector. The gaps
-between kills are drawn between the start-up of a search and what an undisturbed one took. Exit 1 if anything differs.
+What is killed is the main process or, as often, one of its workers. Studies follow one another until there were so many
+kills; no finished trial may be trained again, no trial may be lost or doubled, and every study must end. With
+``--deterministic`` an undisturbed search runs first, in OUT/calm, and each killed one must equal it trial by trial:
+strategy, seed, length, metrics. ``--tiny`` lowers the floor of a full training to a few steps: the machinery is tested,
+not the detector. The gaps between kills are drawn between the start-up of a search and what an undisturbed one took.
+
+Each study is recorded when it ends, in ``recorded/kills/MODE-DATA-BUDGET.json``, and its kills count: given again, the
+command goes on until there are enough. No new study is begun after ``--minutes`` (exit 3 while kills are left); exit 1
+if anything differs.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,13 +29,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from evidence import RECORDED, Row, Slice, SliceOver, record, recorded, stamp, stop
 
 from edgehone.cli import parse_duration
 from edgehone.files import read_json
 from edgehone.search.journal import Journal
 
 MOST = 8
-"""Kills of one study, so that it ends; with --deterministic more studies follow until there were enough."""
+"""Kills of one study, so that it ends; more studies follow until there were enough."""
 
 TINY = (
     "import edgehone.search.calibration as calibration, edgehone.search.plan as plan, edgehone.training as training;"
@@ -40,46 +46,95 @@ TINY = (
 
 
 def main() -> None:
-    """Run, kill, run again, judge."""
+    """Run, kill, run again, judge, until there were enough kills."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("--budget", default="6m")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("runs/kills"), help="folders of studies; may be lost")
+    parser.add_argument("--recorded", type=Path, default=RECORDED)
+    parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--deterministic", action="store_true")
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--minutes", type=float, default=60.0)
     own, more = divided(sys.argv[1:])
     options = parser.parse_args(own, argparse.Namespace(more=more))
-    seconds = parse_duration(options.budget)
-    if options.deterministic:
-        began = time.monotonic()
-        code = subprocess.run(command(options, "search", options.out / "calm"), check=False).returncode
-        seconds = time.monotonic() - began
-        print(f"undisturbed: code {code} after {seconds:.0f} s", flush=True)
-        if code:
-            raise SystemExit(code)
-    kills, faults, rng = 0, list[str](), random.Random(options.seed)
-    while kills < options.kills:
-        killed = options.out / f"killed-{kills:02d}" if options.deterministic else options.out
-        count, found = study(options, killed, seconds, rng)
-        kills, faults = kills + count, faults + found
-        print(f"{kills} kills so far; faults: {faults or 'none'}", flush=True)
-        if not options.deterministic:
-            break
-    raise SystemExit(int(bool(faults)))
+    time_left = Slice(options.minutes)
+    mode = ("deterministic" if options.deterministic else "asynchronous") + ("-tiny" if options.tiny else "")
+    name = options.data.partition("?")[0].rstrip("/").rpartition("/")[2].replace(":", "-")
+    path = options.recorded / "kills" / f"{mode}-{name}-{options.budget}.json"
+    content = recorded(path) or {"mode": mode, "data": name, "budget": options.budget, "studies": []}
+    print(f"planned: {options.kills} kills, {kills_of(content)} of them recorded, some {MOST} a study", flush=True)
+    try:
+        if kills_of(content) < options.kills:
+            seconds = undisturbed(options) if options.deterministic else parse_duration(options.budget)
+        while kills_of(content) < options.kills:
+            time_left.check()
+            content["studies"].append(
+                study(options, len(content["studies"]), options.kills - kills_of(content), seconds)
+            )
+            record(path, content)
+            print(f"{kills_of(content)} kills so far; faults: {faults_of(content) or 'none'}", flush=True)
+    except SliceOver:
+        stop()
+    print("\n".join(kills_table(content)))
+    raise SystemExit(int(bool(faults_of(content))))
 
 
-def study(options: argparse.Namespace, out: Path, seconds: float, rng: random.Random) -> tuple[int, list[str]]:
-    """One study, killed a few times and let end: how often it was killed, and what is wrong with what it left."""
+def kills_of(content: Row) -> int:
+    """Kills of all recorded studies."""
+    return sum(each["kills"] for each in content["studies"])
+
+
+def faults_of(content: Row) -> list[str]:
+    """What is wrong with any of them."""
+    return [fault for each in content["studies"] for fault in each["faults"]]
+
+
+def kills_table(content: Row) -> list[str]:
+    """One row."""
+    studies = content["studies"]
+    trials = sum(each["trials"] for each in studies)
+    what = (
+        "equals the undisturbed search trial by trial"
+        if "deterministic" in content["mode"]
+        else "nothing lost or doubled"
+    )
+    verdict = "; ".join(faults_of(content)) or f"no fault: {what}"
+    return [
+        "| mode | data | budget | studies | kills | trials | found |",
+        "|---|---|---|---|---|---|---|",
+        f"| {content['mode']} | {content['data']} | {content['budget']} | {len(studies)} | {kills_of(content)} "
+        f"| {trials} | {verdict} |",
+    ]
+
+
+def undisturbed(options: argparse.Namespace) -> float:
+    """Run the search that killed ones are to equal, on this machine; its seconds."""
+    began = time.monotonic()
+    code = subprocess.run(command(options, "search", options.out / "calm"), check=False).returncode
+    seconds = time.monotonic() - began
+    print(f"undisturbed: code {code} after {seconds:.0f} s", flush=True)
+    if code:
+        raise SystemExit(code)
+    took = float(read_json(options.out / "calm" / "clock.json")["seconds"])
+    return max(seconds, took)  # one that was finished before is only opened
+
+
+def study(options: argparse.Namespace, number: int, most: int, seconds: float) -> Row:
+    """One study, killed at most so often and let end: how often it was killed, and what is wrong with what it left."""
     verb, final = ("search", "found.json") if options.deterministic else ("run", "results.json")
-    kills, repeated = disturb(command(options, verb, out), out, seconds, min(options.kills, MOST), rng)
+    out = options.out / f"killed-{number:02d}"
+    if out.exists():
+        shutil.rmtree(out)  # of a slice that was stopped: its kills were not counted
+    rng = random.Random(f"{options.seed} {number}")
+    kills, repeated = disturb(command(options, verb, out), out, seconds, min(most, MOST), rng)
     faults = [f"{name} was trained again" for name in repeated] + journal_faults(out)
     if not (out / final).is_file():
-        faults.append(f"{out} is not complete")
+        faults.append(f"{out.name} is not complete")
     if options.deterministic:
         faults += differences(trials(options.out / "calm"), trials(out))
-    return kills, faults
+    return {"stamp": stamp(), "kills": kills, "trials": len(trials(out)), "faults": faults}
 
 
 def divided(words: list[str]) -> tuple[list[str], list[str]]:

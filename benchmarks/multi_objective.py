@@ -1,6 +1,6 @@
 """Does the front of one search equal what a search for each of its places finds, at equal budget?
 
-python benchmarks/multi_objective.py DATA --out OUT [--budget 30m] [--limits 416 256 160] [--minutes 60]
+python benchmarks/multi_objective.py DATA [--budget 30m] [--limits 416 256 160] [--minutes 60]
 
 For each seed: one search for ``ap`` and ``latency`` on ``cpu``, and one search for ``ap`` alone under each limit. A
 limit is an input size, since latency on a board depends on nothing else. Budgets are nominal compute
@@ -9,30 +9,32 @@ limit is an input size, since latency on a board depends on nothing else. Budget
 slower: a paired bootstrap on the test split, by which nothing was chosen. The front *dominates or equals* where it is
 better or the interval holds zero.
 
-Prints the core-hours that are planned, works for ``--minutes`` and goes on where it was when it is given again; exit 3
-while searches are left. Writes ``multi_objective.json`` into OUT; exit 1 if the front is worse somewhere. ``--tiny``
-tests the machinery, with a few steps for a full training.
+What a search found is recorded when it ends, in ``recorded/front/DATA-BUDGET-SEARCH-SEED.json``, with the matches of
+its detectors on the test split beside it, so that searches may be compared whose folders are gone. Prints the
+core-hours that are planned, works for ``--minutes`` and goes on where it was when it is given again; exit 3 while
+searches are left; exit 1 if the front is worse somewhere. ``--tiny`` tests the machinery, with a few steps for a full
+training; it records into OUT.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainings import SliceOver
+import numpy as np
+from evidence import RECORDED, Row, Slice, SliceOver, changed, points, record, recorded, stamp, stop
 
 import edgehone.search.calibration as calibration
 import edgehone.search.plan as plan
 from edgehone.cli import parse_duration
 from edgehone.data import Dataset, read_dataset
-from edgehone.evaluation import Matches, match, mean_ap, paired_difference
-from edgehone.files import read_json, write_json
-from edgehone.inference import open_detector
+from edgehone.evaluation import Matches, mean_ap, paired_difference
+from edgehone.evaluation.matching import ClassMatches
+from edgehone.files import read_json
 from edgehone.pipeline import FOUND, Found, search
 from edgehone.request import Request
 from edgehone.results import judge
@@ -40,24 +42,21 @@ from edgehone.search.latency import Latencies
 from edgehone.search.placement import WORKERS
 from edgehone.search.progress import Status
 from edgehone.search.scope import Scope
+from edgehone.search.trial import load_outcome
+from edgehone.search.verdict import Split, answers_on
 from edgehone.space import load
 
 BOARD = "cpu"
-UNFINISHED = 3
+FIELDS = ("images", "hits", "alarms", "truths", "scores")
 
 
 @dataclass(frozen=True)
 class Point:
-    """A detector that a search found: its folder, milliseconds, AP on validation."""
+    """A detector that a search found: milliseconds, AP on validation, matches on the test split."""
 
-    folder: Path
     milliseconds: float
     ap: float
-
-    def on_test(self, dataset: Dataset) -> Matches:
-        """Its answers on the test split."""
-        detections = list(open_detector(str(self.folder)).detect(sample.read().image for sample in dataset.test))
-        return match([sample.truth() for sample in dataset.test], detections, len(dataset.class_names))
+    matches: Matches
 
 
 def request_of(given: argparse.Namespace, seed: int, limit: int | None) -> Request:
@@ -76,91 +75,160 @@ def request_of(given: argparse.Namespace, seed: int, limit: int | None) -> Reque
     )
 
 
-def front_of(folder: Path, milliseconds: dict[int, float]) -> list[Point]:
-    """Every full training of the front."""
+def condensed(folder: Path, dataset: Dataset) -> tuple[Row, list[Matches]]:
+    """What a search found: every full training of its front, or its winner; and their matches on the test split."""
     found = load(Found, read_json(folder / FOUND))
+    milliseconds = load(Latencies, read_json(folder / "latency.json")).middle().get(BOARD, {})
+    best = found.standings[0]
+    chosen = [(point.trial, point.values["ap"]) for point in found.front] or [(best.name, best.values[0])]
+    rows: list[Row] = []
+    matches: list[Matches] = []
+    for name, ap in chosen:
+        outcome = load_outcome(folder / "trials", name)
+        assert outcome is not None
+        strategy = outcome.task.job.strategy
+        rows.append({"strategy": changed(strategy), "size": strategy.input.size, "ap_validation": ap})
+        matches.append(answers_on("test", outcome, Split(dataset, folder / "trials")).matches)
+    steps = {"trials": found.trials, "seconds": found.seconds}
+    speeds = {str(size): milliseconds[size] for size in milliseconds}
+    return {"stamp": stamp(), **steps, "milliseconds": speeds, "points": rows}, matches
+
+
+def save_matches(path: Path, matches: Sequence[Matches]) -> None:
+    """Every field of every class of every detector, under its numbers."""
+    arrays = {
+        f"{k} {number} {name}": getattr(each, name)
+        for k, found in enumerate(matches)
+        for number, each in enumerate(found.classes)
+        for name in FIELDS
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **arrays)
+
+
+def load_matches(path: Path) -> list[Matches]:
+    """What :func:`save_matches` wrote."""
+    with np.load(path) as file:
+        arrays: dict[str, Any] = dict(file)
+    numbers = sorted({tuple(int(part) for part in name.split()[:2]) for name in arrays})
+    found: list[Matches] = []
+    for k in sorted({k for k, _ in numbers}):
+        classes = tuple(
+            ClassMatches(*(arrays[f"{k} {number} {name}"] for name in FIELDS))
+            for other, number in numbers
+            if other == k
+        )
+        found.append(Matches(classes, len(classes[0].truths)))
+    return found
+
+
+def points_of(path: Path, milliseconds: dict[int, float]) -> list[Point]:
+    """The detectors of a recorded search, at the latencies that one board gave all of them."""
+    content = recorded(path)
+    assert content is not None
+    matches = load_matches(path.with_suffix(".npz"))
     return [
-        Point(folder / "trials" / point.trial, milliseconds[point.strategy.input.size], point.values["ap"])
-        for point in found.front
+        Point(milliseconds[row["size"]], row["ap_validation"], each)
+        for row, each in zip(content["points"], matches, strict=True)
     ]
 
 
-def winner_of(folder: Path, milliseconds: dict[int, float]) -> Point:
-    """What a search for AP alone found."""
-    found = load(Found, read_json(folder / FOUND))
-    best = found.standings[0]
-    return Point(folder / "trials" / best.name, milliseconds[found.strategy.input.size], best.values[0])
-
-
-def compare(front: Sequence[Point], single: Point, dataset: Dataset) -> dict[str, Any]:
+def compare(front: Sequence[Point], single: Point) -> Row:
     """The front at a winner's latency against the winner, on the test split."""
     as_fast = [point for point in front if point.milliseconds <= single.milliseconds]
-    row: dict[str, Any] = {"milliseconds": round(single.milliseconds, 2), "ap_validation": round(single.ap, 4)}
+    row: Row = {"milliseconds": round(single.milliseconds, 2), "ap_validation": round(single.ap, 4)}
+    row["ap_test"] = round(mean_ap(single.matches)[0], 4)
     if not as_fast:
         return {**row, "front": None, "equals": False}
     chosen = max(as_fast, key=lambda point: point.ap)
-    sides = chosen.on_test(dataset), single.on_test(dataset)
-    gain = judge(*paired_difference(*sides))
+    gain = judge(*paired_difference(chosen.matches, single.matches))
     mine = {"milliseconds": round(chosen.milliseconds, 2), "ap_validation": round(chosen.ap, 4)}
     return {
         **row,
-        "ap_test": round(mean_ap(sides[1])[0], 4),
-        "front": {**mine, "ap_test": round(mean_ap(sides[0])[0], 4)},
+        "front": {**mine, "ap_test": round(mean_ap(chosen.matches)[0], 4)},
         "gain": gain.model_dump(mode="json", exclude={"asked"}),
         "equals": gain.verdict != "worse",
     }
 
 
-def main() -> None:
-    """Search what is left within the slice, then compare."""
+def front_table(content: Row) -> list[str]:
+    """A row for each search for AP alone, and whether the front is as good."""
+    lines = ["| seed | limit, px | AP alone | ms | front, as fast | ms | front over it [95 %] |", "|---" * 7 + "|"]
+    for row in content["rows"]:
+        single = f"| {row['seed']} | {row['limit']} | {row['ap_test']:.3f} | {row['milliseconds']} "
+        front, gain = row["front"], row.get("gain")
+        if front is None:
+            lines.append(f"{single}| nothing as fast | | |")
+        else:
+            against = f"{points(gain['ap'], gain['interval95'])}, {gain['verdict']}"
+            lines.append(f"{single}| {front['ap_test']:.3f} | {front['milliseconds']} | {against} |")
+    equals = all(row["equals"] for row in content["rows"])
+    return [*lines, "", "The front dominates or equals every search." if equals else "The front is worse somewhere."]
+
+
+def options() -> argparse.ArgumentParser:
+    """Of this script."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/front"), help="folders of searches; may be lost")
+    parser.add_argument("--recorded", type=Path, default=RECORDED)
     parser.add_argument("--model", default="yolov4-tiny")
     parser.add_argument("--budget", default="30m", help="of each search, nominal")
     parser.add_argument("--limits", type=int, nargs="+", default=[416, 256, 160], help="input sizes, pixels")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--tiny", action="store_true")
-    given = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Search what is left within the slice, then compare."""
+    given = options().parse_args()
     if given.tiny:
         plan.MIN_STEPS, plan.TRIAL_OVERHEAD_S, calibration.NOMINAL_SECONDS = 8, 0.1, 0.35
-    deadline = time.monotonic() + 60 * given.minutes
-    searches = {
-        (seed, limit): given.out / f"{'front' if limit is None else f'ap-{limit}'}-{seed}"
-        for seed in given.seeds
-        for limit in (None, *given.limits)
-    }
-    left = [key for key, folder in searches.items() if not (folder / FOUND).is_file()]
+        given.recorded = given.out / "recorded"
+    time, dataset = Slice(given.minutes), read_dataset(given.data)
+    stem = given.recorded / "front" / f"{dataset.name.partition('?')[0].replace(':', '-')}-{given.budget}"
+    names = {(s, limit): f"{limit or 'front'}-{s}" for s in given.seeds for limit in (None, *given.limits)}
+    paths = {key: stem.with_name(f"{stem.name}-{name}.json") for key, name in names.items()}
+    left = [key for key, path in paths.items() if not path.is_file()]
     hours = len(left) * WORKERS * parse_duration(given.budget) / 3600
     print(f"planned: at most {hours:.1f} core-hours, {len(left)} searches of {given.budget}", flush=True)
 
     def show(status: Status) -> None:
-        if time.monotonic() > deadline:
-            raise SliceOver
+        time.check()
         if status.event:
             print(f"  {status.message}", flush=True)
 
     try:
-        for seed, limit in left:
-            print(searches[seed, limit].name, flush=True)
-            search(request_of(given, seed, limit), searches[seed, limit], show)
+        for key in left:
+            print(names[key], flush=True)
+            folder = given.out / f"{stem.name}-{names[key]}"
+            search(request_of(given, *key), folder, show)
+            row, matches = condensed(folder, dataset)
+            save_matches(paths[key].with_suffix(".npz"), matches)
+            record(paths[key], row)
     except SliceOver:
-        print("the slice is over; give the same command again")
-        sys.exit(UNFINISHED)
-    dataset, rows = read_dataset(given.data), list[dict[str, Any]]()
+        stop()
+    content = {"stamp": stamp(), "data": dataset.name, "budget": given.budget, "rows": compared(given, paths)}
+    record(stem.with_name(f"{stem.name}.json"), content)
+    print("\n".join(front_table(content)))
+    sys.exit(int(not all(row["equals"] for row in content["rows"])))
+
+
+def compared(given: argparse.Namespace, paths: dict[tuple[int, int | None], Path]) -> list[Row]:
+    """Every search for AP alone against the front of its seed; latencies are those that the front was searched with."""
+    rows: list[Row] = []
     for seed in given.seeds:
-        folder = searches[seed, None]
-        milliseconds = load(Latencies, read_json(folder / "latency.json")).middle()[BOARD]
-        front = front_of(folder, milliseconds)
+        content = recorded(paths[seed, None])
+        assert content is not None
+        milliseconds = {int(size): value for size, value in content["milliseconds"].items()}
+        front = points_of(paths[seed, None], milliseconds)
         for limit in given.limits:
-            row = compare(front, winner_of(searches[seed, limit], milliseconds), dataset)
-            rows.append({"seed": seed, "limit": limit, **row})
-            print(rows[-1], flush=True)
-    equals = all(row["equals"] for row in rows)
-    write_json(given.out / "multi_objective.json", {"budget": given.budget, "rows": rows, "front_equals": equals})
-    print("the front dominates or equals every single search" if equals else "the front is worse somewhere")
-    sys.exit(int(not equals))
+            rows.append(
+                {"seed": seed, "limit": limit, **compare(front, points_of(paths[seed, limit], milliseconds)[0])}
+            )
+    return rows
 
 
 if __name__ == "__main__":

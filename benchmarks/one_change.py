@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from recorded_trainings import UNFINISHED, job_of, preferences, space_of
-from trainings import RECORDED, SliceOver, Table
+from evidence import RECORDED, UNFINISHED, SliceOver
+from recorded_trainings import job_of, preferences, space_of
+from trainings import Table
 
 from edgehone.data import read_dataset
 from edgehone.search.finalists import SEED_NOISE

@@ -1,86 +1,193 @@
-"""The whole job on several data sets and seeds, against the presets and the authors' evolution; and its table.
+"""The whole job on several data sets, against the presets and the authors' evolution; and its table.
 
-python benchmarks/proof_over_sets.py DATA [DATA ...] --out OUT [--budget 30m] [--seeds 0 1 2] [--minutes 60]
-    [--table FILE.md]
+python benchmarks/proof_over_sets.py DATA [DATA ...] [--budget 30m] [--seeds 0] [--final-seeds 0 1 2] [--minutes 60]
+    [--arms random full-evolution blind] [--final-size 416 --final-epochs 300] [further options of `edgehone run`]
 
-Runs ``edgehone run DATA --compare evolution --leave-out NAME`` for every data set and seed, into ``OUT/NAME-SEED``, so
-that no rule says what it learnt on the very set that is to prove it; a run that was interrupted goes on, a finished one
-is not repeated, and one that left out something else is refused. No new run is begun after ``--minutes`` (exit 3 while
-some are left). Then writes the table from the runs' ``results.json``: mean AP on the test split, the gains with 95 %
-intervals over seeds (Student's t; over pictures where there is one seed), compute of the search, and what the winning
-strategies changed.
+1. ``edgehone run DATA --compare evolution --leave-out NAME`` for every data set and seed, so that nothing that was
+   learnt on the very set counts there; whether that is so is read from the run's advice.
+2. ``--arms``: further searches under that run's very plan, by random draws, by evolution over the full space, or blind.
+3. ``--final-seeds``: the final strategy of every arm trained again from scratch with further seeds, for the same steps
+   and batch; 0 is the run's own training. With ``--final-size`` and ``--final-epochs`` all of them are trained, at that
+   input and for so many passes over the training split in batches of the strategy's own size, whatever a search bought.
+
+Everything is judged on the test split and recorded piece by piece in ``recorded/proof/NAME-BUDGET-SEED.json`` (see
+``proof_record.py``); what is recorded is not made again, even where the run's folder in OUT is gone. Prints the
+core-hours that are planned, works for ``--minutes`` and goes on where it was when it is given again; exit 3 while
+something is left. Searches are interrupted in the midst and resume; so do final trainings. The table is in
+``docs/results.md`` as well (``results_page.py``).
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import subprocess
-import sys
-import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from arms import over_seeds
+from evidence import RECORDED, Row, Slice, SliceOver, record, recorded, stop
+from final_trainings import Final, side_by_side
+from proof_record import OWN, final_job, run_record, search_row
+from proof_table import ARMS, FURTHER, length_name, proof_table
 
-from edgehone.data import read_dataset
-from edgehone.files import read_json, write_text
+from edgehone.cli import parse_duration
+from edgehone.data import Dataset, read_dataset
+from edgehone.files import read_json, write_json
+from edgehone.pipeline import FOUND, search
+from edgehone.request import WORKERS, Request
 from edgehone.search.likeness import Identity
-from edgehone.space import diff
-from edgehone.strategy import Strategy
+from edgehone.search.plan import Plan
+from edgehone.search.progress import Status
+from edgehone.space import load, replace
+from edgehone.training import Job
+from edgehone.training.device import device_here
 
-ARMS = {
-    "darknet": "preset darknet",
-    "authors": "preset authors",
-    "default": "better preset on validation",
-    "evolution": "evolution as the authors ran it",
-    "found": "found",
+CHANGES = {
+    "random": {"scope.searcher": "random"},
+    "full-evolution": {"scope.searcher": "evolution"},
+    "blind": {"scope.blind": True},
 }
-UNFINISHED = 3
+"""What a further search asks for, other than the run."""
 
 
-def main() -> None:
-    """Run what is left within the slice, then write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="+")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--budget", default="30m")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--table", type=Path)
-    given, options = parser.parse_known_args()
-    deadline = time.monotonic() + 60 * given.minutes
-    runs = [(source, seed) for seed in given.seeds for source in given.data]
-    names = {source: Identity.of(read_dataset(source)).name for source in given.data}
-    folders = {(source, seed): given.out / f"{names[source]}-{seed}" for source, seed in runs}
-    for (source, _), folder in folders.items():
-        refuse_another(folder, names[source])
-    left = [run for run in runs if not (folders[run] / "results.json").is_file()]
-    print(f"planned: {len(left)} runs of {given.budget} each, on all cores", flush=True)
-    for source, seed in left:
-        if time.monotonic() > deadline:
-            break
-        command = [str(Path(sys.executable).with_name("edgehone")), "run", source, "--budget", given.budget]
-        command += ["--seed", str(seed), "--compare", "evolution", "--store", "none"]
-        command += ["--leave-out", names[source]]
-        subprocess.run([*command, *options, "--out", str(folders[source, seed])], check=True)
-    lines = ["| data | strategy | AP | gain of found over it | core-hours of search |", "|---|---|---|---|---|"]
-    changes: list[str] = []
-    for source in given.data:
-        results = [read_json(folders[source, s] / "results.json") for s in given.seeds if done(folders[source, s])]
-        if results:
-            lines += rows(names[source], results)
-            changes.append(f"- {names[source]}: {changed(results)}")
-    text = "\n".join(
-        [*lines, "", "What the found strategies changed against the defaults, in how many runs:", *changes]
-    )
-    print(text)
-    if given.table:
-        write_text(given.table, text + "\n")
-    if not all(done(folder) for folder in folders.values()):
-        sys.exit(UNFINISHED)
+@dataclass(frozen=True)
+class Proof:
+    """One data set with one seed.
+
+    Attributes:
+        given: the options.
+        more: options of the run.
+        source: of the data.
+        dataset: it.
+        seed: of the search.
+        time: of this slice.
+    """
+
+    given: argparse.Namespace
+    more: Sequence[str]
+    source: str
+    dataset: Dataset
+    seed: int
+    time: Slice
+
+    @property
+    def name(self) -> str:
+        """Of the data set, as advice knows it."""
+        return Identity.of(self.dataset).name
+
+    @property
+    def stem(self) -> str:
+        """Of folder and file."""
+        return f"{self.name}-{self.given.budget}-{self.seed}"
+
+    @property
+    def path(self) -> Path:
+        """Of what is recorded."""
+        return self.given.recorded / "proof" / f"{self.stem}.json"
+
+    @property
+    def record(self) -> Row | None:
+        """What is recorded, if anything is."""
+        return recorded(self.path)
+
+    def run(self) -> None:
+        """The whole job, unless it is recorded."""
+        if self.record is not None:
+            return
+        folder = self.given.out / self.stem
+        refuse_another(folder, self.name)
+        if not (folder / "results.json").is_file():
+            print(f"{self.stem}: the run", flush=True)
+            words = ["run", self.source, "--model", self.given.model, "--budget", self.given.budget]
+            words += ["--seed", str(self.seed), "--compare", "evolution", "--store", "none"]
+            words += ["--leave-out", self.name, "--device", self.given.device]
+            self.time.edgehone([*words, *self.more, "--out", str(folder)])
+        record(self.path, run_record(folder, self.name, self.dataset))
+
+    def further(self, arm: str) -> None:
+        """A further search under the run's plan, unless it is recorded."""
+        known = self.record
+        if known is None or arm in known["arms"]:
+            return
+        self.time.check()
+        print(f"{self.stem}: {arm}", flush=True)
+        folder = self.given.out / f"{self.stem}-{arm}"
+        request = self.request_of(known, arm)
+        if not (folder / "request.json").is_file():
+            plan = load(Plan, known["plan"]).model_copy(update={"proof": "off"})
+            write_json(folder / "plan.json", plan.model_dump(mode="json"))
+            write_json(folder / "request.json", request.model_dump(mode="json"))
+        if not (folder / FOUND).is_file():
+            search(request, folder, self.show)
+        known["arms"][arm] = search_row(folder, self.dataset)
+        record(self.path, known)
+
+    def request_of(self, known: Row, arm: str) -> Request:
+        """The request of a further search: the run's, found another way, and without a proof."""
+        here = {"data": self.source, "model": self.given.model, "proof": "off", "compare": None, "store": "none"}
+        changes = {path: value for path, value in known["request"].items() if path not in here}
+        plain = Request(data=self.source, budget_s=known["budget_s"])
+        return replace(plain, {**changes, **here, **CHANGES[arm]})
+
+    def show(self, status: Status) -> None:
+        """Told of every step of a further search."""
+        self.time.check()
+        if status.event:
+            print(f"  {status.message}", flush=True)
+
+    def length(self) -> tuple[int, int, int] | None:
+        """Of the final trainings: size, epochs and pictures of an epoch; None as the search's budget bought."""
+        size, epochs = self.given.final_size, self.given.final_epochs
+        return None if size is None else (size, epochs, len(self.dataset.train))
+
+    def left(self) -> Iterator[tuple[str, int]]:
+        """Arms and seeds whose final training is not recorded."""
+        known = self.record
+        label = length_name(self.given.final_size, self.given.final_epochs)
+        for seed, arm in itertools.product(self.given.final_seeds, ARMS if known is not None else ()):
+            row = known and known["arms"].get(arm)
+            if row and (label, seed) not in {(each["length"], each["seed"]) for each in row["trainings"]}:
+                yield arm, seed
+
+    def final(self, arm: str, seed: int) -> Final:
+        """A final training."""
+        known = self.record
+        assert known is not None
+        job = final_job(known, arm, seed, self.length(), self.given.model)
+        job = job.model_copy(update={"device": device_here(self.given.device)})
+        return Final(self.source, job, self.given.out / "finals", self.time.end)
+
+    def add(self, arm: str, seed: int, final: Final, row: Row) -> None:
+        """Record a final training."""
+        known = self.record
+        assert known is not None
+        label = length_name(self.given.final_size, self.given.final_epochs)
+        job = final.job
+        made = {"length": label, "seed": seed, **row}
+        if label != OWN:
+            made |= {"steps": job.steps, "batch": job.batch_size, "device": job.device}
+        trainings = [*known["arms"][arm]["trainings"], made]
+        known["arms"][arm]["trainings"] = sorted(trainings, key=lambda each: (each["length"] != OWN, each["seed"]))
+        record(self.path, known)
+
+    def hours(self) -> float:
+        """Core-hours that are left, at most; final trainings of what is not found yet are not counted."""
+        known = self.record
+        if known is None:
+            return 2 * parse_duration(self.given.budget) * WORKERS / 3600  # the evolution is outside the budget
+        found = known["arms"]["found"]
+        searches = sum(found["search_core_s"] for arm in self.given.arms if arm not in known["arms"])
+        finals = 0.0
+        for arm, seed in self.left():
+            row = known["arms"][arm]
+            longer, own = (final_job(known, arm, seed, length, self.given.model) for length in (self.length(), None))
+            finals += row["trainings"][0]["seconds"] * shown(longer) / shown(own)
+        return (searches + finals) / 3600
+
+
+def shown(job: Job) -> float:
+    """Pixels that a training shows."""
+    return float(job.steps) * job.batch_size * job.strategy.input.size**2
 
 
 def refuse_another(folder: Path, name: str) -> None:
@@ -88,61 +195,61 @@ def refuse_another(folder: Path, name: str) -> None:
     request = read_json(folder / "request.json") if (folder / "request.json").is_file() else None
     left_out = [name] if request is None else request.get("scope", {}).get("leave_out", [])
     if left_out != [name]:
-        sys.exit(f"{folder} holds a run that left out {left_out or 'nothing'} instead of {name}; give another --out")
+        raise SystemExit(
+            f"{folder} holds a run that left out {left_out or 'nothing'} instead of {name}; give another --out"
+        )
 
 
-def done(folder: Path) -> bool:
-    """Whether a run is finished."""
-    return (folder / "results.json").is_file()
+def work(proofs: Sequence[Proof], given: argparse.Namespace) -> None:
+    """Everything that is left, the runs first.
+
+    Raises:
+        SliceOver: the time is used up.
+    """
+    for proof in proofs:
+        proof.run()
+    for arm, proof in itertools.product(given.arms, proofs):
+        proof.further(arm)
+    finals = {proof.final(arm, seed): (proof, arm, seed) for proof in proofs for arm, seed in proof.left()}
+    by_seed = sorted(finals, key=lambda final: finals[final][2])
+    for final, row in side_by_side(by_seed, given.workers):
+        proof, arm, seed = finals[final]
+        proof.add(arm, seed, final, row)
+        print(f"{proof.stem}: {arm}, seed {seed}: AP {row['ap']:.3f} ({row['seconds']:.0f} s)", flush=True)
 
 
-def rows(name: str, results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One row for each arm of a data set."""
-    found: list[str] = []
-    for arm, title in ARMS.items():
-        aps = [entry["test"]["ap"] for result in results if (entry := entry_of(result, arm)) is not None]
-        if not aps:
-            continue
-        gain = gain_of(results, arm) if arm != "found" else ""
-        seconds = statistics.fmean(result["seconds"].get("search", 0.0) for result in results)
-        hours = f"{seconds * 2 / 3600:.2f}" if arm == "found" else ""
-        found.append(f"| {name} | {title} | {statistics.fmean(aps):.3f} | {gain} | {hours} |")
-    return found
+def options() -> argparse.ArgumentParser:
+    """Of this script; all others are those of the run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+")
+    parser.add_argument("--out", type=Path, default=Path("runs/proof"), help="folders of runs; may be lost")
+    parser.add_argument("--recorded", type=Path, default=RECORDED)
+    parser.add_argument("--model", default="yolov4-tiny")
+    parser.add_argument("--budget", default="30m")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of searches")
+    parser.add_argument("--final-seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--final-size", type=int, help="input of the final trainings; default: the strategy's own")
+    parser.add_argument("--final-epochs", type=int, default=300, help="with --final-size")
+    parser.add_argument("--arms", nargs="+", default=[], choices=FURTHER)
+    parser.add_argument("--workers", type=int, default=WORKERS, help="final trainings side by side")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    return parser
 
 
-def entry_of(result: Mapping[str, Any], arm: str) -> Mapping[str, Any] | None:
-    """What a run says of an arm: a preset, or one of its other strategies."""
-    return {**result["presets"], **result}.get(arm)
-
-
-def gain_of(results: Sequence[Mapping[str, Any]], arm: str) -> str:
-    """What the found strategies gain over an arm: over seeds, or by the only run's own interval over pictures."""
-    compared = {"default": "gain", "evolution": "gain_over_evolution"}.get(arm)
-    if len(results) == 1 and compared is not None:
-        only = results[0][compared]
-        return points({"gain": only["ap"], "interval95": only["interval95"], "seeds": 1})
-    others = [(result["found"], entry_of(result, arm)) for result in results]
-    pairs = [{"arm": {"gain": f["test"]["ap"] - o["test"]["ap"]}} for f, o in others if o is not None]
-    return points(over_seeds(pairs, "arm"))
-
-
-def points(gain: Mapping[str, Any]) -> str:
-    """A gain in AP points with its interval over seeds; over pictures where there is one seed."""
-    text = f"{100 * gain['gain']:+.1f}"
-    if "interval95" in gain:
-        low, high = gain["interval95"]
-        text += f" [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return f"{text} (1 seed)" if gain["seeds"] == 1 else f"{text} ({gain['seeds']} seeds)"
-
-
-def changed(results: Sequence[Mapping[str, Any]]) -> str:
-    """The choices that the found strategies changed, most frequent first."""
-    counts: Counter[str] = Counter()
-    for result in results:
-        found = Strategy.model_validate(result["found"]["strategy"])
-        changes = diff(Strategy(), found).items()
-        counts.update(f"{path}={new}" for path, (_, new) in changes if isinstance(new, str))
-    return ", ".join(f"{text} ({count})" for text, count in counts.most_common(12))
+def main() -> None:
+    """Do what is left within the slice, then print the table."""
+    given, more = options().parse_known_args()
+    time, datasets = Slice(given.minutes), {source: read_dataset(source) for source in given.data}
+    proofs = [Proof(given, more, source, datasets[source], seed, time) for seed in given.seeds for source in given.data]
+    runs = sum(proof.record is None for proof in proofs)
+    print(f"planned: at most {sum(proof.hours() for proof in proofs):.1f} core-hours, {runs} runs to begin or end")
+    try:
+        work(proofs, given)
+    except SliceOver:
+        stop(f"(left: at most {sum(proof.hours() for proof in proofs):.1f} core-hours)")
+    records = [found for proof in proofs if (found := proof.record) is not None]
+    print("\n".join(proof_table(records, length_name(given.final_size, given.final_epochs))))
 
 
 if __name__ == "__main__":

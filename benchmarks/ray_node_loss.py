@@ -1,10 +1,11 @@
 """Two Ray nodes on this machine, one killed in mid-trial: does the search end complete?
 
-python benchmarks/ray_node_loss.py [--out runs/ray-loss] [--budget 4m] [--trials-only]
+python benchmarks/ray_node_loss.py [--out runs/ray-loss] [--budget 4m] [--trials-only] [--recorded FOLDER]
 
 Starts a head node and a second node (one processor each, real ray processes), runs a search on small scenes over
 both, kills the second node (SIGKILL, all its processes) while a trial is running on it, and looks at what is left.
-With --trials-only some trainings alone are run instead of a whole search. Exit 1 if anything is missing.
+With --trials-only some trainings alone are run instead of a whole search. What was found is recorded in
+recorded/ray/search.json (or trials.json), and is not made again while that is there. Exit 1 if anything is missing.
 Needs the extra [ray] and psutil.
 """
 
@@ -24,6 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from evidence import RECORDED, Row, record, recorded, stamp
 
 from edgehone.cli import parse_duration
 from edgehone.data import read_dataset
@@ -129,7 +131,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ray-loss"))
     parser.add_argument("--budget", default="4m")
     parser.add_argument("--trials-only", action="store_true")
+    parser.add_argument("--recorded", type=Path, default=RECORDED)
     options = parser.parse_args()
+    path = options.recorded / "ray" / ("trials.json" if options.trials_only else "search.json")
+    if (known := recorded(path)) is not None:
+        print("\n".join(ray_table(known)))
+        return
     folder = options.out / "trials"
     if folder.exists():
         parser.error(f"{options.out} holds a run; choose another --out")
@@ -142,9 +149,24 @@ def main() -> None:
             whole_search(address, options.out, parse_duration(options.budget))
             complete = (options.out / "results.json").is_file() and (options.out / "report.html").is_file()
         killer.join(1.0)
-    again = [name for name, outcome in finished(folder).items() if AGAIN in outcome.message]
-    print(f"complete: {complete}; trained again: {', '.join(again) or 'none, the node was killed between trials'}")
+    outcomes = finished(folder)
+    again = [name for name, outcome in outcomes.items() if AGAIN in outcome.message]
+    what = "six trainings" if options.trials_only else f"a search of {options.budget}"
+    content: Row = {"stamp": stamp(), "what": what, "trials": len(outcomes), "complete": complete, "again": again}
+    if complete and again:  # a node that was killed between trials proves nothing: to be done again
+        record(path, content)
+    print("\n".join(ray_table(content)))
     raise SystemExit(int(not complete or not again))
+
+
+def ray_table(content: Row) -> list[str]:
+    """One row."""
+    again = ", ".join(content["again"]) or "none: the node was killed between trials"
+    return [
+        "| on two nodes, one killed | trials | complete | trained again |",
+        "|---|---|---|---|",
+        f"| {content['what']} | {content['trials']} | {'yes' if content['complete'] else 'no'} | {again} |",
+    ]
 
 
 if __name__ == "__main__":

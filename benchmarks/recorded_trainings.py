@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from trainings import RECORDED, SliceOver, Table
+from evidence import RECORDED, UNFINISHED, SliceOver
+from trainings import Table
 
 from edgehone.analysis.capacity_ladder import probe_strategy
 from edgehone.data import Dataset, read_dataset
@@ -31,6 +32,7 @@ from edgehone.search.scope import TRUST
 from edgehone.space import Prefer, SearchSpace, dimensions, flatten, replace
 from edgehone.strategy import Strategy
 from edgehone.training import Job
+from edgehone.training.device import CPU, device_here
 
 MODEL = "yolov4-tiny"
 INPUT = 160
@@ -54,7 +56,6 @@ BASE = replace(
     probe_strategy(INPUT, 3, 0.5),
     {"augmentation.mixup.probability": 0.0, "optimisation.batch_size": BATCH},
 )
-UNFINISHED = 3
 
 
 def published() -> Strategy:
@@ -69,10 +70,16 @@ def space_of(priors: Sequence[Prefer], trust: float, base: Strategy | None = Non
     return SearchSpace(base or published(), tuple(priors), fixed, trust)
 
 
-def preferences(dataset: Dataset) -> list[Prefer]:
-    """What the rules prefer for a data set, of the recorded dimensions; the last word on each counts."""
-    _, priors = analyse_only(dataset, MODEL, INPUT)
-    found = {p.path: p for p in priors if isinstance(p, Prefer) and p.path in PATHS}
+def preferences(dataset: Dataset, leave_out: tuple[str, ...] = ()) -> list[Prefer]:
+    """What the rules prefer for a data set, of the recorded dimensions; the last word on each counts.
+
+    Args:
+        dataset: to be learnt.
+        leave_out: names of data sets; what was learnt on them does not count.
+    """
+    _, advice = analyse_only(dataset, MODEL, INPUT)
+    priors = [prior.leave_out(leave_out) for prior in advice if isinstance(prior, Prefer)]
+    found = {prior.path: prior for prior in priors if prior is not None and prior.path in PATHS}
     return list(found.values())
 
 
@@ -87,10 +94,12 @@ def guided(dataset: Dataset, count: int) -> list[Strategy]:
     return [cast(Strategy, space.sample(np.random.default_rng([2027, trial]))) for trial in range(count)]
 
 
-def job_of(strategy: Strategy, trial: int, share: float) -> Job:
+def job_of(strategy: Strategy, trial: int, share: float, device: str = CPU) -> Job:
     """The training of a trial at a share of the full length."""
     steps = round(STEPS * share)
-    return Job(model=MODEL, strategy=strategy, steps=steps, batch_size=BATCH, seed=trial, precision="bf16")
+    return Job(
+        model=MODEL, strategy=strategy, steps=steps, batch_size=BATCH, seed=trial, precision="bf16", device=device
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -99,9 +108,11 @@ def main() -> None:
     parser.add_argument("data", nargs="+")
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--informed", type=int, default=20)
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--out", type=Path, default=RECORDED)
     given = parser.parse_args()
+    device = device_here(given.device)
     deadline = time.monotonic() + 60 * given.minutes
     tables = [Table(read_dataset(source), given.out, deadline) for source in given.data]
     planned = {
@@ -109,12 +120,15 @@ def main() -> None:
         + [("informed", trial, strategy) for trial, strategy in enumerate(guided(table.dataset, given.informed))]
         for table in tables
     }
-    jobs = {table: [job_of(s, n, share) for _, n, s in trials for share in RUNGS] for table, trials in planned.items()}
+    jobs = {
+        table: [job_of(s, n, share, device) for _, n, s in trials for share in RUNGS]
+        for table, trials in planned.items()
+    }
     print(f"planned: {sum(table.hours(each) for table, each in jobs.items()):.1f} core-hours", flush=True)
     try:
         for in_turn in zip(*planned.values(), strict=True):
             for (table, (study, trial, strategy)), share in itertools.product(zip(tables, in_turn, strict=True), RUNGS):
-                row = table.trained(job_of(strategy, trial, share), study=study, trial=trial, share=share)
+                row = table.trained(job_of(strategy, trial, share, device), study=study, trial=trial, share=share)
                 print(f"{table.dataset.name} {study} {trial} share {share:.3f}: AP {row['ap']:.3f}", flush=True)
     except SliceOver:
         print(f"left: {sum(table.hours(each) for table, each in jobs.items()):.1f} core-hours")

@@ -1,32 +1,49 @@
 """How much training does each searcher need to find a good strategy? Replayed on a stand-in for real trainings.
 
-python benchmarks/replay.py DATA [DATA ...] [--replays 200] [--studies 4 8 16 32 64 128]
-    [--searchers informed random] [--out benchmarks/recorded]
+python benchmarks/replay.py DATA [DATA ...] [--replays 200] [--studies 4 8 16 32 64 128] [--searchers informed random]
+    [--workers 2] [--minutes 60]
 
 Searchers choose over the dimensions of ``recorded_trainings.py``; what they ask is answered by a surrogate fitted to
 the recorded trainings of the data set, with resampled noise (``surrogate.py``). Studies are those of a run: so many
-trials at the shortest length, promotion by measured trust, variations of the augmentation, the best quarter in full.
-What counts is the noiseless score of what is chosen in the end, held against the best of the space. Prints, for each
-searcher and study, the compute in full trainings and the median distance to the best in AP points with its
-quartiles; the least compute at which the median is within one point; and how much sooner ``informed`` is where each
-other searcher ends. ``informed`` uses the rules' preferences, or none (blind), or their opposites (wrong).
+trials at the shortest length, promotion by measured trust, variations of the augmentation, the best quarter in full;
+the lengths are those that were recorded, 1/8, 1/4 and 1 of a full training, where a run has 1/6, 1/3 and 1. What counts
+is the noiseless score of what is chosen in the end, held against the best of the space. ``informed`` uses the rules'
+preferences without what they learnt on this very set, or none (blind), or their opposites (wrong). ``tpe`` and ``gp``
+are asked for one strategy at a time, since each answer teaches them; their first ten are random. All others are asked
+for eight at a time.
+
+Each (set, searcher, study) is recorded when it is replayed, in ``recorded/replay/DATA.json``, with a fingerprint of
+what its first replays chose and scored. What is there is replayed anew where fewer replays were asked for then, or
+where these first replays come out otherwise: the code, the rules or the recorded trainings have changed. Prints the
+replays that are planned, works for ``--minutes`` on ``--workers`` cores and goes on where it was when it is given
+again; exit 3 while replays are left. Then prints the tables and what the acceptance says (``replay_table.py``).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import functools
+import hashlib
+import multiprocessing
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
+from evidence import RECORDED, Row, Slice, SliceOver, record, recorded, stamp, stop
 from neps_searcher import Search, priorband
 from recorded_trainings import RUNGS, preferences, space_of
+from replay_table import packed, replay_table, savings
 from surrogate import Surrogate
-from trainings import RECORDED, Table
+from trainings import Table
 
-from edgehone.data import Dataset, read_dataset
-from edgehone.files import read_json, write_json
+from edgehone.data import read_dataset
+from edgehone.request import WORKERS
+from edgehone.search.likeness import Identity
 from edgehone.search.plan import Rung, promotions
 from edgehone.search.scope import TRUST
 from edgehone.search.searchers import make_searcher
@@ -35,13 +52,16 @@ from edgehone.space import Choice, Prefer, SearchSpace, Span, dimensions
 from edgehone.strategy import Strategy
 
 FULL = RUNGS[-1]
-BATCH = 8
+BATCH, ONE_BY_ONE = 8, ("tpe", "gp")
 DRAWN, ROUNDS, PARENTS, CHILDREN, CHANGED = 3000, 25, 20, 10, (0.25, 0.1)
 """How the best of the space is looked for."""
-WITHIN = 0.01
 
-Replays = dict[str, list[dict[str, Any]]]
-"""Searcher to a row for each study."""
+SEARCHERS = (
+    *("informed", "informed, blind", "informed, wrong rules", "random", "evolution", "authors", "tpe", "gp"),
+    *("PriorBand", "PriorBand, blind", "PriorBand, wrong rules"),
+)
+TOLD = 3
+"""Replays that a fingerprint is made of."""
 
 
 def opposite(prior: Prefer) -> Prefer:
@@ -73,7 +93,7 @@ def searched(name: str, space: SearchSpace, surrogate: Surrogate) -> Search:
         terms = Terms(seed=seed, searcher=name, rungs=rungs_of(size), repeats=1)
         study = Study(terms, space, make_searcher(name, without_augmentation(space), seed))
         cost = 0.0
-        while trials := study.ask_batch(BATCH):
+        while trials := study.ask_batch(1 if name in ONE_BY_ONE else BATCH):
             for share, group in by_share(trials).items():
                 roots = [root(study, trial) for trial in group]
                 scores = surrogate.answers([trial.strategy for trial in group], share, roots, seed)
@@ -99,24 +119,53 @@ def root(study: Study, trial: Trial) -> int:
     return trial.number
 
 
-def searches(dataset: Dataset, surrogate: Surrogate) -> dict[str, Search]:
-    """Name to a search."""
-    rules = preferences(dataset)
-    print(f"{dataset.name}: rules prefer " + ", ".join(f"{p.path}={p.value} ({p.confidence})" for p in rules))
-    blind = space_of([], 0.0)
-    informed, wrong = (space_of(each, TRUST) for each in (rules, [opposite(p) for p in rules]))
-    found = {
-        "informed": searched("informed", informed, surrogate),
-        "informed, blind": searched("informed", blind, surrogate),
-        "informed, wrong rules": searched("informed", wrong, surrogate),
-        **{name: searched(name, blind, surrogate) for name in ("random", "evolution", "authors", "tpe", "gp")},
-    }
-    try:
-        spaces = {"PriorBand": informed, "PriorBand, blind": blind, "PriorBand, wrong rules": wrong}
-        return {**found, **{name: priorband(space, surrogate, compute) for name, space in spaces.items()}}
-    except ImportError:
-        print("without PriorBand: neural-pipeline-search is not installed (see neps_searcher.py)")
-        return found
+@dataclass(frozen=True)
+class Bench:
+    """One data set: what answers for its trainings, what the rules say without it, and the best of the space."""
+
+    name: str
+    surrogate: Surrogate
+    rules: tuple[Prefer, ...]
+    best: float
+
+    def search(self, searcher: str) -> Search:
+        """A search by its name.
+
+        Raises:
+            ImportError: PriorBand, and its package is not there.
+        """
+        blind, rules = space_of([], 0.0), list(self.rules)
+        wrong = [opposite(prior) for prior in rules]
+        method, _, kind = searcher.partition(", ")
+        informed = method in ("informed", "PriorBand")
+        priors = {"": rules, "wrong rules": wrong}.get(kind) if informed else None
+        space = blind if priors is None else space_of(priors, TRUST)
+        return priorband(space, self.surrogate, compute) if method == "PriorBand" else searched(
+            method, space, self.surrogate
+        )  # fmt: skip
+
+    def replayed(self, searcher: str, study: str, seeds: Sequence[int]) -> Row:
+        """Compute, distances to the best, and what the first of them were."""
+        search = self.search(searcher)
+        costs, chosen = zip(*(search(study, seed) for seed in seeds), strict=True)
+        distances = self.best - self.surrogate.mean(chosen, FULL)
+        told = [f"{cost:.4f} {distance:.4f}" for cost, distance in zip(costs[:TOLD], distances[:TOLD], strict=True)]
+        return {
+            "replays": len(seeds),
+            "cost": round(float(np.mean(costs)), 2),
+            "fingerprint": hashlib.sha256("\n".join(told).encode()).hexdigest()[:16],
+            "distances_e4": packed(distances),
+        }
+
+
+@functools.cache
+def bench_of(source: str) -> Bench:
+    """Of a data set, once in each process."""
+    warnings.simplefilter("ignore")  # of a Gaussian process whose kernel ends at the edge of its span
+    dataset = read_dataset(source)
+    surrogate = Surrogate.of(Table(dataset))
+    rules = preferences(dataset, (Identity.of(dataset).name,))
+    return Bench(dataset.name, surrogate, tuple(rules), best_of_space(surrogate))
 
 
 def best_of_space(surrogate: Surrogate) -> float:
@@ -132,65 +181,117 @@ def best_of_space(surrogate: Surrogate) -> float:
     return float(scores.max())
 
 
-def replayed(search: Search, study: str, replays: int, surrogate: Surrogate, best: float) -> dict[str, Any]:
-    """Compute and distances to the best over seeds."""
-    costs, chosen = zip(*(search(study, seed) for seed in range(replays)), strict=True)
-    distance = best - surrogate.mean(chosen, FULL)
-    low, median, high = np.quantile(distance, [0.25, 0.5, 0.75])
-    cost = float(np.mean(costs))
-    cost, ends = round(cost, 2), [float(low), float(high)]
-    return {"study": study, "replays": replays, "cost": cost, "median": float(median), "quartiles": ends}
+@dataclass(frozen=True)
+class Piece:
+    """The replays of one searcher and study on one data set; ``known`` is what is recorded of them."""
+
+    source: str
+    searcher: str
+    study: str
+    replays: int
+    known: Row | None
+    end: float
+
+    def row(self) -> Row | None:
+        """New replays; what is known, where it is enough and comes out the same; None after the end of the slice."""
+        if time.monotonic() > self.end:
+            return None
+        bench = bench_of(self.source)
+        if self.known is not None and self.known["replays"] >= self.replays:
+            first = bench.replayed(self.searcher, self.study, range(TOLD))
+            if first["fingerprint"] == self.known["fingerprint"]:
+                return self.known
+        return {**bench.replayed(self.searcher, self.study, range(self.replays)), "stamp": stamp()}
 
 
-def savings(found: Replays) -> Iterator[str]:
-    """What it costs informed searches to be where each other searcher ends after its longest."""
-    for searcher, rows in found.items():
-        end = rows[-1]
-        enough = [row["cost"] for row in found.get("informed", ()) if row["median"] <= end["median"]]
-        if searcher != "informed" and enough:
-            share = min(enough) / end["cost"]
-            yield f"informed is where {searcher} ends after {end['cost']} full trainings, after {share:.2f} of that"
+def row_of(piece: Piece) -> Row | None:
+    """In a process of its own."""
+    return piece.row()
 
 
-def keep(found: Replays, path: Path) -> None:
-    """Write what was found into a file, beside what it holds of other searchers and studies."""
-    held: Replays = read_json(path) if path.is_file() else {}
-    for searcher, rows in found.items():
-        by_study = {row["study"]: row for row in (*held.get(searcher, ()), *rows)}
-        held[searcher] = sorted(by_study.values(), key=lambda row: row["cost"])
-    write_json(path, held)
+def head_of(bench: Bench) -> Row:
+    """What a table of replays says of its stand-in."""
+    return {
+        "data": bench.name,
+        "trials": len(bench.surrogate.x),
+        "in_full_alone": len(bench.surrogate.more_x),
+        "spearman": {f"{share:g}": round(rho, 3) for share, rho in bench.surrogate.trustworthiness().items()},
+        "best": round(bench.best, 4),
+        "rules": {prior.path: [prior.value, prior.confidence, list(prior.learnt_on)] for prior in bench.rules},
+    }
+
+
+def replay(pieces: Sequence[Piece], workers: int, keep: Callable[[Piece, Row], None]) -> None:
+    """Every piece, as many side by side as there are workers, kept as it ends.
+
+    Raises:
+        SliceOver: some are left.
+    """
+    over = False
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        running = {pool.submit(row_of, piece): piece for piece in pieces}
+        for future in as_completed(running):
+            row = future.result()
+            over = over or row is None
+            if row is not None:
+                keep(running[future], row)
+    if over:
+        raise SliceOver
+
+
+def there(searcher: str) -> bool:
+    """Whether what a searcher needs is installed."""
+    try:
+        if searcher.startswith("PriorBand"):
+            import neps  # noqa: F401  # pyright: ignore
+        return True
+    except ImportError:
+        print(f"without {searcher}: neural-pipeline-search is not installed (see neps_searcher.py)")
+        return False
 
 
 def main() -> None:
-    """Replay every search on every data set."""
+    """Replay every search on every data set, within the slice."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+")
     parser.add_argument("--replays", type=int, default=200)
     parser.add_argument("--studies", nargs="+", default=["4", "8", "16", "32", "64", "128"], help="see rungs_of")
-    parser.add_argument("--searchers", nargs="+", help="only these; default: all")
-    parser.add_argument("--out", type=Path, default=RECORDED)
+    parser.add_argument("--searchers", nargs="+", default=list(SEARCHERS), choices=SEARCHERS, metavar="NAME")
+    parser.add_argument("--recorded", type=Path, default=RECORDED)
+    parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("--minutes", type=float, default=60.0)
     given = parser.parse_args()
-    for source in given.data:
-        table = Table(read_dataset(source), given.out)
-        surrogate = Surrogate.of(table)
-        best = best_of_space(surrogate)
-        trust = ", ".join(f"{share:.3f}: {rho:.2f}" for share, rho in surrogate.trustworthiness().items())
-        print(
-            f"{table.dataset.name}: {len(surrogate.x)} trials; Spearman of unseen predictions {trust}; best {best:.3f}"
-        )
-        found: Replays = {}
-        known = searches(table.dataset, surrogate)
-        for searcher in given.searchers or known:
-            search = known[searcher]
-            found[searcher] = [replayed(search, n, given.replays, surrogate, best) for n in given.studies]
-            for row in found[searcher]:
-                low, high = (100 * end for end in row["quartiles"])
-                points = f"{100 * row['median']:.1f} [{low:.1f}, {high:.1f}]"
-                print(f"| {searcher} | {row['study']} | {row['cost']} | {points} |")
-            reached = next((row["cost"] for row in found[searcher] if row["median"] <= WITHIN), None)
-            print(f"{searcher}: within one AP point of the best at {reached} full trainings", flush=True)
-        print("\n".join(savings(found)), flush=True)
-        keep(found, given.out / f"replay-{table.dataset.name}.json")
+    end = Slice(given.minutes).end
+    paths = {source: given.recorded / "replay" / f"{read_dataset(source).name}.json" for source in given.data}
+    contents = {source: recorded(path) or {"rows": {}} for source, path in paths.items()}
+    searchers = [searcher for searcher in given.searchers if there(searcher)]
+    pieces = [
+        Piece(source, searcher, study, given.replays, contents[source]["rows"].get(searcher, {}).get(study), end)
+        for study in given.studies
+        for searcher in searchers
+        for source in given.data
+    ]
+    new = sum(piece.known is None or piece.known["replays"] < given.replays for piece in pieces)
+    print(f"planned: {new} x {given.replays} replays; {len(pieces) - new} recorded ones are looked at", flush=True)
+
+    def keep(piece: Piece, row: Row) -> None:
+        content = contents[piece.source]
+        if row != piece.known:
+            content["rows"].setdefault(piece.searcher, {})[piece.study] = row
+            record(paths[piece.source], {**content, "stamp": stamp()})
+            median = np.median([int(each) for each in row["distances_e4"].split()]) / 100
+            print(f"{content.get('data')}: {piece.searcher}, {piece.study}: {median:.1f} points", flush=True)
+
+    for source, content in contents.items():
+        head = head_of(bench_of(source))
+        contents[source] = {**content, **head}
+        print(f"{head['data']}: Spearman of unseen predictions {head['spearman']}; best {head['best']:.3f}", flush=True)
+    try:
+        replay(pieces, given.workers, keep)
+    except SliceOver:
+        stop()
+    for content in contents.values():
+        print("\n".join([*replay_table(content), "", *savings(content)]))
 
 
 if __name__ == "__main__":

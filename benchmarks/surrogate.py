@@ -24,7 +24,7 @@ from scipy.stats import spearmanr
 from sklearn.ensemble import ExtraTreesRegressor, VotingRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.model_selection import KFold
 from trainings import Row, Table, strategy_of
 
 from edgehone.search.finalists import SEED_NOISE
@@ -33,6 +33,7 @@ from edgehone.strategy import Strategy
 
 FOLDS, TREES = 10, 100
 STUDIES = ("random", "informed")
+CHANGES = "change"
 
 
 @cache
@@ -68,15 +69,19 @@ class Surrogate:
         x: ``[trials, features]``.
         y: share of the full length to ``[trials]`` AP.
         seconds: share to the mean seconds of a training.
+        more_x: ``[strategies, features]`` that were trained in full alone.
+        more_y: ``[strategies]`` AP of theirs, mean over seeds.
     """
 
     x: NDArray[np.float64]
     y: Mapping[float, NDArray[np.float64]]
     seconds: Mapping[float, float]
+    more_x: NDArray[np.float64]
+    more_y: NDArray[np.float64]
 
     @staticmethod
     def of(table: Table) -> Surrogate:
-        """From the trials that were trained at every length."""
+        """From the trials that were trained at every length, and the changes that were trained in full alone."""
         rows = [row for row in table.rows.values() if row["study"] in STUDIES]
         known: dict[tuple[str, int, str], dict[float, Row]] = {}
         for row in rows:  # rules change, and with them what an informed trial of some number is
@@ -85,18 +90,38 @@ class Surrogate:
         trials = [known[name] for name in sorted(known) if set(known[name]) >= set(RUNGS)]
         x = np.stack([encoded(strategy_of(trial[RUNGS[-1]])) for trial in trials])
         y = {share: np.array([trial[share]["ap"] for trial in trials]) for share in RUNGS}
-        return Surrogate(x, y, {s: float(np.mean([trial[s]["seconds"] for trial in trials])) for s in RUNGS})
+        changes: dict[str, list[Row]] = {}
+        for row in table.rows.values():
+            if row["study"] == CHANGES:
+                changes.setdefault(json.dumps(row["strategy"], sort_keys=True), []).append(row)
+        more_x = [encoded(strategy_of(same[0])) for same in changes.values()]
+        more_y = [float(np.mean([row["ap"] for row in same])) for same in changes.values()]
+        seconds = {s: float(np.mean([trial[s]["seconds"] for trial in trials])) for s in RUNGS}
+        return Surrogate(x, y, seconds, np.array(more_x).reshape(-1, x.shape[1]), np.array(more_y))
 
     @cached_property
     def models(self) -> dict[float, Any]:
         """Share to its models."""
-        return {share: model().fit(self.x, y) for share, y in self.y.items()}
+        return {share: model().fit(*self.beside(share, self.x, y)) for share, y in self.y.items()}
 
     @cached_property
     def unseen(self) -> dict[float, NDArray[np.float64]]:
         """Share to the predictions of trials by models that have not seen them."""
         folds = KFold(min(FOLDS, len(self.x)), shuffle=True, random_state=0)
-        return {share: cross_val_predict(model(), self.x, y, cv=folds) for share, y in self.y.items()}
+        found = {share: np.zeros(len(self.x)) for share in self.y}
+        for seen, hidden in folds.split(self.x):
+            for share, y in self.y.items():
+                fitted = model().fit(*self.beside(share, self.x[seen], y[seen]))
+                found[share][hidden] = fitted.predict(self.x[hidden])
+        return found
+
+    def beside(
+        self, share: float, x: NDArray[np.float64], y: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What models of a length learn from: trials, and beside them what was trained in full alone."""
+        if share != RUNGS[-1]:
+            return x, y
+        return np.concatenate([x, self.more_x]), np.concatenate([y, self.more_y])
 
     @cached_property
     def noise(self) -> dict[float, NDArray[np.float64]]:

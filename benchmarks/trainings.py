@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from evidence import RECORDED, SliceOver
+
 from edgehone.data import Dataset
 from edgehone.evaluation import evaluate_detections
 from edgehone.inference import Detector, TorchRuntime, save_detector
@@ -21,15 +23,10 @@ from edgehone.space import diff, replace
 from edgehone.strategy import Strategy
 from edgehone.training import Diverged, Job, Progress, image_flops, train
 
-RECORDED = Path(__file__).parent / "recorded"
 SECONDS_PER_GFLOP = 0.018
 """Forward FLOPs to seconds of training on one core with bf16, where nothing has been recorded yet."""
 
 Row = dict[str, Any]
-
-
-class SliceOver(Exception):
-    """The time of this slice is used up; the table keeps what is finished."""
 
 
 class Table:

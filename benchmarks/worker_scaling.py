@@ -1,12 +1,12 @@
 """How much of ideal throughput many workers reach: the real queue of trials, under a virtual clock.
 
-python benchmarks/worker_scaling.py durations.jsonl [--trials 10000] [--workers 1,16,64,256]
+python benchmarks/worker_scaling.py benchmarks/recorded/bccd.jsonl [--trials 10000] [--workers 1,16,64,256]
 
 Reads recorded trainings, one {"seconds": ..., "gflops": ...} a line (the planned cost is optional), and draws so many
 trials from them. Ideal is all work divided by the workers. What is lost on the way: the search hands out one trial
 after another, a worker takes time to start, the last trials leave others idle, workers are lost in mid-trial (their
 trial is run again) and come back. Two ways of searching are shown: without pauses, and with rungs that wait for each
-other. Exit 1 if the last row of the first way is below 0.9.
+other. Writes ``recorded/scaling/NAME.json``. Exit 1 if the last row of the first way is below 0.9.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from evidence import RECORDED, Row, record, stamp
 
 from edgehone.search.pool import TrialQueue
 
@@ -121,21 +122,56 @@ def main() -> None:
     parser.add_argument("--startup-s", type=float, default=15.0, help="of a worker")
     parser.add_argument("--losses-an-hour", type=float, default=0.02, help="of each worker")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--recorded", type=Path, default=RECORDED)
     options = parser.parse_args()
     known = recorded(options.durations)
     rng = np.random.default_rng(options.seed)
     drawn = [known[k] for k in rng.integers(len(known), size=options.trials)]
     cluster = Cluster(options.dispatch_ms / 1000, options.startup_s, options.losses_an_hour, options.seed)
-    low, middle, high = np.quantile([seconds for seconds, _ in known], [0.05, 0.5, 0.95])
-    print(f"{len(known)} recorded trainings of {low:.0f} to {high:.0f} s (median {middle:.0f}); {options.trials} drawn")
-    print(f"{'workers':>8} {'hours':>8} {'of ideal':>9} {'lost':>5} {'with rungs':>11}")
-    last = 0.0
+    rows: list[Row] = []
     for count in (int(text) for text in options.workers.split(",")):
         found, stepped = simulate(drawn, count, cluster), with_rungs(drawn, count, cluster)
-        last = found.efficiency
-        took = f"{found.seconds / 3600:>8.2f} {found.efficiency:>9.3f} {found.lost:>5}"
-        print(f"{count:>8} {took} {stepped.efficiency:>11.3f}")
-    raise SystemExit(int(last < ENOUGH))
+        rows.append(
+            {
+                "workers": count,
+                "hours": round(found.seconds / 3600, 2),
+                "of_ideal": round(found.efficiency, 3),
+                "lost": found.lost,
+                "with_rungs": round(stepped.efficiency, 3),
+            }
+        )
+    content: Row = {
+        "stamp": stamp(),
+        "durations": options.durations.name,
+        "recorded": len(known),
+        "seconds_p5_p50_p95": [round(float(q), 1) for q in np.quantile([s for s, _ in known], [0.05, 0.5, 0.95])],
+        "trials": options.trials,
+        "dispatch_ms": options.dispatch_ms,
+        "startup_s": options.startup_s,
+        "losses_an_hour": options.losses_an_hour,
+        "seed": options.seed,
+        "rows": rows,
+    }
+    record(options.recorded / "scaling" / f"{options.durations.stem}.json", content)
+    print("\n".join(scaling_table(content)))
+    raise SystemExit(int(rows[-1]["of_ideal"] < ENOUGH))
+
+
+def scaling_table(content: Row) -> list[str]:
+    """What was simulated, and a row for each number of workers."""
+    low, middle, high = content["seconds_p5_p50_p95"]
+    lines = [
+        f"{content['trials']} trials drawn from {content['recorded']} recorded trainings of {low:.0f} to {high:.0f} s "
+        f"(median {middle:.0f}); {content['dispatch_ms']:g} ms to hand out a trial, {content['startup_s']:g} s until a "
+        f"worker works, {content['losses_an_hour']:g} losses an hour of each.",
+        "",
+        "| workers | hours | of ideal | trials lost | of ideal, rungs that wait |",
+        "|---|---|---|---|---|",
+    ]
+    for row in content["rows"]:
+        cells = (row["workers"], row["hours"], f"{row['of_ideal']:.3f}", row["lost"], f"{row['with_rungs']:.3f}")
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return lines
 
 
 if __name__ == "__main__":

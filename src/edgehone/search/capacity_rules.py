@@ -92,7 +92,7 @@ def _as_probed(profile: CapacityProfile, probe: ProbeFacts) -> Iterator[Prefer]:
         yield Prefer(
             path=f"augmentation.{path}",
             value=round(min(value, most), 3),
-            confidence=0.35,  # weak: docs/results.md, "Does the capacity probe predict?"
+            confidence=0.35,  # weak: docs/measurements.md, "Does the capacity probe predict?"
             because=because,
             evidence={"f1": {f"{strength:.2f}": value for strength, value in f1.items()}, "published": round(most, 3)},
         )

@@ -1,0 +1,109 @@
+"""The table of a proof over data sets, and what its acceptance says, from what is recorded."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+
+from evidence import Row, level, over, points
+
+ARMS = {
+    "darknet": "preset darknet",
+    "authors": "preset authors",
+    "evolution": "evolution as the authors ran it",
+    "random": "random search",
+    "full-evolution": "evolution over the full space",
+    "blind": "edgehone, blind",
+    "found": "edgehone, informed",
+}
+FURTHER = ("random", "full-evolution", "blind")
+"""Arms of searches beside the run."""
+
+OWN = "own"
+WANTED = (("default", "the better preset", 0.08), ("evolution", "the authors' evolution", 0.04))
+WANTED_BEYOND = (*WANTED, ("full-evolution", "evolution over the full space", 0.01))
+ENOUGH_SETS = 3
+
+
+def length_name(size: int | None, epochs: int) -> str:
+    """Of final trainings, as they are recorded."""
+    return OWN if size is None else f"{size}px-{epochs}epochs"
+
+
+def trainings(record: Row, arm: str, length: str) -> dict[int, Row]:
+    """Seed to the final training of an arm."""
+    row = record["arms"].get(arm)
+    return {} if row is None else {each["seed"]: each for each in row["trainings"] if each["length"] == length}
+
+
+def gains(record: Row, arm: str, length: str) -> list[float]:
+    """What the found strategy gains over an arm, seed by seed; ``default`` is the preset that validation chose."""
+    found = trainings(record, "found", length)
+    other = trainings(record, record["default"] if arm == "default" else arm, length)
+    return [found[seed]["ap"] - other[seed]["ap"] for seed in sorted(found) if seed in other]
+
+
+def proof_table(records: Sequence[Row], length: str = OWN) -> list[str]:
+    """Rows for each set and arm, what the winners changed, and the verdict."""
+    lines = [
+        "| data | strategy | AP [95 %] | seeds | gain of informed over it [95 %] | over pictures, seed 0 [95 %] "
+        "| core-hours of its search |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for record in records:
+        lines += rows(record, length)
+    changes = [f"- {name_of(record)}: {changes_of(record)}" for record in records]
+    return [*lines, "", *verdicts(records, length), "", "What the informed searches changed:", "", *changes]
+
+
+def name_of(record: Row) -> str:
+    """A set, and the seed of its search where that is not the first."""
+    return record["data"] if record["seed"] == 0 else f"{record['data']}, search {record['seed']}"
+
+
+def rows(record: Row, length: str) -> Iterator[str]:
+    """A row for each arm of a set."""
+    for arm, title in ARMS.items():
+        found = trainings(record, arm, length)
+        if not found:
+            continue
+        mean, ends = over([each["ap"] for each in found.values()])
+        if ends is None:
+            ends = next(iter(found.values()))["interval95"]
+        each = gains(record, arm, length) if arm != "found" else []
+        gain = points(*over(each)) if each else ""
+        pictures = record["over_pictures"].get(arm) if length == OWN else None
+        drawn = points(pictures["gain"], pictures["interval95"]) if pictures else ""
+        mark = " (chosen by validation)" if arm == record["default"] else ""
+        kept = "; validation kept the preset" if arm == "found" and record["kept"] == "default" else ""
+        hours = record["arms"][arm]["search_core_s"] / 3600
+        cells = (name_of(record), title + mark + kept, level(mean, ends), str(len(found)), gain, drawn, f"{hours:.2f}")
+        yield "| " + " | ".join(cells) + " |"
+
+
+def verdicts(records: Sequence[Row], length: str) -> Iterator[str]:
+    """What was asked for, and what was reached."""
+    for arm, title, wanted in WANTED_BEYOND:
+        by_set: dict[str, list[float]] = {}
+        for record in records:
+            if each := gains(record, arm, length):
+                by_set.setdefault(record["data"], []).extend(each)
+        if not by_set:
+            yield f"- over {title}: not measured"
+            continue
+        mean, ends = over([statistics.fmean(each) for each in by_set.values()])
+        outside = [name for name, each in by_set.items() if (one := over(each)[1]) is not None and one[0] > 0]
+        text = f"- over {title}: {points(mean, ends)} points on average of {len(by_set)} sets"
+        text += f" (asked for: {100 * wanted:+.0f}); outside the interval over seeds on {len(outside)}"
+        if (arm, title, wanted) in WANTED:
+            reached = mean >= wanted and len(outside) >= ENOUGH_SETS
+            text += f" (asked for: {ENOUGH_SETS}): " + ("reached" if reached else "not reached")
+        else:
+            text += ": " + ("reached" if mean >= wanted else "not reached")
+        yield text
+
+
+def changes_of(record: Row) -> str:
+    """All that a winner changed against the defaults; what its kinds do not have is left out."""
+    strategy = record["arms"]["found"]["strategy"]
+    return ", ".join(f"`{path}={value}`" for path, value in strategy.items() if value is not None)

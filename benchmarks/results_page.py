@@ -1,0 +1,210 @@
+"""Writes docs/results.md, whole, from what is recorded.
+
+python benchmarks/results_page.py [--recorded benchmarks/recorded] [--out docs/results.md]
+
+Nothing is measured here, and nothing on the page is written by hand: who wants another number measures it anew with the
+command of its section. A section of which nothing is recorded yet says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from continue_or_restart import continue_table
+from cross_wins import cross_table
+from evidence import RECORDED, Row, made
+from kill_and_resume import kills_table
+from multi_objective import front_table
+from proof_table import FURTHER, proof_table
+from ray_node_loss import ray_table
+from replay_table import replay_table, savings
+from trainings import read_rows
+from worker_scaling import scaling_table
+
+from edgehone.files import read_json, write_text
+
+PAGE = Path(__file__).parents[1] / "docs" / "results.md"
+HEAD = """# Results
+
+What is claimed of the search, and what was measured of it. This page is written by `python benchmarks/results_page.py`
+from the files below `benchmarks/recorded`, each of which says by which version, when and on what it was made; the
+commands work in slices and go on where they were. AP is COCO's, from 0 to 1; gains are in AP points. Brackets are 95 %
+intervals: of a mean over seeds, sets or cells by Student's t, over pictures by the bootstrap. Whether the published
+tables were made with short trainings on a processor or with 300 epochs at 416 px on a GPU is said with each. Other
+measurements, of single parts, are in [measurements](measurements.md).
+"""
+SETS = "bccd aquarium-640 cards-640 hituav-820"
+
+
+def contents(folder: Path) -> list[Row]:
+    """Every recorded file of a folder, by name."""
+    return [read_json(path) for path in sorted(folder.glob("*.json"))]
+
+
+def origin(content: Row) -> str:
+    """When, on what and by which version."""
+    return f"{made(content)}."
+
+
+def proof(folder: Path) -> Iterator[str]:
+    """A part for each budget and length of the final trainings."""
+    records = contents(folder / "proof")
+    for budget, group in itertools.groupby(sorted(records, key=lambda r: r["budget_s"]), key=lambda r: r["budget_s"]):
+        together = list(group)
+        lengths = sorted({each["length"] for r in together for arm in r["arms"].values() for each in arm["trainings"]})
+        for length in reversed(lengths):  # the search's own first
+            bought = "as long as the budget bought" if length == "own" else f"of {length.replace('-', ', ')}"
+            yield from (f"### Searches of {budget / 60:g} minutes, final trainings {bought}", "")
+            shown = [record for record in together if any_of(record, length)]
+            yield from ("; ".join(f"{record['data']}: {origin(record).rstrip('.')}" for record in shown) + ".", "")
+            yield from (*proof_table(shown, length), "")
+    missing = [arm for arm in FURTHER if not any(arm in record["arms"] for record in records)]
+    if records and missing:
+        yield from (f"Searched for real on no set yet: {', '.join(missing)}.", "")
+
+
+def any_of(record: Row, length: str) -> bool:
+    """Whether a record has final trainings of a length."""
+    return any(each["length"] == length for arm in record["arms"].values() for each in arm["trainings"])
+
+
+def replays(folder: Path) -> Iterator[str]:
+    """A table and the acceptance of each set."""
+    for content in contents(folder / "replay"):
+        rules = ", ".join(f"`{path}={value}`" for path, (value, *_) in content["rules"].items())
+        counts = sorted({row["replays"] for rows in content["rows"].values() for row in rows.values()})
+        yield (
+            f"{content['data']}: stand-in of {content['trials']} strategies trained at three lengths and "
+            f"{content['in_full_alone']} in full alone; Spearman of unseen predictions at each length "
+            + ", ".join(f"{share}: {rho:.2f}" for share, rho in content["spearman"].items())
+            + f"; best of the space {content['best']:.3f}. Replays: {', '.join(map(str, counts))}. "
+            f"Rules, without what they learnt on the set: {rules}. {origin(content)}"
+        )
+        yield from ("", *replay_table(content), "", *savings(content), "")
+
+
+def cross(folder: Path) -> Iterator[str]:
+    """A table for each way of searching."""
+    for content in contents(folder / "cross"):
+        yield (
+            f"Searches of {content['budget_s'] / 60:g} minutes at {content['size']} px; every strategy trained for "
+            f"{content['steps']} steps of {content['batch']} pictures. {origin(content)}"
+        )
+        yield from ("", *cross_table(content), "")
+
+
+def continued(folder: Path) -> Iterator[str]:
+    """One table."""
+    lines = continue_table(folder / "continue")
+    if lines:
+        rows = [row for path in sorted((folder / "continue").glob("*.jsonl")) for row in read_rows(path)]
+        last = max(rows, key=lambda row: row["stamp"]["date"])
+        yield from (f"Gains over training anew. {origin(last)}", "", *lines, "")
+
+
+def each_of(name: str, table: Callable[[Row], list[str]], kind: str = "rows") -> Callable[[Path], Iterator[str]]:
+    """A section of a table for every file of a folder that has what the table shows."""
+
+    def section(folder: Path) -> Iterator[str]:
+        for content in contents(folder / name):
+            if kind in content:
+                yield from (origin(content), "", *table(content), "")
+
+    return section
+
+
+def kills(folder: Path) -> Iterator[str]:
+    """A table for each mode."""
+    for content in contents(folder / "kills"):
+        if content["studies"]:
+            yield from (origin(content["studies"][-1]), "", *kills_table(content), "")
+
+
+SECTIONS: Sequence[tuple[str, str, str, Callable[[Path], Iterator[str]]]] = (
+    (
+        "What does the whole job gain?",
+        f"python benchmarks/proof_over_sets.py {SETS} --final-seeds 0 1 2",
+        "Presets, the authors' evolution at an equal budget of search, and the informed search without anything that "
+        "was learnt on the set, their final trainings of equal compute, on the test split. The better preset is the "
+        "one that validation chose. AP of a single seed has its interval over pictures. With `--arms random "
+        "full-evolution blind` further searches under the same plan; with `--final-size 416 --final-epochs 300` final "
+        "trainings of that length, which is meant for a GPU.",
+        proof,
+    ),
+    (
+        "How much training does each searcher need?",
+        "python benchmarks/replay.py bccd cards-640 --replays 200",
+        "Searches replayed on a stand-in fitted to recorded trainings (`recorded_trainings.py`, `surrogate.py`): "
+        "median distance in AP points of what is chosen from the best of the space, with quartiles, after a search of "
+        "so many short trainings and what follows them. Lengths are 1/8, 1/4 and 1 of a full training, where a run has "
+        "1/6, 1/3 and 1. TPE and GP are asked for one strategy at a time, and their first ten are random.",
+        replays,
+    ),
+    (
+        "Are strategies specific?",
+        "python benchmarks/cross_table.py bccd cards-640 --models yolov4-tiny yolo-fastest-1.1-xl.cfg",
+        "The strategy found for each data set and model (without what was learnt on that set), trained in the place of "
+        "every other, three seeds, on the test split.",
+        cross,
+    ),
+    (
+        "Is a promoted strategy better trained anew or on?",
+        "python benchmarks/continue_or_restart.py bccd cards-640",
+        "A sixth, a third and a whole training one after another, each anew or from the weights of the one before; and "
+        "one training as long as the three. AP on validation.",
+        continued,
+    ),
+    (
+        "Does one front equal a search for each of its places?",
+        "python benchmarks/multi_objective.py bccd",
+        "One search for AP and latency against searches for AP alone under limits of the input, at equal nominal "
+        "budget, by a paired bootstrap on the test split.",
+        each_of("front", front_table),
+    ),
+    (
+        "Does a search survive SIGKILL?",
+        "python benchmarks/kill_and_resume.py bccd --budget 6m --deterministic --tiny --kills 30 -- --max-input 160",
+        "The main process or a worker, killed at random instants; without `--deterministic` nothing may be lost or "
+        "doubled, with it the search must equal an undisturbed one.",
+        kills,
+    ),
+    (
+        "Does a search survive the loss of a Ray node?",
+        "python benchmarks/ray_node_loss.py",
+        "Two real Ray nodes on one machine, one of them killed in mid-trial.",
+        each_of("ray", ray_table, "trials"),
+    ),
+    (
+        "What do many workers reach?",
+        "python benchmarks/worker_scaling.py benchmarks/recorded/bccd.jsonl",
+        "A simulation: the queue of trials under a virtual clock, durations as they were recorded.",
+        each_of("scaling", scaling_table),
+    ),
+)
+
+
+def page(folder: Path) -> str:
+    """The whole page."""
+    lines = [HEAD]
+    for title, command, about, section in SECTIONS:
+        lines += [f"## {title}", "", f"`{command}`", "", textwrap.fill(about, 120), ""]
+        lines += list(section(folder)) or ["Not measured yet.", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main() -> None:
+    """Write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recorded", type=Path, default=RECORDED)
+    parser.add_argument("--out", type=Path, default=PAGE)
+    given = parser.parse_args()
+    write_text(given.out, page(given.recorded))
+    print(given.out)
+
+
+if __name__ == "__main__":
+    main()

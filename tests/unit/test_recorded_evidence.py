@@ -1,0 +1,259 @@
+"""What the benchmarks record is enough for their tables, is not measured twice, and proves nothing by itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import kill_and_resume
+import numpy as np
+import pytest
+import recorded_trainings
+from continue_or_restart import cells_of
+from cross_wins import cross_table
+from evidence import Slice, SliceOver, changed, over, record, recorded, restored
+from multi_objective import load_matches, save_matches
+from proof_over_sets import Proof
+from proof_record import final_job, provenance
+from proof_table import gains, length_name, proof_table
+from recorded_trainings import drawn, preferences
+from replay_table import packed, reached, replay_table, savings
+
+from edgehone.data import read_dataset
+from edgehone.evaluation import match, mean_ap
+from edgehone.space import Prefer
+from edgehone.strategy import PRESETS
+from edgehone.types import Detections
+
+
+def training(seed: int, ap: float, length: str = "own") -> dict[str, Any]:
+    return {"length": length, "seed": seed, "ap": ap, "interval95": [ap - 0.05, ap + 0.05], "seconds": 60.0}
+
+
+def a_record(data: str, lead: float, arms: tuple[str, ...] = ("darknet", "authors", "evolution")) -> dict[str, Any]:
+    """A proof in which the found strategy leads by so much, give or take a little, with each of three seeds."""
+
+    def arm(name: str) -> dict[str, Any]:
+        aps = [0.3 + 0.01 * seed + (lead + 0.002 * seed if name == "found" else 0.0) for seed in range(3)]
+        strategy = changed(PRESETS.get(name, PRESETS["authors"]))
+        trainings = [training(seed, ap) for seed, ap in enumerate(aps)]
+        own = {"strategy": strategy, "steps": 400, "batch": 8, "precision": "bf16", "search_core_s": 3600.0}
+        return {**own, "trainings": trainings}
+
+    pictures = {name: {"gain": lead, "interval95": [lead - 0.02, lead + 0.02]} for name in arms}
+    return {
+        "data": data, "seed": 0, "default": "authors", "kept": "found", "over_pictures": pictures, "budget_s": 1800.0,
+        "arms": {name: arm(name) for name in (*arms, "found")},
+    }  # fmt: skip
+
+
+def test_a_condensed_strategy_is_the_same_strategy() -> None:
+    for strategy in (*PRESETS.values(), *(drawn(trial) for trial in range(20))):
+        assert restored(json.loads(json.dumps(changed(strategy)))) == strategy
+
+
+def test_gains_are_paired_by_seed() -> None:
+    found = a_record("a", 0.1)
+    assert gains(found, "default", "own") == pytest.approx([0.1, 0.102, 0.104])
+    del found["arms"]["evolution"]["trainings"][1]
+    assert gains(found, "evolution", "own") == pytest.approx([0.1, 0.104])
+    assert over([0.1, 0.102, 0.104])[1] == pytest.approx((0.102 - 4.3027 * 0.002 / 3**0.5, 0.102 + 0.0049683), abs=1e-5)
+    assert over([0.1])[1] is None
+
+
+def test_the_verdict_wants_the_mean_and_three_sets() -> None:
+    clear = proof_table([a_record(name, 0.09) for name in "abcd"])
+    assert any("the better preset: +9.2 [+9.2, +9.2]" in line and line.endswith(": reached") for line in clear)
+    few = proof_table([a_record(name, 0.09) for name in "ab"])
+    assert any("the better preset" in line and line.endswith(": not reached") for line in few)
+    small = proof_table([a_record(name, 0.05) for name in "abcd"])
+    assert [line.rpartition(": ")[2] for line in small if line.startswith("- over")] == [
+        "not reached",
+        "reached",
+        "not measured",
+    ]
+    assert "1.00" in clear[2], "core-hours are those that were recorded"
+
+
+def test_another_final_length_is_another_table() -> None:
+    record = a_record("a", 0.1)
+    label = length_name(416, 300)
+    record["arms"]["found"]["trainings"].append(training(0, 0.8, label))
+    rows = [line for line in proof_table([record], label) if line.startswith("| a")]
+    assert len(rows) == 1
+    assert "0.800" in rows[0]
+
+
+def test_a_final_training_at_416_px_and_300_epochs_shows_every_picture_so_often() -> None:
+    record = a_record("a", 0.1)
+    own = final_job(record, "darknet", 2, None, "yolov4-tiny")
+    assert (own.steps, own.batch_size, own.seed) == (400, 8, 2)
+    for arm in ("darknet", "found"):
+        job = final_job(record, arm, 1, (416, 300, 205), "yolov4-tiny")
+        assert job.strategy.input.size == 416
+        assert job.batch_size == job.strategy.optimisation.batch_size
+        assert 0 <= 300 * 205 - job.steps * job.batch_size < job.batch_size
+
+
+@pytest.mark.parametrize(
+    ("rules", "starts"), [([{"learnt_on": ["other", "mine"]}], []), ([], [{"because": "mine, similarity 1.00"}])]
+)
+def test_advice_that_was_learnt_on_the_set_proves_nothing(tmp_path: Path, rules: list[Any], starts: list[Any]) -> None:
+    record(tmp_path / "rules.json", {"rules": rules})
+    record(tmp_path / "starts.json", {"starts": starts})
+    assert provenance(tmp_path, "yours")["rules"] == len(rules)
+    with pytest.raises(SystemExit, match="learnt on the set that is to prove it"):
+        provenance(tmp_path, "mine")
+
+
+def a_proof(tmp_path: Path, **options: Any) -> Proof:
+    plain = {"budget": "30m", "recorded": tmp_path, "out": tmp_path / "lost", "final_seeds": [0, 1, 2], "arms": []}
+    plain |= {"final_size": None, "final_epochs": 300, "model": "yolov4-tiny", "device": "cpu"}
+    given = argparse.Namespace(**{**plain, **options})
+    source = "builtin:digits?train=4&val=2&test=2"
+    return Proof(given, [], source, read_dataset(source), 0, Slice(1.0))
+
+
+def test_only_what_is_not_recorded_is_left(tmp_path: Path) -> None:
+    proof = a_proof(tmp_path, final_seeds=[0, 1, 2, 3])
+    assert list(proof.left()) == []
+    record(proof.path, a_record("digits", 0.1))
+    proof.run()  # neither runs nor asks for the folder, which is not there
+    assert list(proof.left()) == [(arm, 3) for arm in ("darknet", "authors", "evolution", "found")]
+    assert proof.hours() == pytest.approx(4 * 60 / 3600)
+    final = proof.final("found", 3)
+    proof.add("found", 3, final, {"ap": 0.5, "interval95": [0.4, 0.6], "seconds": 61.0})
+    assert ("found", 3) not in list(proof.left())
+    longer = a_proof(tmp_path, final_size=416)
+    assert len(list(longer.left())) == 12, "trainings of another length are other trainings"
+
+
+def test_a_further_search_asks_for_the_same_but_for_its_searcher(tmp_path: Path) -> None:
+    proof = a_proof(tmp_path)
+    known = {**a_record("digits", 0.1), "request": {"seed": 3, "compare": "evolution", "scope.leave_out": ["digits"]}}
+    request = proof.request_of(known, "full-evolution")
+    assert (request.seed, request.compare, request.proof) == (3, None, "off")
+    assert (request.scope.searcher, request.scope.leave_out) == ("evolution", ("digits",))
+    assert proof.request_of(known, "blind").scope.blind
+
+
+def test_a_slice_interrupts_a_command_and_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = tmp_path / "edgehone"
+    code = (
+        "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: (open(sys.argv[1], 'w'), sys.exit(130)))\n"
+    )
+    command.write_text(f"#!{sys.executable}\n{code}open(sys.argv[1] + '.begun', 'w')\ntime.sleep(60)\n")
+    command.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    time_left = Slice(1.0)
+    time_left.end = time.monotonic() + 5
+    with pytest.raises(SliceOver):
+        time_left.edgehone([str(tmp_path / "interrupted")])
+    assert (tmp_path / "interrupted").is_file()
+    with pytest.raises(SliceOver):
+        time_left.edgehone([str(tmp_path / "never")])
+    assert not (tmp_path / "never.begun").exists()
+
+
+def test_cells_count_when_all_their_arms_are_there() -> None:
+    def row(arm: str, steps: int, ap: float, **more: Any) -> dict[str, Any]:
+        return {"arm": arm, "trial": 2, "seed": 0, "steps": steps, "ap": ap, **more}
+
+    rows = [row("continued", 30, 0.1, stage=0), row("continued", 180, 0.3, stage=2), row("anew", 180, 0.2)]
+    assert cells_of(rows) == []
+    assert cells_of([*rows, row("at once", 270, 0.4)]) == [{"continued": 0.3, "anew": 0.2, "at once": 0.4}]
+
+
+def test_wins_within_noise_are_counted_apart() -> None:
+    places = ("a", "b")
+    scores = {
+        f"{f} in {p}, {s}": {"ap": 0.3 + (0.0 if f != p else 0.01 if p == "a" else 0.2)}
+        for f in places
+        for p in places
+        for s in range(3)
+    }
+    lines = cross_table({"found": dict.fromkeys(places), "scores": scores})
+    assert "- over all: the native strategy wins 100 % [100, 100]" in lines
+    assert any("by more than" in line and "wins 50 % [0, 100]" in line for line in lines)
+    del scores["a in b, 2"]
+    assert "0.310 [0.310, 0.310]" in cross_table({"found": dict.fromkeys(places), "scores": scores})[2]
+
+
+@pytest.mark.parametrize("mode", [[], ["--deterministic"]])
+def test_studies_follow_until_there_were_so_many_kills(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: list[str]
+) -> None:
+    begun: list[tuple[int, int]] = []
+
+    def study(options: Any, number: int, most: int, seconds: float) -> dict[str, Any]:
+        begun.append((number, most))
+        return {"stamp": {}, "kills": min(8, most), "trials": 5, "faults": ["short-01"] if number == 3 else []}
+
+    monkeypatch.setattr(kill_and_resume, "study", study)
+    monkeypatch.setattr(kill_and_resume, "undisturbed", lambda options: 10.0)
+    words = ["kill_and_resume.py", "data/mine", "--recorded", str(tmp_path), *mode, "--kills"]
+    for kills, code in ((20, 0), (20, 0), (30, 1)):
+        monkeypatch.setattr(sys, "argv", [*words, str(kills)])
+        with pytest.raises(SystemExit) as ended:
+            kill_and_resume.main()
+        assert ended.value.code == code
+    assert begun == [(0, 20), (1, 12), (2, 4), (3, 10), (4, 2)], "what is recorded counts and is not repeated"
+
+
+def test_matches_are_kept_whole(tmp_path: Path) -> None:
+    samples = read_dataset("builtin:digits?train=4&val=2&test=6").test
+    truths = [sample.truth() for sample in samples]
+    found = [
+        Detections(t.boxes_xyxy + 2, np.linspace(0.9, 0.5, len(t.classes), dtype=np.float32), t.classes) for t in truths
+    ]
+    both = [match(truths, found, 10), match(truths, found[::-1], 10)]
+    save_matches(tmp_path / "new" / "m.npz", both)
+    again = load_matches(tmp_path / "new" / "m.npz")
+    assert [mean_ap(each) for each in again] == [mean_ap(each) for each in both]
+    assert recorded(tmp_path / "none.json") is None
+
+
+def test_rules_of_a_replay_know_nothing_of_the_set_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def advice(value: float, learnt_on: tuple[str, ...]) -> Prefer:
+        path = "projection.classification.weight"
+        return Prefer(path=path, value=value, confidence=0.7, because="it is", learnt_on=learnt_on)
+
+    said = (advice(3.3, ()), advice(2.0, ("mine",)))
+    monkeypatch.setattr(recorded_trainings, "analyse_only", lambda *_: (None, said))
+    dataset = read_dataset("builtin:digits?train=4&val=2&test=2")
+    assert [prior.value for prior in preferences(dataset)] == [2.0]
+    assert [prior.value for prior in preferences(dataset, ("mine",))] == [3.3]
+
+
+def replays(*distances: float, cost: float) -> dict[str, Any]:
+    return {"replays": len(distances), "cost": cost, "fingerprint": "", "distances_e4": packed(distances)}
+
+
+def test_where_a_median_is_near_the_best_lies_between_two_studies() -> None:
+    assert reached([2.0, 8.0], [0.02, 0.0]) == pytest.approx(4.0), "half the way, in octaves"
+    assert reached([2.0, 8.0], [0.005, 0.0]) == 2.0
+    assert reached([2.0, 8.0], [0.03, 0.02]) == math.inf
+
+
+def test_the_acceptance_of_replays() -> None:
+    near, far = replays(0.005, 0.005, cost=2.0), replays(0.03, 0.03, cost=2.0)
+    end = replays(0.001, 0.001, cost=16.0)
+    content = {
+        "data": "a",
+        "rows": {
+            "informed": {"4": near, "32": end},
+            "evolution": {"4": far, "32": replays(0.02, 0.02, cost=16.0)},
+            "informed, blind": {"4": far, "32": replays(0.005, 0.005, cost=16.0)},
+            "informed, wrong rules": {"4": far, "32": replays(0.02, 0.02, cost=16.0)},
+        },
+    }
+    lines = list(savings(content))
+    assert "2.0 full trainings, at most 0.12 of evolution (asked for: 0.20): reached" in lines[0]
+    assert "of informed, blind (asked for: 0.50): reached" in lines[1]
+    assert "+0.0 [+0.0, +0.0] at 2; +1.5 [+1.5, +1.5] at 16; worse at 1 of 2: not reached" in lines[-1]
+    assert "| evolution | 3.0 [3.0, 3.0] | 2.0 [2.0, 2.0] | not within 16 |" in replay_table(content)
