@@ -13,7 +13,6 @@ import pytest
 from edgehone.evaluation import Evaluation
 from edgehone.search.evolution import EvolutionSearcher, evolve
 from edgehone.search.ladder import FINAL, Ladder, TaskMaker, freely, in_batches, preset_suggestion
-from edgehone.search.objective import AP
 from edgehone.search.plan import LEARNING_RATE_FACTORS, SHORT, Calibration, Plan, Proof, Rung
 from edgehone.search.proof import train_presets
 from edgehone.search.scope import Given, Scope, open_study
@@ -106,7 +105,7 @@ class Trainer:
 
 
 def searched(trainer: Trainer, *, deterministic: bool = True, scope: Scope | None = None) -> Ladder:
-    study = open_study(scope or Scope(), SPACE, PLAN, AP, 0, None)
+    study = open_study(scope or Scope(), SPACE, make(), None)
     return in_batches(study, make(), trainer, 2) if deterministic else freely(study, make(), trainer)
 
 

@@ -108,6 +108,7 @@ def trials_section(story: Story) -> Section:
     marked = frozenset(k for k, o in enumerate(outcomes) if o.task.name == winner)
     blocks: list[Block] = [
         Text(lead),
+        *_rung_zero(story),
         Figure(
             charts.trials(dots, rungs, measure(objectives.first.text)),
             "Each dot is a training. Rungs differ in length, so a rung is compared with itself only.",
@@ -125,6 +126,16 @@ def trials_section(story: Story) -> Section:
         caption = "Short trainings that gave each preset its best learning rate for this run's length"
         blocks.append(Table(("trial", "AP", "learning rate", "what"), rates, frozenset({0, 3}), caption, folded=True))
     return Section("trials", "What was tried", tuple(blocks))
+
+
+def _rung_zero(story: Story) -> list[Block]:
+    """What was drawn and not trained."""
+    found = story.ladder.rung_zero
+    if not found.drawn:
+        return []
+    examples = "".join(f" For example, {each}." for each in found.examples)
+    words = found.words()
+    return [Text(f"{words[0].upper()}{words[1:]}.{examples}")]
 
 
 def _fates(outcomes: Sequence[Outcome]) -> list[str]:

@@ -39,7 +39,7 @@ class OptunaSearcher(History):
     def draw(self, number: int, rng: np.random.Generator) -> Suggestion:
         """See :class:`History`."""
         if number == 0:
-            return Suggestion(cast(Strategy, self.space.preferred()), "the defaults")
+            return Suggestion(cast(Strategy, self.space.preferred()), "the defaults", trusted=True)
         if len(self.best) < STARTUP:
             return Suggestion(cast(Strategy, self.space.sample(rng)), "drawn at random")
         with warnings.catch_warnings():

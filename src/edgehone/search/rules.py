@@ -64,6 +64,13 @@ def taught_by(facts: Facts, name: str) -> list[Prior]:
     return [prior for prior in apply_rules(facts) if isinstance(prior, Prefer) and name in prior.learnt_on]
 
 
+def describe_prior(prior: Prior) -> str:
+    """A rule's advice in one line."""
+    if prior.kind == "forbid":
+        return f"rule: {prior.path} not {', '.join(map(str, prior.values))}: {prior.because}"
+    return f"rule: {prior.path} = {prior.value} ({100 * prior.confidence:.0f} %): {prior.because}"
+
+
 def _steps(facts: Facts, size: int) -> int:
     return facts.full_images[size] // 16
 

@@ -12,11 +12,13 @@ from edgehone.search.searcher import PriorSearcher, RandomSearcher, Searcher
 from edgehone.space import SearchSpace
 from edgehone.strategy import AUTHORS, Strategy
 
+AS_AUTHORS = "authors"
+
 SEARCHERS: dict[str, Callable[[SearchSpace, int], Searcher]] = {
     "informed": PriorSearcher,
     "random": lambda space, seed: RandomSearcher(space.blind(), seed),
     "evolution": lambda space, seed: GeneticSearcher(space.blind(), seed),
-    "authors": lambda space, seed: EvolutionSearcher(authors_at(space), seed),
+    AS_AUTHORS: lambda space, seed: EvolutionSearcher(authors_at(space), seed),
     "tpe": lambda space, seed: OptunaSearcher(space.blind(), seed, "tpe"),
     "gp": lambda space, seed: OptunaSearcher(space.blind(), seed, "gp"),
 }

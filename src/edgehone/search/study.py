@@ -21,6 +21,7 @@ from edgehone.search.agreement import RungAgreement, agree
 from edgehone.search.journal import AnyJournal
 from edgehone.search.pareto import best_first
 from edgehone.search.plan import REPEATED, Rung, full_trainings, search_shares
+from edgehone.search.rung_zero import Gate, Rejection, Screen
 from edgehone.search.searcher import Result, Searcher, Suggestion, stable_seed
 from edgehone.space import SearchSpace, Settings, diff, flatten, load
 from edgehone.strategy import Strategy
@@ -101,7 +102,14 @@ def without_augmentation(space: SearchSpace) -> SearchSpace:
 class Study:
     """Trials asked for and told about; see the module."""
 
-    def __init__(self, terms: Terms, space: SearchSpace, searcher: Searcher, journal: AnyJournal | None = None) -> None:
+    def __init__(
+        self,
+        terms: Terms,
+        space: SearchSpace,
+        searcher: Searcher,
+        journal: AnyJournal | None = None,
+        screen: Screen | None = None,
+    ) -> None:
         """Begin, or go on where the journal ends.
 
         Args:
@@ -109,6 +117,7 @@ class Study:
             space: of whole strategies; the searcher may know a part of it.
             searcher: new, not yet told anything.
             journal: where everything is kept; None for a study in memory.
+            screen: rung 0, what is not worth a training; None lets everything pass.
 
         Raises:
             UsageError: the journal is of a study with other terms.
@@ -117,6 +126,7 @@ class Study:
         self.augmentations = space.keep_only((AUGMENTATION,))
         self.searcher = searcher
         self.journal = journal
+        self.gate = Gate(screen)
         self.trials: list[Trial] = []
         self.worth: dict[int, Worth] = {}
         self._rungs = [_Level() for _ in terms.rungs]
@@ -185,8 +195,10 @@ class Study:
             self._note_asked(trial)
             self.searcher.update([self._result(trial)])
             found.append(trial)
-        if found and self.journal is not None:
-            self.journal.add({"asked": [trial.model_dump(mode="json") for trial in found]})
+        rejected = self.gate.unwritten()
+        if (found or rejected) and self.journal is not None:
+            turned_away = {"rejected": [each.model_dump(mode="json") for each in rejected]} if rejected else {}
+            self.journal.add({**turned_away, "asked": [trial.model_dump(mode="json") for trial in found]})
         return found
 
     def _next(self, new: int) -> Trial | None:
@@ -209,11 +221,11 @@ class Study:
         """A new strategy, while the compute of the plan buys it and what must follow."""
         if self._exhausted or not self._affordable(0):
             return None
-        suggestions = self.searcher.suggest(1)
-        if not suggestions:
+        suggestion = self.gate.suggest(self.searcher)
+        if suggestion is None:
             self._exhausted = True
             return None
-        return self._trial(0, "suggested", None, suggestions[0])
+        return self._trial(0, "suggested", None, suggestion)
 
     def _promoted(self, rung: int, quota: int) -> Trial | None:
         """The best of a rung that has not been trained longer, if more may be."""
@@ -351,6 +363,7 @@ class Study:
             raise UsageError("a study goes on under the terms that it was begun with:\n" + "\n".join(lines))
         told: list[Result] = []
         for event in events[1:]:
+            told += self.gate.replay([load(Rejection, content) for content in event.get("rejected", ())])
             for content in event.get("asked", ()):
                 self._note_asked(load(Trial, content))
             worth = [load(Worth, content) for content in event.get("told", ())]
