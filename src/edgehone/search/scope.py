@@ -112,7 +112,7 @@ def open_study(
     The authors' evolution is left as they ran it: nothing screens it.
     """
     plan, searched = make.plan, without_augmentation(space)
-    searcher: Searcher = make_searcher(scope.searcher, searched, make.seed)
+    searcher: Searcher = make_searcher(scope.searcher, searched, make.seed, plan.rungs[0].trials)
     if begun and not scope.blind:
         searcher = StartingSearcher(searcher, searched, begun)
     terms = Terms(
