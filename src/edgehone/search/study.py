@@ -3,8 +3,8 @@
 What comes next is a function of the terms and of what was asked and told before, in that order: a study that is
 opened again goes on exactly where it was. Promotion is that of asynchronous successive halving (ASHA, Li et al.,
 2020), with three differences. Nothing is promoted before a rung has a handful of results, so that a small study
-has plain rungs; how many are promoted follows the rank correlation between the rungs, measured on the way; and with
-several objectives the order is by Pareto front.
+has plain rungs; how many are promoted follows the rank correlation between the rungs, believed and measured; and
+with several objectives the order is by Pareto front.
 """
 
 from __future__ import annotations
@@ -64,11 +64,12 @@ class Trial(Settings):
 
 
 class Worth(Settings):
-    """What a trial was worth: one value an objective, larger is better; nothing if it diverged or failed."""
+    """One value an objective, larger is better; nothing if a trial diverged or failed; ``fitness`` for evolution."""
 
     number: int
     values: tuple[float, ...]
     diverged: bool = False
+    fitness: float | None = None
 
 
 class Terms(Settings):
@@ -197,8 +198,8 @@ class Study:
             found.append(trial)
         rejected = self.gate.unwritten()
         if (found or rejected) and self.journal is not None:
-            turned_away = {"rejected": [each.model_dump(mode="json") for each in rejected]} if rejected else {}
-            self.journal.add({**turned_away, "asked": [trial.model_dump(mode="json") for trial in found]})
+            event = {"asked": [trial.model_dump(mode="json") for trial in found]}
+            self.journal.add(event | ({"rejected": [r.model_dump(mode="json") for r in rejected]} if rejected else {}))
         return found
 
     def _next(self, new: int) -> Trial | None:
@@ -274,6 +275,8 @@ class Study:
             return 0
         done = len(self._rungs[rung].told)
         planned = (self._target(rung) if rung else self.terms.rungs[0].trials) + self.terms.rungs[rung].varied
+        if not self._affordable(rung):  # little trust may want more than can be bought
+            planned = min(planned, max(len(self._rungs[rung].asked), 1))
         if done < min(planned, SETTLED):
             return 0
         return int(self._target(rung + 1) * min(1.0, done / planned) + SLACK)
@@ -326,7 +329,8 @@ class Study:
 
     def _result(self, trial: Trial) -> Result:
         known = self.worth.get(trial.number)
-        return Result(trial.strategy, known.values if known else None, trial.rung, trial.seed, trial.number)
+        values, fitness = (known.values, known.fitness) if known else (None, None)
+        return Result(trial.strategy, values, trial.rung, trial.seed, trial.number, fitness=fitness)
 
     def _note_asked(self, trial: Trial) -> None:
         level = self._rungs[trial.rung]
