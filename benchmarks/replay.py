@@ -43,8 +43,9 @@ from trainings import Table
 
 from edgehone.data import read_dataset
 from edgehone.request import WORKERS
+from edgehone.search.finalists import SEED_NOISE, standings
 from edgehone.search.likeness import Identity
-from edgehone.search.plan import Rung, promotions
+from edgehone.search.plan import Rung, promotions, search_shares
 from edgehone.search.scope import TRUST
 from edgehone.search.searchers import make_searcher
 from edgehone.search.study import Study, Terms, Trial, Worth, without_augmentation
@@ -74,24 +75,33 @@ def opposite(prior: Prefer) -> Prefer:
 
 
 def rungs_of(study: str) -> tuple[Rung, ...]:
-    """The trials at each length: of ``16`` short ones, or of ``16,8,4,2``: short, middle, variations of these, full."""
+    """The trials at each length: of ``16`` short ones, or of ``16,8,4,2``: short, middle, variations of these, full.
+
+    A fifth number is not for this: seeds of each of the best finalists.
+    """
     first, *others = (int(count) for count in study.split(","))
-    middle, varied, finalists = others or promotions(first)
+    middle, varied, finalists = others[:3] or promotions(first)
     counts = zip(RUNGS, (first, middle, finalists), (0, varied, 0), strict=True)
     return tuple(Rung(name=f"rung{k}", share=s, trials=n, varied=v) for k, (s, n, v) in enumerate(counts))
 
 
+def repeats_of(study: str) -> int:
+    """Seeds of each of the best finalists: the fifth number, else one."""
+    return int((study.split(",")[4:] or ["1"])[0])
+
+
 def compute(study: str) -> float:
     """Of a study, in full trainings."""
-    return sum(rung.share * (rung.trials + rung.varied) for rung in rungs_of(study))
+    *rungs, top = rungs_of(study)
+    return search_shares(rungs, top.trials, repeats_of(study))
 
 
 def searched(name: str, space: SearchSpace, surrogate: Surrogate) -> Search:
     """A search by a study of some size, with a seed: compute in full trainings, and the strategy that is chosen."""
 
     def search(size: str, seed: int) -> tuple[float, Strategy]:
-        terms = Terms(seed=seed, searcher=name, rungs=rungs_of(size), repeats=1)
-        study = Study(terms, space, make_searcher(name, without_augmentation(space), seed))
+        terms = Terms(seed=seed, searcher=name, rungs=rungs_of(size), repeats=repeats_of(size))
+        study = Study(terms, space, make_searcher(name, without_augmentation(space), seed, terms.rungs[0].trials))
         cost = 0.0
         while trials := study.ask_batch(1 if name in ONE_BY_ONE else BATCH):
             for share, group in by_share(trials).items():
@@ -99,7 +109,7 @@ def searched(name: str, space: SearchSpace, surrogate: Surrogate) -> Search:
                 scores = surrogate.answers([trial.strategy for trial in group], share, roots, seed)
                 cost += share * len(group)
                 study.tell([Worth(number=t.number, values=(v,)) for t, v in zip(group, scores, strict=True)])
-        return cost, study.best(len(RUNGS) - 1)[0].strategy
+        return cost, study.trials[standings(study, SEED_NOISE)[0].trial].strategy
 
     return search
 
@@ -113,8 +123,8 @@ def by_share(trials: Sequence[Trial]) -> dict[float, list[Trial]]:
 
 
 def root(study: Study, trial: Trial) -> int:
-    """Number of the first trial of this strategy: its noise is theirs."""
-    while trial.parent is not None:
+    """Number of the first trial of this strategy, whose noise is theirs; another seed has noise of its own."""
+    while trial.parent is not None and trial.kind != "repeated":
         trial = study.trials[trial.parent]
     return trial.number
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import edgehone
 from edgehone.analysis import Profile, Say, analyse, quiet
@@ -19,7 +20,7 @@ from edgehone.models import Network, architecture
 from edgehone.report.run_page import Story, write_run_report
 from edgehone.report.search_sections import command
 from edgehone.request import Request, check, given
-from edgehone.results import FrontPoint, Results
+from edgehone.results import FrontPoint, Results, RungZero
 from edgehone.run_folder import RunFolder, open_run
 from edgehone.search.agreement import RungAgreement
 from edgehone.search.calibration import calibrate, nominal
@@ -36,7 +37,8 @@ from edgehone.search.plan import Plan, make_plan
 from edgehone.search.progress import Bench, Monitor, Show
 from edgehone.search.proof import PresetRuns, train_presets
 from edgehone.search.remembering import entry_of, keep, learnt_on
-from edgehone.search.rules import apply_rules, taught_by
+from edgehone.search.rules import apply_rules, describe_prior, taught_by
+from edgehone.search.rung_zero import CeilingScreen
 from edgehone.search.scope import declared_space, open_study
 from edgehone.search.starts import Asking, Start, Starts, starts
 from edgehone.search.store import Store, known_searches
@@ -73,6 +75,7 @@ class Found(Settings):
     standings: tuple[Standing, ...]
     front: tuple[FrontPoint, ...]
     agreement: tuple[RungAgreement, ...]
+    rung_zero: RungZero = RungZero()
     trials: int
     seconds: float
     warnings: tuple[str, ...] = ()
@@ -172,6 +175,7 @@ def search(request: Request, out: Path, show: Show) -> Found:
             standings=ladder.standings,
             front=ladder.front,
             agreement=tuple(ladder.agreement),
+            rung_zero=ladder.rung_zero,
             trials=len(ladder.outcomes),
             seconds=round(folder.clock.seconds(), 1),
             warnings=explored.warnings,
@@ -312,13 +316,15 @@ def explore(request: Request, known: Known, bench: Bench) -> Explored:
         monitor.say(describe_prior(prior))
     make = task_maker(request, plan, dataset, start_weights(request, dataset, monitor), known.aim)
     space = declared_space(request.scope, priors, given(request))
+    screen = CeilingScreen(cast(Strategy, space.preferred()), request.model, dataset)
     monitor.follow(plan, plan.total_gflops(), known.aim)
     with open_journal(request, folder) as journal:
-        study = open_study(request.scope, space, plan, known.aim, request.seed, journal, known.begun)
+        study = open_study(request.scope, space, make, journal, known.begun, screen)
         if request.scope.deterministic:
             ladder = in_batches(study, make, bench, request.batch)
         else:
             ladder = freely(study, make, bench)
+    monitor.say(ladder.rung_zero.words())
     winner = ladder.finalists[0].task.job.strategy
     presets = train_presets(winner, plan.proof, make, bench.run)
     evolved = evolve(winner, make, bench.run) if request.compare == "evolution" else None
@@ -382,6 +388,7 @@ def conclude(
         },
         trials=len(explored.ladder.outcomes),
         boards=boards,
+        rung_zero=explored.ladder.rung_zero,
         warnings=explored.warnings,
     )
 
@@ -390,10 +397,3 @@ def describe_splits(dataset: Dataset) -> str:
     """``train 205, val 87, test 72 images; 3 classes``."""
     counts = ", ".join(f"{name} {len(samples)}" for name, samples in dataset.splits.items())
     return f"{counts} images; {len(dataset.class_names)} classes"
-
-
-def describe_prior(prior: Prior) -> str:
-    """A rule's advice in one line."""
-    if prior.kind == "forbid":
-        return f"rule: {prior.path} not {', '.join(map(str, prior.values))}: {prior.because}"
-    return f"rule: {prior.path} = {prior.value} ({100 * prior.confidence:.0f} %): {prior.because}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from edgehone.deploy.bundle import Deployment
 from edgehone.evaluation import Evaluation
 from edgehone.evaluation.operating_point import OperatingPoint
@@ -69,6 +71,34 @@ class FrontPoint(Settings):
     values: dict[str, float]
 
 
+class RungZero(Settings):
+    """What a search drew and did not train, by its ceiling alone.
+
+    Attributes:
+        drawn: strategies, rejected ones included.
+        rejected: of these.
+        reasons: ``ceiling``, or the class whose objects are lost, to rejections; the commonest first.
+        examples: some of them in words.
+    """
+
+    drawn: int = 0
+    rejected: int = 0
+    reasons: dict[str, int] = Field(default_factory=dict[str, int])
+    examples: tuple[str, ...] = ()
+
+    def words(self) -> str:
+        """``rung 0: 23 of 64 drawn strategies rejected: 15 by their ceiling, 8 lose objects of class Platelets``."""
+        if not self.rejected:
+            return f"rung 0: none of {self.drawn} drawn strategies rejected"
+        each = [
+            f"{count} by their ceiling"
+            if reason == "ceiling"
+            else f"{count} for objects of class {reason} that they lose"
+            for reason, count in self.reasons.items()
+        ]
+        return f"rung 0: {self.rejected} of {self.drawn} drawn strategies rejected: {', '.join(each)}"
+
+
 class Application(Settings):
     """What the found detector does at a precision that was asked for.
 
@@ -129,7 +159,8 @@ class Results(Settings):
     Gains and entries say what they are worth in AP and in terms of the first of ``objectives``, which decides.
     ``kept`` is what is deployed and written to strategy.json: what the search found, or the default where the two
     could not be told apart on validation; ``margin`` is that comparison, seeds counted. ``gain`` is measured on the
-    test split and changes nothing any more. ``warnings`` say what makes the choice doubtful.
+    test split and changes nothing any more. ``rung_zero`` counts strategies that were
+    not worth a training. ``warnings`` say what makes the choice doubtful.
     """
 
     edgehone: str
@@ -152,6 +183,7 @@ class Results(Settings):
     seconds: dict[str, float]
     trials: int
     boards: dict[str, Deployment]
+    rung_zero: RungZero = RungZero()
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> Json:

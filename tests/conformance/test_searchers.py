@@ -196,6 +196,18 @@ class TestTpe(SearcherConformance):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="Optuna is not installed: the extra [optuna]")
+@pytest.mark.parametrize(("trials", "startup"), [(4, 2), (8, 2), (16, 4), (200, 10)])
+def test_a_quarter_of_a_short_search_begins_at_random(trials: int, startup: int) -> None:
+    pytest.importorskip("optuna")
+    searcher = make_searcher("tpe", SPACE, 3, trials)
+    origins: list[str] = []
+    for number in range(startup + 2):
+        (found,) = searcher.suggest(1)
+        searcher.update(results_of([found], number))
+        origins.append(found.origin)
+    assert origins[1:] == ["drawn at random"] * (startup - 1) + ["Optuna's tpe"] * 2
+
+
 class TestGp(SearcherConformance):
     name = "gp"
 

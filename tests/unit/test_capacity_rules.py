@@ -81,6 +81,8 @@ def test_a_probe_decides_for_runs_of_its_length() -> None:
         "augmentation.mixup.probability": 0.05,
         "augmentation.mosaic.probability": 0.5,
     }
+    both = list(strength_of_augmentation(probed(0.9, 0.8, 0.3), 40, MANY_EPOCHS))
+    assert {(p.confidence, p.learnt_on) for p in both} == {(0.5, ()), (0.35, ("bccd", "cards-640"))}, "weak by two sets"
     strong = by_path(list(strength_of_augmentation(probed(0.9, 0.9, 0.9), 40, MANY_EPOCHS)))
     assert strong["augmentation.affine.scale"] == 0.5, "no more than was published for a network of this size"
     assert list(strength_of_augmentation(probed(0.9, 0.2, 0.1), 40, MANY_EPOCHS)) == []

@@ -14,7 +14,6 @@ from edgehone.data import Dataset, read_dataset
 from edgehone.inference import CHECKPOINT, open_network
 from edgehone.search.journal import Journal
 from edgehone.search.ladder import Ladder, TaskMaker, in_batches
-from edgehone.search.objective import AP
 from edgehone.search.plan import FINAL, Calibration, Plan, Rung
 from edgehone.search.scope import Given, Scope, declared_space, open_study
 from edgehone.search.trial import Outcome, Task, load_outcome
@@ -68,7 +67,7 @@ def searched(folder: Path, dataset: Dataset, dies: Callable[[], bool]) -> Ladder
     space = declared_space(SCOPE, (), Given(weights=False, teacher=False))
     make = TaskMaker(PLAN, "yolov4-tiny", lambda size: 1.0, 3)
     with Journal(folder / "study.jsonl") as journal:
-        study = open_study(SCOPE, space, PLAN, AP, 3, journal)
+        study = open_study(SCOPE, space, make, journal)
         return in_batches(study, make, Trainer(dataset, folder / "trials", dies), 2)
 
 

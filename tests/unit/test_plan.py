@@ -11,6 +11,8 @@ from edgehone.search.plan import (
     MIN_BATCH,
     MIN_STEPS,
     REPEATED,
+    SHORT,
+    SHORT_STEPS,
     TRIAL_OVERHEAD_S,
     Calibration,
     Plan,
@@ -59,6 +61,17 @@ def test_a_large_batch_shrinks_until_the_training_has_enough_steps(cost: float) 
     steps, batch = plan_of(30).steps(cost, 64)
     assert steps >= MIN_STEPS or batch == MIN_BATCH
     assert batch in (4, 8, 16, 32, 64)
+
+
+@pytest.mark.parametrize("minutes", [8, 15, 30, 120])
+@pytest.mark.parametrize("cost", [1.0, 2.6, 6.9])
+def test_the_shortest_trainings_have_steps_enough_at_equal_pictures(minutes: float, cost: float) -> None:
+    plan = plan_of(minutes)
+    steps, batch = plan.steps(cost, 16, SHORT)
+    assert steps >= SHORT_STEPS or batch == MIN_BATCH
+    assert steps * batch == pytest.approx(plan.images(cost, SHORT), abs=batch)
+    if batch < 16:  # no smaller than it has to be
+        assert plan.images(cost, SHORT) // (2 * batch) < SHORT_STEPS or plan.images(cost) // (2 * batch) < MIN_STEPS
 
 
 def test_a_short_rung_keeps_the_batch_of_the_full_training() -> None:

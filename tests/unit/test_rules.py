@@ -139,6 +139,16 @@ def test_what_was_learnt_on_a_data_set_can_be_left_out() -> None:
     assert left["projection.second_head_mask"] == told["projection.second_head_mask"]
 
 
+def test_what_was_believed_before_two_sets_weakened_it_is_believed_without_them() -> None:
+    said = [
+        next(p for p in reversed(apply_rules(FACTS, names)) if p.path == "projection.coding.kind")
+        for names in ((), ("bccd", "cards-640"))
+    ]
+    learnt, published = (prior for prior in said if isinstance(prior, Prefer))
+    assert (learnt.confidence, learnt.learnt_on) == (0.55, ("bccd", "cards-640"))
+    assert (published.confidence, published.learnt_on) == (0.7, ())
+
+
 def test_limits_stay_whatever_is_left_out() -> None:
     facts = dataclasses.replace(FACTS, max_input=320)
     limits = [prior for prior in apply_rules(facts) if isinstance(prior, Forbid)]

@@ -108,6 +108,7 @@ def trials_section(story: Story) -> Section:
     marked = frozenset(k for k, o in enumerate(outcomes) if o.task.name == winner)
     blocks: list[Block] = [
         Text(lead),
+        *_rung_zero(story),
         Figure(
             charts.trials(dots, rungs, measure(objectives.first.text)),
             "Each dot is a training. Rungs differ in length, so a rung is compared with itself only.",
@@ -125,6 +126,16 @@ def trials_section(story: Story) -> Section:
         caption = "Short trainings that gave each preset its best learning rate for this run's length"
         blocks.append(Table(("trial", "AP", "learning rate", "what"), rates, frozenset({0, 3}), caption, folded=True))
     return Section("trials", "What was tried", tuple(blocks))
+
+
+def _rung_zero(story: Story) -> list[Block]:
+    """What was drawn and not trained."""
+    found = story.ladder.rung_zero
+    if not found.drawn:
+        return []
+    examples = "".join(f" For example, {each}." for each in found.examples)
+    words = found.words()
+    return [Text(f"{words[0].upper()}{words[1:]}.{examples}")]
 
 
 def _fates(outcomes: Sequence[Outcome]) -> list[str]:
@@ -205,17 +216,24 @@ def _agreement(story: Story) -> list[Block]:
     rows = tuple((f"{a.lower} to {a.upper}", str(a.trials), *_correlations(a)) for a in story.ladder.agreement)
     caption = (
         "Did shorter trainings rank strategies as longer ones do? Kendall's tau over the trials that "
-        "both rungs hold, and Spearman's rho with its 95 % interval: +1 the same order, 0 no relation. With few "
-        "trials they are rough, and only promoted ones are in them. Where the interval shows that a rung ranks well, "
-        "fewer trials go up from it; where it shows that it does not, more."
+        "both rungs hold, and Spearman's rho: +1 the same order, 0 no relation. With few trials they are rough, and "
+        "only promoted ones are in them. Believed is tau together with what earlier searches said, with its 95 % "
+        "interval: the surer it is that a rung ranks well, the fewer trials go up from it, and the other way round."
     )
-    return [Table(("rungs", "trials in both", "Kendall's tau", "Spearman's rho [95 %]"), rows, caption=caption)]
+    columns = (
+        "rungs",
+        "trials in both",
+        "Kendall's tau",
+        "Spearman's rho",
+        "believed tau [95 %]",
+        "promoted, of the plan",
+    )
+    return [Table(columns, rows, caption=caption)]
 
 
-def _correlations(found: RungAgreement) -> tuple[str, str]:
-    if found.tau is None or found.rho is None:
-        return "too few trials", "too few trials"
-    return f"{found.tau:+.2f}", with_interval(found.rho, found.interval95)
+def _correlations(found: RungAgreement) -> tuple[str, ...]:
+    measured = ["too few trials" if value is None else f"{value:+.2f}" for value in (found.tau, found.rho)]
+    return (*measured, with_interval(found.believed, found.interval95), percent(found.promotion))
 
 
 def reproduce_section(story: Story) -> Section:

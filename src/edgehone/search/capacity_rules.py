@@ -89,13 +89,16 @@ def _as_probed(profile: CapacityProfile, probe: ProbeFacts) -> Iterator[Prefer]:
     }
     for path, value in values.items():
         most = _between(AUGMENTATION[path], capacity) if path in AUGMENTATION else 1.0
-        yield Prefer(
+        probed = Prefer(
             path=f"augmentation.{path}",
             value=round(min(value, most), 3),
-            confidence=0.35,  # weak: docs/measurements.md, "Does the capacity probe predict?"
+            confidence=0.5,
             because=because,
             evidence={"f1": {f"{strength:.2f}": value for strength, value in f1.items()}, "published": round(most, 3)},
         )
+        yield probed
+        # Weak, as two sets taught: docs/measurements.md, "Does the capacity probe predict?"
+        yield probed.model_copy(update={"confidence": 0.35, "learnt_on": ("bccd", "cards-640")})
 
 
 def loss_balance(profile: CapacityProfile, class_weight: float) -> Iterator[Prefer]:

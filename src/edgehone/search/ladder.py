@@ -1,4 +1,4 @@
-"""Successive halving: many short trainings, the better half longer, the best few in full.
+"""Successive halving: many short trainings, the best three in eight longer, the best quarter in full.
 
 A study decides what is trained; here its trials become trainings and their outcomes its results. ``in_batches``
 waits for all trainings of a batch, so that nothing depends on which worker was faster; ``freely`` keeps every worker
@@ -8,11 +8,11 @@ busy.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from edgehone.errors import EdgehoneError
-from edgehone.results import FrontPoint
+from edgehone.results import FrontPoint, RungZero
 from edgehone.search.agreement import RungAgreement
 from edgehone.search.finalists import SEED_NOISE, Standing, known_noise, seed_noise, standings
 from edgehone.search.objective import AP, Objectives
@@ -119,6 +119,7 @@ class Ladder:
         standings: of the finalists, over all their seeds.
         seed_noise: standard deviation of the first objective between seeds.
         front: full trainings that no other one beats on every objective; empty with one objective.
+        rung_zero: what was drawn and not trained.
     """
 
     outcomes: list[Outcome]
@@ -127,6 +128,7 @@ class Ladder:
     standings: tuple[Standing, ...] = ()
     seed_noise: float = SEED_NOISE
     front: tuple[FrontPoint, ...] = ()
+    rung_zero: RungZero = field(default_factory=RungZero)
 
 
 def in_batches(study: Study, make: TaskMaker, runs: Runs, new: int) -> Ladder:
@@ -168,7 +170,7 @@ def freely(study: Study, make: TaskMaker, runs: Runs) -> Ladder:
 def worth(trial: Trial, outcome: Outcome, objectives: Objectives) -> Worth:
     """What an outcome says about a trial."""
     nothing = outcome.status != "done"
-    return Worth(number=trial.number, values=objectives.values(outcome), diverged=nothing)
+    return Worth(number=trial.number, values=objectives.values(outcome), diverged=nothing, fitness=outcome.fitness)
 
 
 def ladder(study: Study, make: TaskMaker, runs: Runs) -> Ladder:
@@ -197,6 +199,7 @@ def ladder(study: Study, make: TaskMaker, runs: Runs) -> Ladder:
         tuple(order),
         noise,
         tuple(points),
+        study.gate.summary(sum(trial.kind == "suggested" for trial in study.trials)),
     )
 
 

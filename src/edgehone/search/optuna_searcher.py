@@ -22,16 +22,17 @@ MEMORY = {"tpe": 200, "gp": 40}
 """Results that a sampler is told, so that a suggestion takes about a second whatever was tried: half of them the best,
 half the last."""
 
-STARTUP = 10
-"""Strategies that are drawn at random before the sampler is asked."""
+STARTUP, STARTING_SHARE = 10, 1 / 4
+"""Strategies whose results a sampler needs, drawn at random: so many, or this share of a short search."""
 
 
 class OptunaSearcher(History):
     """``tpe`` is multivariate and splits a conditional space into groups; ``gp`` models what all strategies share."""
 
-    def __init__(self, space: SearchSpace, seed: int, kind: Literal["tpe", "gp"]) -> None:
+    def __init__(self, space: SearchSpace, seed: int, kind: Literal["tpe", "gp"], trials: int) -> None:
         super().__init__(space, seed)
         self.kind = kind
+        self.startup = min(STARTUP, max(2, round(STARTING_SHARE * trials)))
         self.optuna = _import_optuna()
         self._told: dict[str, tuple[dict[str, Any], dict[str, Any]] | None] = {}
         self._domains: dict[str, Any] = {}
@@ -39,8 +40,8 @@ class OptunaSearcher(History):
     def draw(self, number: int, rng: np.random.Generator) -> Suggestion:
         """See :class:`History`."""
         if number == 0:
-            return Suggestion(cast(Strategy, self.space.preferred()), "the defaults")
-        if len(self.best) < STARTUP:
+            return Suggestion(cast(Strategy, self.space.preferred()), "the defaults", trusted=True)
+        if len(self.best) < self.startup:
             return Suggestion(cast(Strategy, self.space.sample(rng)), "drawn at random")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # experimental options, and trials that lack a dimension

@@ -22,6 +22,10 @@ FINAL = "final"
 MIN_STEPS = 300
 """A full training has at least this many steps: below it even a good strategy has not begun to work."""
 
+SHORT_STEPS = 100
+"""The shortest trainings have at least this many, where :data:`MIN_BATCH` allows it: schedule, warm-up and average are
+shares of a training, and shares of a few steps are none. :data:`MIN_STEPS` alone would be 50."""
+
 MIN_BATCH = 4
 SHORT = 1 / 6
 """Length of the lowest rung: the shortest that still told groups of strategies apart (tau about 0.7)."""
@@ -132,9 +136,13 @@ class Plan(Settings):
         return (*self.rungs, Rung(name=FINAL, share=1.0, trials=self.finalists))
 
     def batch_size(self, gflops_per_image: float, wanted: int) -> int:
-        """The wanted batch size, halved until a full training has :data:`MIN_STEPS` steps."""
+        """The wanted batch size, halved until full trainings and the shortest have steps enough: one for all rungs.
+
+        At equal pictures and compute: a training's length is counted in pictures, whatever the batch.
+        """
         batch = wanted
-        while batch > MIN_BATCH and self.images(gflops_per_image) // batch < MIN_STEPS:
+        full, short = self.images(gflops_per_image), self.images(gflops_per_image, SHORT)
+        while batch > MIN_BATCH and (full // batch < MIN_STEPS or short // batch < SHORT_STEPS):
             batch //= 2
         return batch
 

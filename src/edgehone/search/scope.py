@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from edgehone.errors import UsageError
 from edgehone.search.journal import AnyJournal
-from edgehone.search.objective import Objectives
-from edgehone.search.plan import Plan
+from edgehone.search.ladder import TaskMaker
+from edgehone.search.rung_zero import Screen
 from edgehone.search.searcher import Searcher
-from edgehone.search.searchers import make_searcher
+from edgehone.search.searchers import AS_AUTHORS, make_searcher
 from edgehone.search.starts import Start, StartingSearcher
 from edgehone.search.study import Study, Terms, without_augmentation
 from edgehone.space import Forbid, Prior, SearchSpace, Settings, dimensions, parse_assignments
@@ -102,16 +102,24 @@ def _paths(assignments: Sequence[str]) -> list[str]:
 def open_study(
     scope: Scope,
     space: SearchSpace,
-    plan: Plan,
-    aim: Objectives,
-    seed: int,
+    make: TaskMaker,
     journal: AnyJournal | None,
     begun: Sequence[Start] = (),
+    screen: Screen | None = None,
 ) -> Study:
-    """The study of a plan, begun or gone on with; a blind one knows nothing of earlier searches."""
-    searched = without_augmentation(space)
-    searcher: Searcher = make_searcher(scope.searcher, searched, seed)
+    """The study of a plan, begun or gone on with; a blind one knows nothing of earlier searches.
+
+    The authors' evolution is left as they ran it: nothing screens it.
+    """
+    plan, searched = make.plan, without_augmentation(space)
+    searcher: Searcher = make_searcher(scope.searcher, searched, make.seed, plan.rungs[0].trials)
     if begun and not scope.blind:
         searcher = StartingSearcher(searcher, searched, begun)
-    terms = Terms(seed=seed, searcher=scope.searcher, objectives=aim.names, rungs=plan.levels(), repeats=plan.repeats)
-    return Study(terms, space, searcher, journal)
+    terms = Terms(
+        seed=make.seed,
+        searcher=scope.searcher,
+        objectives=make.objectives.names,
+        rungs=plan.levels(),
+        repeats=plan.repeats,
+    )
+    return Study(terms, space, searcher, journal, None if scope.searcher == AS_AUTHORS else screen)

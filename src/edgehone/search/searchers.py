@@ -12,15 +12,20 @@ from edgehone.search.searcher import PriorSearcher, RandomSearcher, Searcher
 from edgehone.space import SearchSpace
 from edgehone.strategy import AUTHORS, Strategy
 
-SEARCHERS: dict[str, Callable[[SearchSpace, int], Searcher]] = {
-    "informed": PriorSearcher,
-    "random": lambda space, seed: RandomSearcher(space.blind(), seed),
-    "evolution": lambda space, seed: GeneticSearcher(space.blind(), seed),
-    "authors": lambda space, seed: EvolutionSearcher(authors_at(space), seed),
-    "tpe": lambda space, seed: OptunaSearcher(space.blind(), seed, "tpe"),
-    "gp": lambda space, seed: OptunaSearcher(space.blind(), seed, "gp"),
+AS_AUTHORS = "authors"
+
+SEARCHERS: dict[str, Callable[[SearchSpace, int, int], Searcher]] = {
+    "informed": lambda space, seed, _: PriorSearcher(space, seed),
+    "random": lambda space, seed, _: RandomSearcher(space.blind(), seed),
+    "evolution": lambda space, seed, _: GeneticSearcher(space.blind(), seed),
+    AS_AUTHORS: lambda space, seed, _: EvolutionSearcher(authors_at(space), seed),
+    "tpe": lambda space, seed, trials: OptunaSearcher(space.blind(), seed, "tpe", trials),
+    "gp": lambda space, seed, trials: OptunaSearcher(space.blind(), seed, "gp", trials),
 }
 """``informed`` alone listens to the rules; ``authors`` moves numbers of the authors' recipe only."""
+
+MANY = 100
+"""Trials of a search whose length nobody has said."""
 
 
 def authors_at(space: SearchSpace) -> Strategy:
@@ -28,12 +33,18 @@ def authors_at(space: SearchSpace) -> Strategy:
     return AUTHORS.model_copy(update={"input": cast(Strategy, space.preferred()).input})
 
 
-def make_searcher(name: str, space: SearchSpace, seed: int) -> Searcher:
+def make_searcher(name: str, space: SearchSpace, seed: int, trials: int = MANY) -> Searcher:
     """A searcher by name.
+
+    Args:
+        name: of :data:`SEARCHERS`.
+        space: to draw from.
+        seed: of everything random.
+        trials: strategies that are to be tried: some begin at random in proportion.
 
     Raises:
         UsageError: there is none, or what it needs is not installed.
     """
     if name not in SEARCHERS:
         raise UsageError(f"the searchers are {', '.join(SEARCHERS)}; got {name!r}")
-    return SEARCHERS[name](space, seed)
+    return SEARCHERS[name](space, seed, trials)

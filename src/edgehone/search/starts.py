@@ -146,8 +146,10 @@ class StartingSearcher:
 
     def __init__(self, searcher: Searcher, space: SearchSpace, starts: Sequence[Start]) -> None:
         self.searcher = searcher
-        kept = [(within(space, start.strategy), f"from the store: {start.because}") for start in reversed(starts)]
-        self.starts = {fingerprint(strategy): Suggestion(strategy, origin) for strategy, origin in reversed(kept)}
+        kept = [(within(space, start.strategy), f"from the store: {start.because}") for start in starts]
+        self.starts: dict[str, Suggestion] = {}
+        for strategy, origin in kept:
+            self.starts.setdefault(fingerprint(strategy), Suggestion(strategy, origin, trusted=True))
         self.seen: set[str] = set()
 
     def suggest(self, count: int) -> list[Suggestion]:

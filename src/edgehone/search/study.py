@@ -3,8 +3,8 @@
 What comes next is a function of the terms and of what was asked and told before, in that order: a study that is
 opened again goes on exactly where it was. Promotion is that of asynchronous successive halving (ASHA, Li et al.,
 2020), with three differences. Nothing is promoted before a rung has a handful of results, so that a small study
-has plain rungs; how many are promoted follows the rank correlation between the rungs, measured on the way; and with
-several objectives the order is by Pareto front.
+has plain rungs; how many are promoted follows the rank correlation between the rungs, believed and measured; and
+with several objectives the order is by Pareto front.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from edgehone.search.agreement import RungAgreement, agree
 from edgehone.search.journal import AnyJournal
 from edgehone.search.pareto import best_first
 from edgehone.search.plan import REPEATED, Rung, full_trainings, search_shares
+from edgehone.search.rung_zero import Gate, Rejection, Screen
 from edgehone.search.searcher import Result, Searcher, Suggestion, stable_seed
 from edgehone.space import SearchSpace, Settings, diff, flatten, load
 from edgehone.strategy import Strategy
@@ -63,11 +64,12 @@ class Trial(Settings):
 
 
 class Worth(Settings):
-    """What a trial was worth: one value an objective, larger is better; nothing if it diverged or failed."""
+    """One value an objective, larger is better; nothing if a trial diverged or failed; ``fitness`` for evolution."""
 
     number: int
     values: tuple[float, ...]
     diverged: bool = False
+    fitness: float | None = None
 
 
 class Terms(Settings):
@@ -101,7 +103,14 @@ def without_augmentation(space: SearchSpace) -> SearchSpace:
 class Study:
     """Trials asked for and told about; see the module."""
 
-    def __init__(self, terms: Terms, space: SearchSpace, searcher: Searcher, journal: AnyJournal | None = None) -> None:
+    def __init__(
+        self,
+        terms: Terms,
+        space: SearchSpace,
+        searcher: Searcher,
+        journal: AnyJournal | None = None,
+        screen: Screen | None = None,
+    ) -> None:
         """Begin, or go on where the journal ends.
 
         Args:
@@ -109,6 +118,7 @@ class Study:
             space: of whole strategies; the searcher may know a part of it.
             searcher: new, not yet told anything.
             journal: where everything is kept; None for a study in memory.
+            screen: rung 0, what is not worth a training; None lets everything pass.
 
         Raises:
             UsageError: the journal is of a study with other terms.
@@ -117,6 +127,7 @@ class Study:
         self.augmentations = space.keep_only((AUGMENTATION,))
         self.searcher = searcher
         self.journal = journal
+        self.gate = Gate(screen)
         self.trials: list[Trial] = []
         self.worth: dict[int, Worth] = {}
         self._rungs = [_Level() for _ in terms.rungs]
@@ -185,8 +196,10 @@ class Study:
             self._note_asked(trial)
             self.searcher.update([self._result(trial)])
             found.append(trial)
-        if found and self.journal is not None:
-            self.journal.add({"asked": [trial.model_dump(mode="json") for trial in found]})
+        rejected = self.gate.unwritten()
+        if (found or rejected) and self.journal is not None:
+            event = {"asked": [trial.model_dump(mode="json") for trial in found]}
+            self.journal.add(event | ({"rejected": [r.model_dump(mode="json") for r in rejected]} if rejected else {}))
         return found
 
     def _next(self, new: int) -> Trial | None:
@@ -209,11 +222,11 @@ class Study:
         """A new strategy, while the compute of the plan buys it and what must follow."""
         if self._exhausted or not self._affordable(0):
             return None
-        suggestions = self.searcher.suggest(1)
-        if not suggestions:
+        suggestion = self.gate.suggest(self.searcher)
+        if suggestion is None:
             self._exhausted = True
             return None
-        return self._trial(0, "suggested", None, suggestions[0])
+        return self._trial(0, "suggested", None, suggestion)
 
     def _promoted(self, rung: int, quota: int) -> Trial | None:
         """The best of a rung that has not been trained longer, if more may be."""
@@ -262,6 +275,8 @@ class Study:
             return 0
         done = len(self._rungs[rung].told)
         planned = (self._target(rung) if rung else self.terms.rungs[0].trials) + self.terms.rungs[rung].varied
+        if not self._affordable(rung):  # little trust may want more than can be bought
+            planned = min(planned, max(len(self._rungs[rung].asked), 1))
         if done < min(planned, SETTLED):
             return 0
         return int(self._target(rung + 1) * min(1.0, done / planned) + SLACK)
@@ -314,7 +329,8 @@ class Study:
 
     def _result(self, trial: Trial) -> Result:
         known = self.worth.get(trial.number)
-        return Result(trial.strategy, known.values if known else None, trial.rung, trial.seed, trial.number)
+        values, fitness = (known.values, known.fitness) if known else (None, None)
+        return Result(trial.strategy, values, trial.rung, trial.seed, trial.number, fitness=fitness)
 
     def _note_asked(self, trial: Trial) -> None:
         level = self._rungs[trial.rung]
@@ -351,6 +367,7 @@ class Study:
             raise UsageError("a study goes on under the terms that it was begun with:\n" + "\n".join(lines))
         told: list[Result] = []
         for event in events[1:]:
+            told += self.gate.replay([load(Rejection, content) for content in event.get("rejected", ())])
             for content in event.get("asked", ()):
                 self._note_asked(load(Trial, content))
             worth = [load(Worth, content) for content in event.get("told", ())]
