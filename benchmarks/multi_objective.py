@@ -36,7 +36,7 @@ from edgehone.inference import open_detector
 from edgehone.pipeline import FOUND, Found, search
 from edgehone.request import WORKERS, Request
 from edgehone.results import judge
-from edgehone.search.latency import Latencies
+from edgehone.search.board_costs import Latencies
 from edgehone.search.progress import Status
 from edgehone.search.scope import Scope
 from edgehone.space import load
@@ -150,7 +150,7 @@ def main() -> None:
     dataset, rows = read_dataset(given.data), list[dict[str, Any]]()
     for seed in given.seeds:
         folder = searches[seed, None]
-        milliseconds = load(Latencies, read_json(folder / "latency.json")).middle()[BOARD]
+        milliseconds = load(Latencies, read_json(folder / "latency.json")).middle(BOARD)
         front = front_of(folder, milliseconds)
         for limit in given.limits:
             row = compare(front, winner_of(searches[seed, limit], milliseconds), dataset)

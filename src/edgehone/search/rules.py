@@ -315,3 +315,10 @@ RULES: Sequence[Rule] = (
     _fit,
     _capacity,
 )
+
+
+def describe_prior(prior: Prior) -> str:
+    """A rule's advice in one line."""
+    if prior.kind == "forbid":
+        return f"rule: {prior.path} not {', '.join(map(str, prior.values))}: {prior.because}"
+    return f"rule: {prior.path} = {prior.value} ({100 * prior.confidence:.0f} %): {prior.because}"
