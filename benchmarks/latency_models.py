@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from edgehone.boards import BOARDS
-from edgehone.boards.latency import LatencyModel, ModelError, latency_model, leave_one_out
+from edgehone.boards.fitting import ModelError, leave_one_out
+from edgehone.boards.latency import LatencyModel, latency_model
 from edgehone.boards.published import published_costs
 
 

@@ -38,7 +38,7 @@ from edgehone.files import read_json
 from edgehone.pipeline import FOUND, Found, search
 from edgehone.request import Request
 from edgehone.results import judge
-from edgehone.search.latency import Latencies
+from edgehone.search.board_costs import Latencies
 from edgehone.search.placement import WORKERS
 from edgehone.search.progress import Status
 from edgehone.search.scope import Scope
@@ -78,7 +78,8 @@ def request_of(given: argparse.Namespace, seed: int, limit: int | None) -> Reque
 def condensed(folder: Path, dataset: Dataset) -> tuple[Row, list[Matches]]:
     """What a search found: every full training of its front, or its winner; and their matches on the test split."""
     found = load(Found, read_json(folder / FOUND))
-    milliseconds = load(Latencies, read_json(folder / "latency.json")).middle().get(BOARD, {})
+    latencies = load(Latencies, read_json(folder / "latency.json"))
+    milliseconds = latencies.middle(BOARD) if BOARD in latencies.boards else {}
     best = found.standings[0]
     chosen = [(point.trial, point.values["ap"]) for point in found.front] or [(best.name, best.values[0])]
     rows: list[Row] = []

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgehone import __version__
+from edgehone import __version__, cli_boards
 from edgehone.cli_data import group
 from edgehone.cli_explain import store_group
 from edgehone.cli_options import (
@@ -25,6 +25,7 @@ from edgehone.cli_options import (
     LatencyOption,
     LeaveOutOption,
     MaxDropOption,
+    MeasuredOption,
     MergeOption,
     ModelArgument,
     ObjectiveOption,
@@ -103,6 +104,7 @@ def run(
     proof: ProofOption = "full",
     max_input: Annotated[int, typer.Option(help="largest input size that is searched, pixels")] = 416,
     latency: LatencyOption = None,
+    measured: MeasuredOption = None,
     weights: WeightsOption = None,
     compare: CompareOption = None,
     workers: WorkersOption = None,
@@ -299,68 +301,6 @@ def diff(
         console_view.print_diff(screen(), first, second, changes)
 
 
-@app.command(epilog="Example: edgehone boards")
-def boards(as_json: JsonOption = False) -> None:
-    """The boards that a detector can be deployed on, and what each can run."""
-    from edgehone import console_view
-    from edgehone.boards import BOARDS
-
-    if as_json:
-        emit({name: console_view.board_json(board) for name, board in BOARDS.items()})
-    else:
-        console_view.print_boards(screen(), BOARDS)
-
-
-@app.command(epilog="Example: edgehone deploy runs/mine --board jetson-xavier-nx --out bundles/nx")
-def deploy(
-    model: ModelArgument,
-    board: Annotated[str, typer.Option(help="cpu, jetson-xavier-nx or kneron-kl720")],
-    out: Annotated[Path, typer.Option(help="folder of the bundle; an earlier bundle in it is replaced")],
-    data: Annotated[
-        str | None, typer.Option(help="golden and calibration pictures; default: the run's own data")
-    ] = None,
-    threshold: Annotated[float, typer.Option(help="least score", min=0.01, max=0.99)] = 0.05,
-    iou: Annotated[float, typer.Option(help="overlap above which the worse box goes", min=0.05, max=1.0)] = 0.45,
-    int8: Annotated[
-        bool, typer.Option("--int8", help="judge 8 bits on validation, and repair what costs too much; takes minutes")
-    ] = False,
-    max_drop: MaxDropOption = 0.5,
-    as_json: JsonOption = False,
-) -> None:
-    """Write a folder that runs on a board: graphs, programs, golden tensors, scripts, a page."""
-    from edgehone import console_view
-    from edgehone.deploy.bundle import Inquiry, Wishes
-    from edgehone.inference import PostProcess
-    from edgehone.single import deploy_model
-
-    post = PostProcess(score_threshold=threshold, iou_threshold=iou)
-    integer = Inquiry(max_drop=max_drop / 100, tested_on="val") if int8 else None
-    wishes = Wishes(post=post, integer=integer, say=lambda text: console.print(text, markup=False))
-    deployment = deploy_model(model, board, out, data, wishes)
-    if as_json:
-        emit(deployment.model_dump(mode="json"))
-    else:
-        console_view.print_deployment(screen(), board, deployment, out)
-
-
-@app.command(epilog="Example: edgehone verify runs/mine/cpu")
-def verify(
-    folder: Annotated[Path, typer.Argument(help="a bundle", metavar="DIR")],
-    as_json: JsonOption = False,
-) -> None:
-    """Check a bundle on this machine: its manifest, checksums, graph and golden tensors."""
-    from edgehone.deploy.verify import verify_bundle
-
-    found = verify_bundle(folder)
-    if as_json:
-        emit({"passed": found.passed, **found.model_dump(mode="json")})
-    else:
-        for check in found.checks:
-            typer.echo(f"{'ok    ' if check.passed else 'FAILED'}  {check.name}: {check.found}")
-    if not found.passed:
-        raise typer.Exit(1)
-
-
 @app.command(epilog="Example: edgehone convert yolov4-tiny.cfg yolov4-tiny.weights yolov4-tiny.onnx")
 def convert(
     files: Annotated[
@@ -384,4 +324,4 @@ def convert(
         typer.echo("\n".join(written))
 
 
-__all__ = ["app", "main", "parse_duration"]
+__all__ = ["app", "cli_boards", "main", "parse_duration"]

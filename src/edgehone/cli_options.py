@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -69,7 +70,17 @@ ObjectiveOption = Annotated[
     ),
 ]
 LatencyOption = Annotated[
-    str | None, typer.Option(help="limit like cpu<=8ms, on the upper end of the latency's interval")
+    list[str] | None,
+    typer.Option(
+        help="limit like cpu<=8ms or jetson-xavier-nx:fp16@15W_2CORE<=8ms, on the upper end of the latency's interval; "
+        "may be repeated: all of them hold"
+    ),
+]
+MeasuredOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="a measured.json that measure.py wrote on a board: takes the place of estimates; may be repeated"
+    ),
 ]
 SearcherOption = Annotated[
     str, typer.Option(help="informed, random, evolution, authors, or with the extra \\[optuna] tpe and gp")

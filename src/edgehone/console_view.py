@@ -13,7 +13,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from edgehone.boards import ANY, RULES, Board, latency_model, rules_for
 from edgehone.deploy.bundle import Deployment
 from edgehone.deploy.integer.summary import describe
 from edgehone.deploy.latency import latency_text
@@ -204,56 +203,3 @@ def print_diff(console: Console, first: str, second: str, changes: Mapping[str, 
     for path, (old, new) in changes.items():
         table.add_row(path, str(old), str(new))
     console.print(table if changes else "no difference")
-
-
-def print_boards(console: Console, boards: Mapping[str, Board]) -> None:
-    """A column per board; then its limits and notes, a line each."""
-    table = Table()
-    table.add_column("")
-    for name in boards:
-        table.add_column(escape(name))
-    rows: dict[str, Callable[[Board], str]] = {
-        "hardware": lambda b: b.hardware,
-        "runtime": lambda b: ", ".join(r.name for r in b.runtimes),
-        "graphs for": lambda b: (
-            f"{b.default_runtime}: opset {b.runtime_version().opsets[0]} to {b.max_opset}, "
-            f"IR up to {b.runtime_version().max_ir}"
-        ),
-        "precisions": lambda b: ", ".join(b.precisions),
-        "model at most": lambda b: f"{b.memory.model_bytes / 1024**2:.0f} MB" if b.memory.model_bytes else "memory",
-        "pictures as": lambda b: ", ".join(f.name for f in b.image_formats if f.exact),
-        "power modes": lambda b: ", ".join(m.name for m in b.power_modes) or "one",
-        "operators": _operators,
-        "latency": _latency,
-    }
-    for row, cell in rows.items():
-        table.add_row(row, *(escape(cell(board)) for board in boards.values()))
-    console.print(table)
-    for name, board in boards.items():
-        console.print(f"[bold]{escape(name)}[/bold]")
-        for fact in (*board.limits, *board.notes):
-            console.print(escape(f"- {fact.text} [{fact.source}]"), soft_wrap=True)
-
-
-def _operators(board: Board) -> str:
-    names = sorted({rule.operator for rule in rules_for(board) if rule.supported})
-    return "all of ONNX" if names == [ANY] else ", ".join(names)
-
-
-def _latency(board: Board) -> str:
-    if board.measured_here:
-        return "measured here"
-    error = latency_model(board.name).error
-    return (
-        f"an interval, {error.factor:.2f} times either way; median error {100 * error.median_error:.0f} % "
-        f"over {error.rows} published timings, each network left out"
-    )
-
-
-def board_json(board: Board) -> Json:
-    """Facts of a board and its rules about operators."""
-    return {
-        **board.model_dump(mode="json"),
-        "latency_error": None if board.measured_here else latency_model(board.name).error.model_dump(mode="json"),
-        "rules": [rule.model_dump(mode="json") for rule in RULES if rule.board == board.name],
-    }

@@ -6,7 +6,9 @@ import uuid
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from edgehone.boards import Measured, read_measurements
 from edgehone.data import Dataset
+from edgehone.errors import UsageError
 from edgehone.request import Request
 from edgehone.run_folder import RunFolder
 from edgehone.search.in_process import in_this_process
@@ -25,6 +27,30 @@ class StudyName(Settings):
     """What a study is called in a database of many."""
 
     name: str
+
+
+class Measurements(Settings):
+    """What boards handed back, frozen."""
+
+    files: tuple[Measured, ...] = ()
+
+
+def measurements(request: Request, folder: RunFolder) -> tuple[Measured, ...]:
+    """What was measured on boards, as it was when the run began.
+
+    Raises:
+        UsageError: a file has changed since.
+    """
+    if not request.measured:
+        return ()
+    found = folder.stage("measured", Measurements, lambda: Measurements(files=read_measurements(request.measured)))
+    for path, known in zip(request.measured, found.files, strict=True):
+        if Path(path).is_file() and read_measurements([path]) != (known,):
+            raise UsageError(
+                f"a run keeps the measurements that it began with, and {path} has changed since: put it back, or "
+                "choose another --out"
+            )
+    return found.files
 
 
 def start_pool(request: Request, workers: int, dataset: Dataset, trials: Path) -> AbstractContextManager[Pool]:

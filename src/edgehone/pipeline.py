@@ -9,10 +9,11 @@ from typing import cast
 
 import edgehone
 from edgehone.analysis import Profile, Say, analyse, quiet
+from edgehone.boards import Measured
 from edgehone.data import Dataset, read_dataset
-from edgehone.deploy.bundle import Deployment, deploy, export_master
+from edgehone.deploy.bundle import Deployment, Wishes, deploy, export_master
 from edgehone.deploy.convert import open_trained
-from edgehone.equipment import open_journal, place_run, start_pool
+from edgehone.equipment import measurements, open_journal, place_run, start_pool
 from edgehone.evaluation import Evaluation
 from edgehone.files import read_json, write_json
 from edgehone.inference import EXPORT
@@ -23,14 +24,14 @@ from edgehone.request import Request, check, given
 from edgehone.results import FrontPoint, Results, RungZero
 from edgehone.run_folder import RunFolder, open_run
 from edgehone.search.agreement import RungAgreement
+from edgehone.search.board_costs import Latencies, board_limits, cost_by_size, latencies, parse_limits
 from edgehone.search.calibration import calibrate, nominal
 from edgehone.search.evolution import evolve
 from edgehone.search.facts import gather_facts
 from edgehone.search.finalists import Standing
 from edgehone.search.ladder import FORWARD_SHARE, Ladder, TaskMaker, freely, in_batches
-from edgehone.search.latency import Latencies, LatencyLimit, latencies
 from edgehone.search.likeness import Identity, Likeness, model_name
-from edgehone.search.objective import AP, Latency, Objectives, check_on, parse_objectives
+from edgehone.search.objective import AP, Cost, Objectives, check_on, parse_objectives
 from edgehone.search.origins import value_origins
 from edgehone.search.placement import Placement
 from edgehone.search.plan import Plan, make_plan
@@ -45,7 +46,7 @@ from edgehone.search.store import Store, known_searches
 from edgehone.search.sufficiency import too_short
 from edgehone.search.trial import Outcome
 from edgehone.search.verdict import Decision, Split, Tested, all_on_test_split, decide, gain
-from edgehone.space import Prior, Settings, load
+from edgehone.space import Forbid, Prior, Settings, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
 from edgehone.teachers import open_teacher
 from edgehone.training import StartWeights, graph_flops, image_flops, imitable, training_flops
@@ -83,11 +84,12 @@ class Found(Settings):
 
 @dataclass(frozen=True)
 class Known:
-    """What is known before anything is trained: the data, its profile, boards' speed, what is wanted, and where."""
+    """What is known before anything is trained: the data, its profile, boards' limits, what is wanted, and where."""
 
     dataset: Dataset
     profile: Profile
-    latencies: Latencies
+    limits: tuple[Forbid, ...]
+    measured: tuple[Measured, ...]
     aim: Objectives
     begun: tuple[Start, ...]
     placement: Placement
@@ -135,7 +137,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
         tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, split)
         monitor.say("evaluated on the test split")
         decision = decide(explored.ladder, explored.presets, tested["found"], split)
-        boards = {name: deploy_winner(decision.outcome, name, known.dataset, folder) for name in request.boards}
+        boards = {name: deploy_winner(decision.outcome, name, known, folder) for name in request.boards}
         export_winner(decision.outcome, folder)
         results = conclude(request, folder, explored, (tested, split), boards, decision)
         presets, ladder = explored.presets, explored.ladder
@@ -196,16 +198,19 @@ def prepare(request: Request, folder: RunFolder, monitor: Monitor) -> Known:
     sizes = [size for size in INPUT_SIZES if size <= request.max_input]
     profile = folder.stage("profile", Profile, lambda: analyse(dataset, request.model, sizes))
     monitor.say("analysed data space, capacity and projection")
-    boards = [objective.board for objective in each if isinstance(objective, Latency)]
-    if request.latency is not None:
-        boards.append(LatencyLimit.parse(request.latency).board)
+    costs = [objective for objective in each if isinstance(objective, Cost)]
+    asked = parse_limits(request.latency)
+    timed = [*(cost.mode for cost in costs if cost.kind != "memory"), *(limit.mode for limit in asked)]
+    measured = measurements(request, folder)
     graph = architecture(request.model).graph(len(dataset.class_names))
-    found = folder.stage("latency", Latencies, lambda: latencies(graph, boards, sizes))
+    found = folder.stage("latency", Latencies, lambda: latencies(graph, timed, sizes, measured))
+    limits = board_limits(graph, request.boards, sizes, asked, found)
+    values = {cost.text: cost_by_size(cost, graph, sizes, found, monitor.say) for cost in costs}
     begun = () if request.scope.blind else recall(request, dataset, profile, folder, monitor)
     placement = place_run(request, dataset, folder)
     if placement.name:
         monitor.say(f"trains on {placement.name} ({placement.device}), {placement.workers} side by side")
-    return Known(dataset, profile, found, Objectives(each, found.middle()), begun, placement)
+    return Known(dataset, profile, limits, measured, Objectives(each, values), begun, placement)
 
 
 def recall(
@@ -229,6 +234,7 @@ def nameless(request: Request, dataset: Dataset) -> str:
     names = {
         "data": dataset.name,
         "model": model_name(request.model),
+        "measured": [Path(path).name for path in request.measured],
         "weights": request.weights and Path(request.weights).name,
         "teacher": request.teacher and Path(request.teacher).name,
         "store": None,
@@ -247,7 +253,7 @@ def analyse_only(
     sizes = [size for size in INPUT_SIZES if size <= max_input]
     profile = analyse(dataset, model, sizes, probe_budget_s=probe_budget_s, say=say)
     pictures = {s: round(USUAL_PICTURES * (USUAL_SIZE / s) ** 2) for s in INPUT_SIZES}
-    facts = gather_facts(dataset, profile, pictures, max_input, None)
+    facts = gather_facts(dataset, profile, pictures, max_input)
     return profile, tuple(apply_rules(facts))
 
 
@@ -304,10 +310,8 @@ def explore(request: Request, known: Known, bench: Bench) -> Explored:
     """Plan, ask the rules, search, then train the proof."""
     monitor, folder, dataset = bench.monitor, bench.monitor.folder, known.dataset
     plan = folder.stage("plan", Plan, lambda: plan_run(request, known, bench))
-    limit = None if request.latency is None else LatencyLimit.parse(request.latency)
-    slow = None if limit is None else (limit, known.latencies.upper(limit.board))
     pictures = pictures_by_size(plan, request.model, dataset)
-    facts = gather_facts(dataset, known.profile, pictures, request.max_input, slow)
+    facts = gather_facts(dataset, known.profile, pictures, request.max_input, known.limits)
     left_out = request.scope.leave_out
     priors = folder.stage("rules", Priors, lambda: Priors(rules=tuple(apply_rules(facts, left_out)))).rules
     for name in left_out:
@@ -337,13 +341,13 @@ def export_winner(winner: Outcome, folder: RunFolder) -> None:
         export_master(*open_trained(folder.trials / winner.task.name), folder.path / EXPORT)
 
 
-def deploy_winner(winner: Outcome, board_name: str, dataset: Dataset, folder: RunFolder) -> Deployment:
+def deploy_winner(winner: Outcome, board_name: str, known: Known, folder: RunFolder) -> Deployment:
     """The winner's bundle for a board, in a folder of its name."""
-    checkpoint = folder.trials / winner.task.name
+    checkpoint, wishes = folder.trials / winner.task.name, Wishes(measured=known.measured)
     return folder.stage(
         f"deploy-{board_name}",
         Deployment,
-        lambda: deploy(checkpoint, board_name, dataset, folder.path / board_name),
+        lambda: deploy(checkpoint, board_name, known.dataset, folder.path / board_name, wishes),
     )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from edgehone.boards import read_measurements
 from edgehone.data.selection import Selection
 from edgehone.deploy.bundle import deployable
+from edgehone.deploy.runnable import require_board_runs
 from edgehone.errors import UsageError
 from edgehone.models import architecture
-from edgehone.search.latency import LatencyLimit
+from edgehone.search.board_costs import parse_limits
 from edgehone.search.placement import check_placement, on_processor
 from edgehone.search.plan import Proof
 from edgehone.search.postgres_journal import check_study, pg8000
@@ -37,7 +39,8 @@ class Request(Settings):
     budget_s: float = Field(gt=0)
     proof: Proof = "full"
     max_input: int = 416
-    latency: str | None = None
+    latency: tuple[str, ...] = ()
+    measured: tuple[str, ...] = ()
     weights: str | None = None
     compare: Literal["evolution"] | None = None
     workers: int | None = Field(default=None, ge=0, le=64)
@@ -56,6 +59,12 @@ class Request(Settings):
         """Trainings that a search in batches begins together."""
         return on_processor(self.workers)
 
+    @field_validator("latency", mode="before")
+    @classmethod
+    def _one_or_none(cls, value: Any) -> Any:
+        """Requests of earlier versions had one limit or none."""
+        return [] if value is None else [value] if isinstance(value, str) else value
+
 
 def check(request: Request) -> None:
     """Refuse early what could only fail late."""
@@ -69,12 +78,14 @@ def check(request: Request) -> None:
         pg8000()
     check_device(request.device)
     check_placement(request.device, deterministic=request.scope.deterministic, cluster=request.ray is not None)
+    limits = parse_limits(request.latency)
     for name in request.boards:
         deployable(name)
+    for name in dict.fromkeys([*request.boards, *(limit.mode.board for limit in limits)]):
+        require_board_runs(request.model, name)
     if request.max_input < INPUT_SIZES[0]:
         raise UsageError(f"inputs are at least {INPUT_SIZES[0]} px, got --max-input {request.max_input}")
-    if request.latency is not None:
-        LatencyLimit.parse(request.latency)
+    read_measurements(request.measured)
     if request.scope.searcher not in SEARCHERS:
         raise UsageError(f"the searchers are {', '.join(SEARCHERS)}; got {request.scope.searcher!r}")
     declared_space(request.scope, (), given(request))

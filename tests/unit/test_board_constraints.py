@@ -1,21 +1,51 @@
-"""A board rules out what it cannot run, by name, and nothing else."""
+"""A board rules out what it cannot hold or scale, and a network that it cannot run, before anything is trained."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from edgehone.boards import BOARDS, CheckOptions, board, forbidden, latency_model, too_slow
-from edgehone.boards.constraints import OPERATORS
+from edgehone.boards import BOARDS, BoardMode, board, size_limits
+from edgehone.boards.mode import timed
+from edgehone.deploy.runnable import require_board_runs
+from edgehone.errors import UsageError
 from edgehone.models import YoloV4Tiny
-from edgehone.models.layers import Activation
-from edgehone.space import dimensions
-from edgehone.strategy import INPUT_SIZES, Strategy
+from edgehone.request import Request, check
+from edgehone.search.board_costs import board_limits, latencies, parse_limits
+from edgehone.strategy import INPUT_SIZES
 from edgehone.types import LayerCost
 
 KL720, NX = "kneron-kl720", "jetson-xavier-nx"
-ACTIVATIONS = tuple(OPERATORS["activation"])
+
+CFG = """\
+[net]
+width=64
+height=64
+channels=3
+
+[convolutional]
+batch_normalize=1
+filters=8
+size=3
+stride=4
+pad=1
+activation={activation}
+
+[convolutional]
+size=1
+stride=1
+pad=1
+filters=21
+activation=linear
+
+[yolo]
+mask=0,1,2
+anchors=10,14,23,27,37,58
+classes=2
+num=3
+"""
 
 
 def costs(side: int) -> list[LayerCost]:
@@ -26,72 +56,69 @@ def heavy(side: int) -> list[LayerCost]:
     return [replace(cost, weight_bytes=cost.weight_bytes * 20) for cost in costs(side)]
 
 
-def test_every_activation_of_a_graph_is_judged() -> None:
-    assert {*ACTIVATIONS, "linear"} == set(Activation.__args__)
-
-
-def test_every_coding_of_a_strategy_is_judged() -> None:
-    found = {d.path: set(d.domain.values) for d in dimensions(Strategy) if d.path.startswith("projection.coding.")
-             and hasattr(d.domain, "values")}  # fmt: skip
-    for path, values in found.items():
-        assert values == set(OPERATORS[path.removeprefix("projection.")])
-
-
-def test_mish_is_ruled_out_on_kl720_only() -> None:
-    for name in BOARDS:
-        found = forbidden(board(name), {"model.activation": ACTIVATIONS})
-        assert [rule.values for rule in found] == ([("mish",)] if name == KL720 else [])
-    rule = forbidden(board(KL720), {"model.activation": ACTIVATIONS})[0]
-    assert "does not run Softplus, which mish needs" in rule.because
-    assert "operators.md" in rule.evidence["source"]
-
-
-def test_the_accelerators_of_the_jetson_rule_out_leaky() -> None:
-    found = forbidden(board(NX), {"model.activation": ACTIVATIONS}, options=CheckOptions(dla=True))
-    assert {value for rule in found for value in rule.values} == {"leaky", "mish"}
-
-
-def test_codings_count_only_where_boxes_are_decoded_on_the_board() -> None:
-    values = {
-        "projection.coding.kind": ("exp", "squared_sigmoid", "distances"),
-        "projection.coding.growth": ("exp", "softplus"),
-    }
-    assert forbidden(board(KL720), values) == []
-    found = forbidden(board(KL720), values, decode_on_board=True)
-    assert [(rule.path, rule.values) for rule in found] == [("projection.coding.growth", ("softplus",))]
-    assert forbidden(board(NX), values, decode_on_board=True) == []
-
-
 def test_searched_sizes_fit_everywhere_and_huge_ones_do_not() -> None:
     for name in BOARDS:
-        assert forbidden(board(name), {"input.size": INPUT_SIZES}, costs) == []
-    found = forbidden(board(KL720), {"input.size": (416, 1024, 2048)}, costs)
+        assert size_limits(board(name), INPUT_SIZES, costs) == []
+    found = size_limits(board(KL720), (416, 1024, 2048), costs)
     assert [rule.values for rule in found] == [(1024, 2048)]
     assert "at most 1022 px" in found[0].because
 
 
 def test_a_model_that_does_not_fit_is_ruled_out_by_precision() -> None:
-    sizes = {"input.size": (320, 416)}
-    assert [r.values for r in forbidden(board(KL720), sizes, heavy)] == [(320, 416)]
-    assert forbidden(board(KL720), sizes, costs, CheckOptions(precision="int16")) == []
-    found = forbidden(board(NX), {"input.size": (416, 32 * 700)}, costs, CheckOptions(precision="fp32"))
+    assert [r.values for r in size_limits(board(KL720), (320, 416), heavy)] == [(320, 416)]
+    assert size_limits(board(KL720), (320, 416), costs, "int16") == []
+    found = size_limits(board(NX), (416, 32 * 700), costs, "fp32")
     assert [rule.values for rule in found] == [(32 * 700,)]
     assert "8590 MB" in found[0].because
 
 
-def test_other_paths_are_free() -> None:
-    assert forbidden(board(KL720), {"optimisation.batch_size": (1, 2), "input.fit": ("stretch",)}, costs) == []
+def written(tmp_path: Path, activation: str) -> str:
+    path = tmp_path / f"{activation}.cfg"
+    path.write_text(CFG.format(activation=activation))
+    return str(path)
 
 
-@pytest.mark.parametrize("name", [KL720, NX])
-def test_only_sizes_that_are_surely_too_slow_are_ruled_out(name: str) -> None:
-    model = latency_model(name)
-    limit = model.estimate(costs(320)).mid_ms
-    rule = too_slow(model, INPUT_SIZES, costs, limit)
-    banned = set(rule.values) if rule else set()
-    assert banned == {side for side in INPUT_SIZES if model.estimate(costs(side)).low_ms > limit}
-    assert 320 not in banned
-    assert too_slow(model, INPUT_SIZES, costs, 1e6) is None
-    everything = too_slow(model, INPUT_SIZES, costs, 1e-3)
-    assert everything is not None
-    assert everything.values == INPUT_SIZES
+def test_a_network_that_a_board_does_not_run_is_refused_at_once(tmp_path: Path) -> None:
+    mish, leaky = written(tmp_path, "mish"), written(tmp_path, "leaky")
+    with pytest.raises(
+        UsageError, match=r"0_conv_soft \(Softplus\): Softplus does not run. Way round: train with Leaky"
+    ):
+        check(Request(data="builtin:digits", budget_s=60, model=mish, boards=("cpu", KL720)))
+    with pytest.raises(UsageError, match=f"leave out --board {KL720}"):
+        check(Request(data="builtin:digits", budget_s=60, model=mish, latency=(f"{KL720}<=9ms",)))
+    for name in BOARDS:
+        require_board_runs(leaky, name)
+        if name != KL720:
+            require_board_runs(mish, name)
+
+
+def test_limits_of_several_boards_hold_together_and_say_why() -> None:
+    graph, sizes = YoloV4Tiny().graph(3), (160, 320, 416)
+    found = latencies(graph, [BoardMode.parse(name) for name in (KL720, NX)], sizes)
+    upper = {name: {s: row.high_ms for s, row in rows.items()} for name, rows in found.boards.items()}
+    mode = BoardMode.parse(NX).text
+    texts = (f"{KL720}<={upper[KL720][320] + 0.01:.4f}ms", f"{NX}<={upper[mode][160] + 0.01:.4f}ms")
+    limits = board_limits(graph, (KL720,), sizes, parse_limits(texts), found)
+    assert [limit.values for limit in limits] == [(416,), (320, 416)]
+    assert f"on {mode}, at the upper end of the interval" in limits[1].because
+    with pytest.raises(UsageError, match="here none does"):
+        board_limits(graph, (), sizes, parse_limits([f"{NX}<=0.1ms"]), found)
+    with pytest.raises(UsageError, match="one latency limit"):
+        parse_limits([f"{NX}<=8ms", f"{NX}:fp16@0<=9ms"])
+
+
+def test_a_mode_says_all_that_could_be_otherwise() -> None:
+    assert BoardMode.parse("cpu").text == "cpu"
+    assert BoardMode.parse(KL720).text == KL720
+    assert BoardMode.parse(NX).text == f"{NX}:fp16@15W_2CORE"
+    assert BoardMode.parse(f"{NX}:int8@5").text == f"{NX}:int8@10W_DESKTOP"
+    for name in BOARDS:
+        assert board(name).delivered in timed(board(name))
+    for text, words in (
+        (f"{NX}:int16", "known in fp32, fp16, int8"),
+        ("cpu:int8", "known in fp32"),
+        (f"{NX}@MAXN", "power modes"),
+        ("a b", "named like"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            BoardMode.parse(text)

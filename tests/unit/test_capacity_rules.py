@@ -120,8 +120,7 @@ def test_the_rules_together_agree_on_one_input_and_stay_in_the_space() -> None:
     profile = covered({160: 0.6, 224: 0.3, 288: 0.08, 416: 0.0}, dict.fromkeys(SIZES, 0.0))
     facts = Facts(
         train_images=200, class_names=("a", "b"), class_sides=(0.2, 0.3),
-        full_images=dict.fromkeys(INPUT_SIZES, 400_000), candidates=(), max_input=416, latency_ms={},
-        latency_limit_ms=None, capacity=profile,
+        full_images=dict.fromkeys(INPUT_SIZES, 400_000), candidates=(), max_input=416, capacity=profile,
     )  # fmt: skip
     priors = apply_rules(facts)
     sizes = [prior.value for prior in priors if isinstance(prior, Prefer) and prior.path == "input.size"]

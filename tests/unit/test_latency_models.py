@@ -13,8 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgehone.boards import BOARDS, Measured, Measurement, fingerprint_of, latency_model, read_measured
-from edgehone.boards.latency import COVERAGE, WIDEST, LeftOut, ModelError, interval_factor, leave_one_out
+from edgehone.boards import (
+    BOARDS,
+    Measured,
+    Measurement,
+    fingerprint_of,
+    latency_model,
+    read_measured,
+    read_measurements,
+)
+from edgehone.boards.fitting import COVERAGE, WIDEST, LeftOut, ModelError, interval_factor, leave_one_out
 from edgehone.boards.machines import NX_GMAC_PER_S
 from edgehone.boards.published import LEFT_ASIDE, TIMINGS, Timing, published_costs
 from edgehone.errors import UsageError
@@ -29,7 +37,7 @@ def tiny(side: int = 416) -> list[LayerCost]:
     return YoloV4Tiny().graph(80).layer_costs((side, side))
 
 
-def measurement(costs: list[LayerCost], p50: float, precision: str = "int8") -> Measurement:
+def measurement(costs: list[LayerCost], p50: float, precision: str = "int8", **more: Any) -> Measurement:
     return Measurement.model_validate(
         {
             "network": "mine",
@@ -40,6 +48,8 @@ def measurement(costs: list[LayerCost], p50: float, precision: str = "int8") -> 
             "p90_ms": p50 * 1.1,
             "runs": 100,
             "layers": tuple(costs),
+            "npu_ms": p50,
+            **more,
         }
     )
 
@@ -122,9 +132,20 @@ def test_an_estimate_is_an_interval_with_its_reason(name: str) -> None:
 def test_no_estimate_is_faster_than_the_arithmetic() -> None:
     macs = sum(c.macs for c in tiny())
     assert latency_model(KL720).estimate(tiny()).low_ms > macs / 716.8e6
-    for precision in ("fp16", "int8"):
-        peak = NX_GMAC_PER_S[precision]
-        assert latency_model(NX).estimate(tiny(), precision).low_ms > macs / peak / 1e6
+    for side in (160, 416, 608):
+        macs = sum(c.macs for c in tiny(side))
+        for precision in ("fp32", "fp16", "int8"):
+            peak = NX_GMAC_PER_S[precision]
+            assert latency_model(NX).estimate(tiny(side), precision).low_ms >= macs / peak / 1e6
+    heavy = [replace(cost, macs=cost.macs * 50) for cost in tiny()]  # next to nothing but arithmetic
+    low = latency_model(NX).estimate(heavy, "fp32").low_ms
+    assert low == pytest.approx(sum(c.macs for c in heavy) / NX_GMAC_PER_S["fp32"] / 1e6)
+
+
+@both_boards
+def test_shares_are_at_most_1(name: str) -> None:
+    for parameter, value in latency_model(name).parameters.items():
+        assert "share" not in parameter or value <= 1 + 1e-9
 
 
 def test_jetson_precisions_and_power_modes_order_as_they_must() -> None:
@@ -141,7 +162,7 @@ def test_jetson_precisions_and_power_modes_order_as_they_must() -> None:
 
 
 def test_boards_without_a_model_say_why() -> None:
-    with pytest.raises(UsageError, match="cpu is measured, not estimated"):
+    with pytest.raises(UsageError, match="cpu is measured here, not estimated"):
         latency_model("cpu")
     with pytest.raises(UsageError, match="toaster is not one of them"):
         latency_model("toaster")
@@ -151,23 +172,23 @@ def test_boards_without_a_model_say_why() -> None:
 def test_what_was_measured_replaces_the_estimate(name: str) -> None:
     before = latency_model(name)
     costs = tiny()
-    estimated = before.estimate(costs).mid_ms
+    estimated = before.estimate(costs, "int8").mid_ms
     after = before.refit([measured(name, measurement(costs, 2 * estimated))])
-    found = after.estimate(costs)
+    found = after.estimate(costs, "int8")
     assert found.measured
     assert (found.low_ms, found.mid_ms, found.high_ms) == (2 * estimated, 2 * estimated, 2.2 * estimated)
     assert "recorded 1.0" in found.because
-    assert before.estimate(costs).mid_ms == estimated, "a model is not changed by being refitted"
+    assert before.estimate(costs, "int8").mid_ms == estimated, "a model is not changed by being refitted"
 
 
 @both_boards
 def test_what_was_measured_moves_other_estimates(name: str) -> None:
     model = latency_model(name)
     for factor in (0.7, 1.4):
-        rows = [measurement(tiny(s), factor * model.estimate(tiny(s)).mid_ms) for s in (320, 416)]
-        moved = model.refit([measured(name, *rows)]).estimate(tiny(352))
+        rows = [measurement(tiny(s), factor * model.estimate(tiny(s), "int8").mid_ms) for s in (320, 416)]
+        moved = model.refit([measured(name, *rows)]).estimate(tiny(352), "int8")
         assert not moved.measured
-        assert moved.mid_ms / model.estimate(tiny(352)).mid_ms == pytest.approx(factor, rel=0.15)
+        assert moved.mid_ms / model.estimate(tiny(352), "int8").mid_ms == pytest.approx(factor, rel=0.15)
 
 
 def test_another_mode_or_precision_is_not_replaced() -> None:
@@ -178,6 +199,63 @@ def test_another_mode_or_precision_is_not_replaced() -> None:
     assert not after.estimate(tiny(), "int8").measured
     with pytest.raises(UsageError, match=f"model of {KL720}"):
         latency_model(KL720).refit([measured(NX)])
+
+
+@both_boards
+def test_a_refit_is_left_out_in_turn_again(name: str) -> None:
+    """What was measured counts in the error and the interval, as every other timing does."""
+    model = latency_model(name)
+    true = model.estimate(tiny(), "int8").mid_ms
+    near = model.refit([measured(name, measurement(tiny(), true))])
+    far = model.refit([measured(name, measurement(tiny(), 1.35 * true))])
+    for after in (near, far):
+        assert after.error.rows == model.error.rows + 1
+        assert after.left_out != model.left_out
+        assert max(row.factor for row in after.left_out) <= WIDEST
+    last = far.left_out[-1]
+    assert last.timing.source == "measured.json"
+    assert abs(last.error) > 0.1, "the network is predicted without its measurement"
+    assert str(far.error) in far.estimate(tiny(352), "int8").because
+    assert far.error != near.error
+
+
+def test_without_a_power_mode_a_network_is_replaced_and_nothing_is_refitted() -> None:
+    model = latency_model(NX)
+    file = measured(NX, measurement(tiny(), 7.0, "fp16")).model_copy(update={"power_mode": ""})
+    after = model.refit([file])
+    found = after.estimate(tiny(), "fp16")
+    assert (found.measured, found.mid_ms) == (True, 7.0)
+    assert "power mode unknown, taken for 15W_2CORE" in found.because
+    assert not after.estimate(tiny(), "fp16", "10W_DESKTOP").measured
+    assert after.estimate(tiny(320), "fp16") == model.estimate(tiny(320), "fp16")
+    assert "clocks are not known" in str(after.fits_nothing(file, file.measurements[0]))
+
+
+def test_transfer_to_the_npu_is_not_taken_for_its_arithmetic() -> None:
+    model = latency_model(KL720)
+    npu = model.estimate(tiny()).mid_ms
+    whole = measured(KL720, measurement(tiny(), npu + 6.0, npu_ms=npu, includes="transfer over USB"))
+    after = model.refit([whole])
+    assert after.estimate(tiny()).mid_ms == npu + 6.0, "a picture takes the whole round trip"
+    assert "transfer over USB" in after.estimate(tiny()).because
+    other, before = after.estimate(tiny(320)), model.estimate(tiny(320))
+    area = (320 / 416) ** 2
+    assert other.mid_ms - before.mid_ms == pytest.approx(6.0 * (1 + area) / 2, rel=0.05)
+    assert other.low_ms < other.mid_ms < other.high_ms
+    blind = measured(KL720, measurement(tiny(), npu + 6.0, npu_ms=None))
+    assert model.refit([blind]).estimate(tiny(320)) == before
+    assert "how long the NPU alone" in str(model.fits_nothing(blind, blind.measurements[0]))
+
+
+def test_files_are_read_with_their_names_in_every_complaint(tmp_path: Path) -> None:
+    good, other = tmp_path / "nx.json", tmp_path / "other.json"
+    good.write_text(measured(NX, measurement(tiny(), 6.5, "fp16")).model_dump_json(by_alias=True))
+    assert latency_model(NX, read_measurements([good])).estimate(tiny()).measured
+    for change, words in (({"board": "cpu"}, "cpu is measured here"), ({"power_mode": "MAXN"}, "power modes")):
+        content = json.loads(good.read_text()) | change
+        other.write_text(json.dumps(content))
+        with pytest.raises(UsageError, match=rf"other\.json: .*{words}"):
+            read_measurements([good, other])
 
 
 def test_fingerprints_see_costs_and_no_names() -> None:

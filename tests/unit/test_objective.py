@@ -17,8 +17,8 @@ from edgehone.search.expression import Expression
 from edgehone.search.objective import (
     AP,
     NOTHING,
+    Cost,
     InEightBits,
-    Latency,
     Objectives,
     RecallAtPrecision,
     check_on,
@@ -50,7 +50,7 @@ FOUND = NOTHING.model_copy(
 
 def value(text: str, evaluation: Evaluation = FOUND) -> float:
     objective = parse_objective(text, CLASSES, ("cpu",))
-    assert not isinstance(objective, Latency)
+    assert not isinstance(objective, Cost)
     return objective.value(evaluation)
 
 
@@ -132,7 +132,7 @@ def outcome(validation: Evaluation | None) -> Outcome:
 
 def test_several_objectives_and_their_signs() -> None:
     each = parse_objectives(["ap[RBC]", "latency"], CLASSES, ["cpu", "jetson-xavier-nx"])
-    objectives = Objectives(each, {"cpu": {416: 12.5}})
+    objectives = Objectives(each, {"latency[cpu]": {416: 12.5}})
     assert objectives.values(outcome(FOUND)) == (0.5, -12.5)
     assert shown(objectives.names, (0.5, -12.5)) == {"ap[RBC]": 0.5, "latency[cpu]": 12.5}
     assert objectives.values(outcome(None)) == (0.0, -12.5), "a training that diverged is as fast as any"

@@ -17,6 +17,7 @@ from edgehone.boards import (
     RULES,
     CheckOptions,
     GraphDescription,
+    GraphNode,
     Violation,
     board,
     check_graph,
@@ -132,6 +133,10 @@ OF_NODES: list[tuple[str, str, GraphDescription, CheckOptions, str]] = [
     ("nms", NX, planted("NonMaxSuppression"), CheckOptions(runtime="8.5"), "EfficientNMS_TRT"),
     ("zero point", NX, planted("QuantizeLinear", {"scale": FLOAT(1), "zero": np.int8(3)}), USUAL, "symmetric"),
     ("q/dq before 8", NX, planted("QuantizeLinear", {"scale": FLOAT(1)}), TRT7, "calibration"),
+    ("two indices", KL720, planted("Gather", {"i": np.array([0, 1])}, axis=1), USUAL, "one constant index"),
+    ("more channels", KL720, planted("Expand", {"to": np.array([1, 8, 4, 4])}, (1, 1, 4, 4)), USUAL, "rows or columns"),
+    ("both axes", KL720, planted("Expand", {"to": np.array([1, 8, 4, 4])}, (1, 8, 1, 1)), USUAL, "one after the other"),
+    ("pad of channels", NX, planted("Pad", {"pads": np.array([0, 1, 0, 0, 0, 0, 0, 0])}), USUAL, "rows and columns"),
     ("leaky on dla", NX, planted("LeakyRelu", alpha=0.1), DLA, "ReLU6"),
     ("slice on dla", NX, planted("Slice", dict(zip(("s", "e", "a"), AXES, strict=True))), DLA, "slice-free"),
     ("2.5 times on dla", NX, planted("Resize", scales(1, 1, 2.5, 2.5), **NEAREST), DLA, "whole"),
@@ -285,6 +290,38 @@ def test_a_shape_that_is_computed_is_refused() -> None:
     found = [v for v in check_graph(graph, board(NX)) if v.node]
     assert [v.node for v in found] == ["culprit"]
     assert "shapes are static" in found[0].rule
+
+
+FIRST_READ = {
+    "8.0": ("GatherElements", "GreaterOrEqual", "LessOrEqual"),
+    "8.2": ("GatherND", "ScatterElements", "ScatterND", "Sign", "Round"),
+    "8.4": ("Xor", "Shrink"),
+    "8.5": ("RoiAlign", "Mod", "NonZero", "HardSwish", "OneHot", "Reciprocal"),
+}
+"""onnx-tensorrt's changelog and tables."""
+
+
+@pytest.mark.parametrize(("first", "op"), [(first, op) for first, ops in FIRST_READ.items() for op in ops])
+def test_tensorrt_reads_an_operator_since_its_version(first: str, op: str) -> None:
+    versions = [runtime.version for runtime in board(NX).runtimes]
+    node = GraphNode("culprit", op, ("x",), ("y",), output_shapes=((1, 2),))
+    graph = GraphDescription((node,), 11, 6, {"x": (1, 2)})
+    for version in versions:
+        found = check_graph(graph, board(NX), CheckOptions(runtime=version))
+        early = versions.index(version) < versions.index(first)
+        assert [violation.node for violation in found] == (["culprit"] if early else [])
+        assert all(f"since TensorRT {first}" in violation.rule for violation in found)
+
+
+def test_kl720_takes_one_index_and_one_longer_side() -> None:
+    assert check_graph(planted("Gather", {"i": np.array([3])}, axis=1), board(KL720)) == []
+    assert check_graph(planted("Expand", {"to": np.array([1, 8, 16, 16])}, (1, 8, 1, 16)), board(KL720)) == []
+
+
+def test_every_source_of_the_jetson_says_which_version() -> None:
+    for rule in RULES:
+        if rule.board == NX:
+            assert any(character.isdigit() for character in rule.source), rule.source
 
 
 def test_a_runtime_that_does_not_exist_is_refused(exported: GraphDescription) -> None:

@@ -166,7 +166,7 @@ class Request(Settings):
     model: str = "yolov4-tiny"
     boards: tuple[str, ...] = ("cpu",)
     budget_s: float = 1800.0
-    latency: str | None = "cpu<=8ms"
+    latency: tuple[str, ...] = ("cpu<=8ms",)
     seed: int = 0
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from edgehone.analysis import ProjectionFacts
+from edgehone.boards import BoardMode
 from edgehone.errors import UsageError
-from edgehone.search.facts import Facts, LatencyLimit
+from edgehone.search.board_costs import LatencyLimit
+from edgehone.search.facts import Facts
 from edgehone.search.rules import HEARD_PX, apply_rules
 from edgehone.search.size_rules import CLAIM_PX
 from edgehone.space import Forbid, Prefer, SearchSpace, dimensions, flatten
@@ -38,8 +40,6 @@ FACTS = Facts(
     full_images={size: round(8000 * (256 / size) ** 2) for size in INPUT_SIZES},
     candidates=CANDIDATES,
     max_input=416,
-    latency_ms={},
-    latency_limit_ms=None,
 )
 
 
@@ -109,8 +109,11 @@ def test_objects_vote_where_sizes_differ() -> None:
 
 
 def test_limits_forbid() -> None:
-    slow = {size: size / 20 for size in INPUT_SIZES}
-    found = apply_rules(dataclasses.replace(FACTS, max_input=320, latency_ms=slow, latency_limit_ms=12.0))
+    slow = Forbid(path="input.size", values=tuple(size for size in INPUT_SIZES if size > 240), because="slow")
+    heavy = Forbid(path="input.size", values=(416,), because="heavy")
+    found = apply_rules(dataclasses.replace(FACTS, max_input=320, board_limits=(slow, heavy)))
+    told = [value for prior in found if isinstance(prior, Forbid) for value in prior.values]
+    assert len(set(told)) == len(told), "one reason for each size is enough"
     banned = {value for prior in found if isinstance(prior, Forbid) for value in prior.values}
     assert banned == {size for size in INPUT_SIZES if size > 240}
     size = next(prior.value for prior in found if prior.path == "input.size" and isinstance(prior, Prefer))
@@ -119,7 +122,7 @@ def test_limits_forbid() -> None:
 
 @pytest.mark.parametrize("text", ["fast", "cpu<8ms", "cpu<=8", "<=8ms"])
 def test_a_latency_limit_has_one_form(text: str) -> None:
-    assert LatencyLimit.parse("cpu<=7.5ms") == LatencyLimit(board="cpu", milliseconds=7.5)
+    assert LatencyLimit.parse("cpu<=7.5ms") == LatencyLimit(mode=BoardMode.parse("cpu"), milliseconds=7.5)
     with pytest.raises(UsageError, match="cpu<=8ms"):
         LatencyLimit.parse(text)
 

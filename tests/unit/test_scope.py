@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from typer.main import get_command
 
-from edgehone.boards import latency_model
+from edgehone.boards import BoardMode, Measured, fingerprint_of, latency_model
 from edgehone.cli import app
 from edgehone.cli_search import asked
 from edgehone.data import Selection
+from edgehone.equipment import measurements
 from edgehone.errors import UsageError
 from edgehone.models import architecture
 from edgehone.report.search_sections import command
 from edgehone.request import Request, check
-from edgehone.search.latency import Latencies, LatencyLimit, latencies
+from edgehone.run_folder import RunFolder
+from edgehone.search.board_costs import Latencies, LatencyLimit, cost_by_size, latencies
+from edgehone.search.objective import Cost, parse_objective, unit_of
 from edgehone.search.scope import Given, Scope, declared_space
 from edgehone.search.searchers import SEARCHERS, make_searcher
 from edgehone.search.study import without_augmentation
-from edgehone.space import Forbid, Prefer, Prior, SearchSpace, flatten
+from edgehone.space import Forbid, Prefer, Prior, SearchSpace, flatten, load
 from edgehone.strategy import Strategy
 
 PRIORS: tuple[Prior, ...] = (
@@ -91,7 +95,9 @@ def test_short_trainings_do_not_decide_augmentation_unless_nothing_else_is_searc
 def test_a_request_is_checked_before_anything_is_read() -> None:
     for changes, words in (
         ({"scope": Scope(searcher="magic")}, f"the searchers are {', '.join(SEARCHERS)}"),
-        ({"latency": "gameboy<=3ms"}, "the boards are"),
+        ({"latency": ("gameboy<=3ms",)}, "the boards are"),
+        ({"latency": ("cpu<=3..5ms",)}, "given like cpu<=8ms"),
+        ({"measured": ("nowhere.json",)}, "there is no file nowhere.json"),
         ({"scope": Scope(only=("nothing",))}, "nothing that is searched"),
     ):
         with pytest.raises(UsageError, match=words):
@@ -120,6 +126,8 @@ def test_the_command_can_be_given_again() -> None:
         objectives=("ap", "latency"),
         selection=Selection(merge={"vehicle": ("car", "van")}, drop=("sky",), ignore=("DontCare", "crowd")),
         same_data=True,
+        latency=("cpu<=8ms", "kneron-kl720<=30ms"),
+        measured=("kl 720.json", "nx.json"),
         scope=scope,
     )
     words = shlex.split(command(request.model_dump(mode="json")))
@@ -129,9 +137,77 @@ def test_the_command_can_be_given_again() -> None:
 
 def test_a_board_that_is_not_here_answers_with_the_upper_end_of_its_interval() -> None:
     graph = architecture("yolov4-tiny").graph(3)
-    found = latencies(graph, ["kneron-kl720", "kneron-kl720"], [160, 416])
+    mode = BoardMode.parse("kneron-kl720")
+    found = latencies(graph, [mode, mode], [160, 416])
     model = latency_model("kneron-kl720").estimate(graph.layer_costs((416, 416)))
-    assert found.upper("kneron-kl720") == {160: found.boards["kneron-kl720"][160].high_ms, 416: model.high_ms}
-    assert found.middle()["kneron-kl720"][416] < found.upper("kneron-kl720")[416]
+    assert found.boards == {"kneron-kl720": {160: found.boards["kneron-kl720"][160], 416: model}}
+    between = LatencyLimit.parse(f"kneron-kl720<={(model.mid_ms + model.high_ms) / 2:.3f}ms")
+    forbidden = found.too_slow(between)
+    assert forbidden is not None
+    assert forbidden.values == (416,), "the middle would do, the upper end does not"
+    assert found.too_slow(LatencyLimit.parse("kneron-kl720<=300ms")) is None
     assert Latencies.model_validate_json(found.model_dump_json()) == found
-    assert LatencyLimit.parse("kneron-kl720<=30ms").board == "kneron-kl720"
+
+
+def test_what_is_delivered_is_what_a_limit_is_about() -> None:
+    graph = architecture("yolov4-tiny").graph(3)
+    modes = [BoardMode.parse(text) for text in ("jetson-xavier-nx", "jetson-xavier-nx:int8@20W_2CORE")]
+    found = latencies(graph, modes, [416])
+    usual, fast = (found.boards[mode.text][416] for mode in modes)
+    assert usual == latency_model("jetson-xavier-nx").estimate(graph.layer_costs((416, 416)), "fp16", "15W_2CORE")
+    assert fast.mid_ms < usual.mid_ms
+    assert "estimated for int8 at 20W_2CORE" in fast.because
+
+
+def test_memory_is_counted_and_energy_is_bounded_by_the_mode() -> None:
+    graph = architecture("yolov4-tiny").graph(3)
+    nx = "jetson-xavier-nx"
+    each = [parse_objective(text, ("a",), (nx, "kneron-kl720")) for text in (f"memory[{nx}]", f"energy[{nx}@3]")]
+    memory, energy = (objective for objective in each if isinstance(objective, Cost))
+    assert (memory.text, energy.text) == (f"memory[{nx}:fp16@15W_2CORE]", f"energy[{nx}:fp16@10W_2CORE]")
+    assert (unit_of(memory.text), unit_of(energy.text), unit_of("ap")) == ("MB", "mJ", None)
+    said: list[str] = []
+    found = latencies(graph, [energy.mode], [160, 416])
+    layers = graph.layer_costs((416, 416))
+    largest = 2 * max(layer.activation_bytes for layer in layers)
+    expected = (sum(layer.weight_bytes for layer in layers) + largest) / 2 / 1e6
+    assert cost_by_size(memory, graph, [160, 416], found, said.append)[416] == pytest.approx(expected)
+    middle = found.boards[energy.mode.text][416].mid_ms
+    assert cost_by_size(energy, graph, [160, 416], found, said.append)[416] == pytest.approx(10 * middle)
+    assert "the runtime's not" in said[0]
+    assert "at the 10 W that the mode allows, so at most" in said[1]
+    for text in ("energy[kneron-kl720]", "energy[cpu]"):
+        with pytest.raises(UsageError, match=r"no power of .* is published"):
+            parse_objective(text, ("a",), ("cpu", "kneron-kl720"))
+    with pytest.raises(UsageError, match="memory is of one of the boards cpu"):
+        parse_objective(f"memory[{nx}]", ("a",), ("cpu",))
+
+
+def test_requests_of_earlier_versions_are_read() -> None:
+    for old, new in ((None, ()), ("cpu<=8ms", ("cpu<=8ms",))):
+        assert load(Request, {"data": "d", "budget_s": 60, "latency": old}).latency == new
+
+
+def test_measurements_are_frozen_with_the_run(tmp_path: Path) -> None:
+    costs = architecture("yolov4-tiny").graph(3).layer_costs((416, 416))
+    row: dict[str, Any] = {
+        "network": "yolov4-tiny", "fingerprint": fingerprint_of(costs), "precision": "fp16", "input_size": (416, 416),
+        "p50_ms": 9.0, "p90_ms": 9.5, "runs": 100, "layers": costs,
+    }  # fmt: skip
+    content = {"schema": 1, "board": "jetson-xavier-nx", "runtime": "TensorRT 8.5.2", "power_mode": "15W_2CORE"}
+    path = tmp_path / "measured.json"
+    path.write_text(Measured.model_validate({**content, "measurements": [row]}).model_dump_json(by_alias=True))
+    request = Request(data="d", budget_s=60, measured=(str(path),))
+    folder = RunFolder(tmp_path)
+    found = measurements(request, RunFolder(folder.path / "run"))
+    mode = BoardMode.parse("jetson-xavier-nx")
+    known = latencies(architecture("yolov4-tiny").graph(3), [mode], [320, 416], found).boards[mode.text]
+    assert (known[416].low_ms, known[416].high_ms, known[416].measured) == (9.0, 9.5, True)
+    plain = latencies(architecture("yolov4-tiny").graph(3), [mode], [320], ()).boards[mode.text]
+    assert known[320].mid_ms > 1.2 * plain[320].mid_ms, "others follow what was measured"
+    row["p50_ms"] = 8.0
+    path.write_text(Measured.model_validate({**content, "measurements": [row]}).model_dump_json(by_alias=True))
+    with pytest.raises(UsageError, match="has changed since"):
+        measurements(request, RunFolder(folder.path / "run"))
+    path.unlink()
+    assert measurements(request, RunFolder(folder.path / "run")) == found

@@ -63,6 +63,7 @@ class PowerMode(Settings):
         cpus: cores in use.
         cpu_mhz: their highest clock; likewise of the GPU, of memory and of the accelerators.
         gb_per_s: of memory at that clock.
+        watts: budget of the whole module, which its maker names the mode by: it draws no more for long.
     """
 
     name: str
@@ -73,6 +74,7 @@ class PowerMode(Settings):
     memory_mhz: int
     accelerator_mhz: int
     gb_per_s: float
+    watts: float
 
 
 class Memory(Settings):
@@ -115,6 +117,8 @@ class Board(Settings):
         runtimes: its versions, oldest first; graphs are made for ``default_runtime`` unless said otherwise.
         default_runtime: a graph for it runs on every later version that is listed.
         precisions: of arithmetic.
+        delivered: the precision of a bundle's first variant, where 8 bits were not judged: what is meant where nobody
+            names one.
         memory: limits.
         input_limits: largest (height, width) that the board's own scaler makes; None without such a limit.
         max_inputs: input tensors of a graph; None without a documented limit.
@@ -133,6 +137,7 @@ class Board(Settings):
     runtimes: tuple[Runtime, ...] = Field(min_length=1)
     default_runtime: str
     precisions: tuple[Precision, ...]
+    delivered: Precision
     memory: Memory
     input_limits: tuple[int, int] | None = None
     max_inputs: int | None = None

@@ -86,7 +86,7 @@ class Without(Settings):
 
 
 class Constant(Settings):
-    """An input that is constant where it is given, with its numbers within ``low`` and ``high``.
+    """An input that is constant where it is given, with its numbers within ``low`` and ``high``, ``count`` of them.
 
     ``needed``: leaving the input out breaks the condition.
     """
@@ -96,6 +96,7 @@ class Constant(Settings):
     what: str
     low: float | None = None
     high: float | None = None
+    count: int | None = None
     needed: bool = False
 
     def broken(self, node: GraphNode) -> str | None:
@@ -105,6 +106,8 @@ class Constant(Settings):
         if self.index not in node.constants:
             return f"{self.what} is a constant, here it is computed"
         numbers = node.constants[self.index] or ()
+        if self.count is not None and len(numbers) != self.count:
+            return f"{self.what} is {self.count} number, here {len(numbers) or 'many'}"
         if self.low is not None and any(number < self.low for number in numbers):
             return f"{self.what} is {self.low:g} or more, here {shown(numbers)}"
         if self.high is not None and any(number > self.high for number in numbers):
@@ -207,10 +210,10 @@ class Scaling(Settings):
 
 
 class SpatialPads(Settings):
-    """Padding of rows and columns only, by constants below ``below``."""
+    """Padding of rows and columns only, by constants, ``below`` a limit."""
 
     kind: Literal["spatial_pads"] = "spatial_pads"
-    below: int
+    below: int | None = None
 
     def broken(self, node: GraphNode) -> str | None:
         """What is wrong with a node."""
@@ -221,7 +224,7 @@ class SpatialPads(Settings):
         elsewhere = [pads[i] for i in range(len(pads)) if i % half < half - 2]
         if any(elsewhere):
             return f"only rows and columns are padded, here {shown(pads)}"
-        if max(pads) >= self.below:
+        if self.below is not None and max(pads) >= self.below:
             return f"padding is below {self.below}, here {max(pads):g}"
         return None
 

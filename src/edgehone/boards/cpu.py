@@ -23,6 +23,7 @@ CPU = Board(
     ),
     default_runtime="1.18",
     precisions=("fp32", "int8"),
+    delivered="fp32",
     memory=Memory(total_bytes=None, model_bytes=None, source="the machine's own", sure="known"),
     image_formats=(ImageFormat(name="RGB float32", bits_per_channel=8, exact=True),),
     measured_here=True,

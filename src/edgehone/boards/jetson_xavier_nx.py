@@ -23,6 +23,7 @@ def _mode(identity: int, name: str, clocks: tuple[int, int, int, int, int]) -> P
         memory_mhz=memory,
         accelerator_mhz=accelerator,
         gb_per_s=_GB_PER_S[memory],
+        watts=float(name.partition("W")[0]),
     )
 
 
@@ -129,6 +130,7 @@ JETSON_XAVIER_NX = Board(
     runtimes=RUNTIMES,
     default_runtime="8.0",
     precisions=("fp32", "fp16", "int8"),
+    delivered="fp16",
     memory=Memory(
         total_bytes=8 * 1024**3, model_bytes=None, source="Jetson Xavier NX data sheet (8 GB module)", sure="known"
     ),

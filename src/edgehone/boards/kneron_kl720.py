@@ -83,6 +83,7 @@ KNERON_KL720 = Board(
     runtimes=RUNTIMES,
     default_runtime="onnx1.13",
     precisions=("int8", "int16"),
+    delivered="int8",
     memory=Memory(
         total_bytes=None,
         model_bytes=70 * MB,

@@ -31,11 +31,13 @@ class Parameter:
         name: with its unit.
         value: the prior's centre.
         spread: the prior's standard deviation, of the logarithm.
+        most: what it cannot exceed: a share is at most 1.
     """
 
     name: str
     value: float
     spread: float
+    most: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -87,16 +89,24 @@ class JetsonGpu:
 
     A convolution with its activation is one kernel and reads and writes its maps; a shortcut is part of the
     convolution before it and reads one more; a route copies.
+
+    Attributes:
+        precisions: of which it knows times.
+        needs_npu_ms: what was measured on the board says something of the machine only if the accelerator was timed
+            alone: all else is transfer.
+        device_factor: from the times that are published to the board's; ``device_because`` says why.
     """
 
     board: Board
     parameters: tuple[Parameter, ...] = (
-        Parameter("fp32_share_of_peak", 1.0, 0.3),
-        Parameter("fp16_share_of_peak", 0.35, 0.4),
-        Parameter("int8_share_of_peak", 0.25, 0.4),
-        Parameter("share_of_bandwidth", 0.6, 0.3),
+        Parameter("fp32_share_of_peak", 1.0, 0.3, 1.0),
+        Parameter("fp16_share_of_peak", 0.35, 0.4, 1.0),
+        Parameter("int8_share_of_peak", 0.25, 0.4, 1.0),
+        Parameter("share_of_bandwidth", 0.6, 0.3, 1.0),
         Parameter("start_us_at_1100_mhz", 20.0, 0.7),
     )
+    precisions: tuple[Precision, ...] = JETSON_PRECISIONS
+    needs_npu_ms: bool = False
     device_factor: float = 1.0
     device_because: str = "engine only, without pre- and post-processing"
 
@@ -127,6 +137,10 @@ class JetsonGpu:
             row[4] = 1e-3 * NX_MHZ / clocks.gpu_mhz
         return table
 
+    def arithmetic_ms(self, features: Numbers) -> float:
+        """Of the multiply-accumulates at the peak: no network is faster."""
+        return float(features[:, :3].sum())
+
     def milliseconds(self, logs: Numbers, features: Numbers) -> float:
         """Sum over layers of arithmetic, traffic and start-up."""
         values = np.exp(logs)
@@ -142,13 +156,15 @@ class Kl720Npu:
 
     board: Board
     parameters: tuple[Parameter, ...] = (
-        Parameter("share_of_peak_3x3", 0.6, 0.3),
-        Parameter("share_of_peak_1x1", 0.5, 0.3),
-        Parameter("share_of_peak_depthwise", 0.15, 0.7),
+        Parameter("share_of_peak_3x3", 0.6, 0.3, 1.0),
+        Parameter("share_of_peak_1x1", 0.5, 0.3, 1.0),
+        Parameter("share_of_peak_depthwise", 0.15, 0.7, 1.0),
         Parameter("weights_gb_per_s", 4.0, 0.5),
         Parameter("maps_gb_per_s", 8.0, 0.7),
         Parameter("start_us", 3.0, 1.0),
     )
+    precisions: tuple[Precision, ...] = ("int8",)
+    needs_npu_ms: bool = True
     device_factor: float = 1 / 0.85
     device_because: str = (
         "the vendor's simulation of the NPU times 1.18, the one published pair of device and simulation (YOLOv3, "
@@ -178,6 +194,10 @@ class Kl720Npu:
             row[4] = _elements(layer) / 1e6
             row[5] = 0.0 if layer.kind == "route" else 1e-3
         return table
+
+    def arithmetic_ms(self, features: Numbers) -> float:
+        """Of the multiply-accumulates at the peak, in whole blocks of columns: no network is faster."""
+        return float(features[:, :3].sum())
 
     def milliseconds(self, logs: Numbers, features: Numbers) -> float:
         """Sum over layers of the longest of arithmetic, weights and maps, plus start-up."""

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from edgehone.boards.board import Precision
 from edgehone.errors import UsageError
@@ -27,6 +27,8 @@ class Measurement(Settings):
         precision: of the arithmetic.
         input_size: ``(height, width)``.
         p50_ms: median of one picture, batch 1, without pre- and post-processing; ``p90_ms`` its 90th percentile.
+        includes: what these times hold beside the network, in words; "" where the file does not say.
+        npu_ms: mean of the accelerator alone, without transfer to it; None where it does not tell.
         runs: timed.
         layers: costs of its layers; without them it replaces an estimate and refits nothing.
     """
@@ -37,6 +39,8 @@ class Measurement(Settings):
     input_size: Size
     p50_ms: float = Field(gt=0)
     p90_ms: float = Field(gt=0)
+    includes: str = ""
+    npu_ms: float | None = Field(default=None, gt=0)
     runs: int = Field(ge=1)
     layers: tuple[LayerCost, ...] = ()
 
@@ -56,9 +60,11 @@ class Measured(Settings):
         schema_version: 1; ``schema`` in the file.
         board: name.
         runtime: and its version, as the board reports it.
-        power_mode: name, "" on a board that has one.
+        power_mode: name or number; "" on a board that has one, or where it was not known.
         measurements: one a network and precision.
     """
+
+    model_config = ConfigDict(populate_by_name=True)
 
     schema_version: Literal[1] = Field(alias="schema")
     board: str

@@ -104,6 +104,17 @@ _JOINS = (
         Constant(index=4, what="the step", low=1, high=1),
         way_round="constant limits and steps of 1; or two convolutions in place of one that is sliced",
     ),
+    _runs(
+        "Gather",
+        Constant(index=1, what="the index", count=1, needed=True),
+        way_round="one constant index, or a Slice with a step of 1",
+    ),
+    _runs(
+        "Expand",
+        Constant(index=1, what="the shape", needed=True),
+        Scaling(one_axis=True, up_only=True),
+        way_round="enlarge rows or columns, one after the other",
+    ),
     _runs("Flatten", OneOf(attribute="axis", values=(1,), default=1), way_round="flatten from axis 1"),
     _runs(
         "Transpose",
@@ -162,7 +173,6 @@ _NEVER = (
     *rows(_never("", _HOST), ("Softmax", "NonMaxSuppression", "TopK", "Where", "EfficientNMS_TRT")),
     _never("Div", "multiply by the reciprocal, as a constant"),
     *rows(_never("", "compute it on the host"), ("Sqrt", "Reciprocal")),
-    _never("Gather", "a Slice with a step of 1"),
     _never("SpaceToDepth", "a convolution of stride 2 in its place"),
     *rows(
         _never("", "calibrate with the vendor's own analysis", because="explicit quantisation is not read"),

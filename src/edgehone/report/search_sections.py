@@ -10,7 +10,7 @@ from edgehone.report import charts
 from edgehone.report.content import Block, Code, Figure, Section, Table, Text
 from edgehone.report.story import Story, duration, number, percent, plain, with_interval
 from edgehone.search.agreement import RungAgreement
-from edgehone.search.objective import LATENCY, Objectives, measure
+from edgehone.search.objective import Objectives, measure, unit_of
 from edgehone.search.origins import value_origins
 from edgehone.search.trial import Outcome
 from edgehone.space import Prior, flatten
@@ -186,7 +186,7 @@ def _front(story: Story) -> list[Block]:
     chart = charts.front(
         [(trial, x, y) for x, y, trial in placed],
         [(values[names[1]], values[names[0]]) for values in others],
-        (names[0], f"{names[1]}, ms" if LATENCY.fullmatch(names[1]) else names[1]),
+        (names[0], ", ".join(filter(None, (names[1], unit_of(names[1]))))),
     )
     return [
         Figure(chart, "The front: no other full training is better on one objective without being worse on another."),
@@ -300,6 +300,7 @@ def command(request: dict[str, Any]) -> str:
         "proof",
         "max_input",
         "latency",
+        "measured",
         "compare",
         "workers",
         "seed",
@@ -308,8 +309,10 @@ def command(request: dict[str, Any]) -> str:
         "device",
         "study",
     ):
-        if request.get(key) is not None:
-            words += [f"--{key.replace('_', '-')}", str(request[key])]
+        value = request.get(key)
+        several = cast("list[Any]", value) if isinstance(value, list | tuple) else [value]
+        for each in several if value is not None else ():
+            words += [f"--{key.replace('_', '-')}", str(each)]
     if request.get("same_data"):
         words.append("--same-data")
     words += _selection_words(request) + scope_words(request)

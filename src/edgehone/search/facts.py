@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from edgehone.analysis import Profile
 from edgehone.analysis.capacity import CapacityProfile
 from edgehone.analysis.projection import ProjectionFacts
 from edgehone.data import Dataset
-from edgehone.search.latency import LatencyLimit
+from edgehone.space import Forbid
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,7 @@ class Facts:
         full_images: pictures that a full training shows, by input size.
         candidates: measured projections.
         max_input: the largest input size that may be searched.
-        latency_ms: upper end of the graph's latency by input size, where a limit was asked for.
-        latency_limit_ms: that limit.
+        board_limits: input sizes that boards, or limits on their latency, rule out.
         capacity: of the network, where it was measured.
     """
 
@@ -35,8 +35,7 @@ class Facts:
     full_images: dict[int, int]
     candidates: tuple[ProjectionFacts, ...]
     max_input: int
-    latency_ms: dict[int, float]
-    latency_limit_ms: float | None
+    board_limits: tuple[Forbid, ...] = ()
     capacity: CapacityProfile | None = None
 
 
@@ -45,7 +44,7 @@ def gather_facts(
     profile: Profile,
     full_images: dict[int, int],
     max_input: int,
-    latency: tuple[LatencyLimit, dict[int, float]] | None,
+    limits: Sequence[Forbid] = (),
 ) -> Facts:
     """The facts of this run.
 
@@ -54,7 +53,7 @@ def gather_facts(
         profile: the three analyses.
         full_images: pictures that a full training shows, by input size.
         max_input: largest input size asked for.
-        latency: a limit with the upper end of the latency (ms) by input size.
+        limits: input sizes that boards, or limits on their latency, rule out.
     """
     return Facts(
         train_images=len(dataset.train),
@@ -64,8 +63,7 @@ def gather_facts(
         candidates=profile.projection,
         capacity=profile.capacity,
         max_input=max_input,
-        latency_ms={} if latency is None else latency[1],
-        latency_limit_ms=None if latency is None else latency[0].milliseconds,
+        board_limits=tuple(limits),
     )
 
 
@@ -78,6 +76,3 @@ def _class_sides(dataset: Dataset) -> tuple[float, ...]:
         for label, share in zip(sample.classes, np.sqrt(sides.prod(1)), strict=True):
             shares[int(label)].append(float(share))
     return tuple(float(np.median(found)) if found else 1.0 for found in shares)
-
-
-__all__ = ["Facts", "LatencyLimit", "gather_facts"]

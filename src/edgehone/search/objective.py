@@ -1,7 +1,8 @@
-"""What a search is after: accuracy as the application defines it, and latency beside it.
+"""What a search is after: accuracy as the application defines it, and what it costs on boards beside it.
 
 ``ap``, ``recall@precision=0.9``, ``0.7*ap50 + 0.3*ap[Platelets]``, each also in a board's integer arithmetic as
-``ap@kneron-kl720``; ``latency`` or ``latency[cpu]``.
+``ap@kneron-kl720``; what a picture costs: ``latency``, ``latency[cpu]``, ``memory[jetson-xavier-nx]``,
+``energy[jetson-xavier-nx:fp16@10W_2CORE]``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgehone.boards import BoardMode
 from edgehone.data import Dataset
 from edgehone.deploy.integer.scheme import SCHEMES
 from edgehone.errors import UsageError
@@ -24,12 +26,15 @@ from edgehone.search.expression import Expression
 from edgehone.search.trial import Outcome
 from edgehone.types import Detections
 
-LATENCY = re.compile(r"latency(?:\[([\w-]+)\])?")
+UNITS: dict[str, str] = {"latency": "ms", "memory": "MB", "energy": "mJ"}
+"""What a picture costs on a board, by name."""
+
+COST = re.compile(rf"({'|'.join(UNITS)})(?:\[([^\[\]]+)\])?")
 EIGHT_BITS = re.compile(r"(.+)@\s*([\w-]+)", re.DOTALL)
 RECALL = re.compile(r"recall\s*@\s*precision\s*=\s*([0-9.]+)")
 
-Milliseconds = Mapping[str, Mapping[int, float]]
-"""By board, then by input size."""
+Costs = Mapping[str, Mapping[int, float]]
+"""By the text of the objective, then by input size."""
 
 
 class Accuracy(Protocol):
@@ -86,15 +91,26 @@ class InEightBits:
 
 
 @dataclass(frozen=True)
-class Latency:
-    """Milliseconds on a board, which depend on the input size alone."""
+class Cost:
+    """What a picture costs on a board in a mode, which depends on the input size alone.
 
-    board: str
+    Attributes:
+        kind: latency; memory; or energy, which is latency times the power that the mode allows.
+        mode: of the board.
+    """
+
+    kind: str
+    mode: BoardMode
 
     @property
     def text(self) -> str:
         """As on the command line."""
-        return f"latency[{self.board}]"
+        return f"{self.kind}[{self.mode.text}]"
+
+    @property
+    def unit(self) -> str:
+        """Of its values."""
+        return UNITS[self.kind]
 
 
 @dataclass(frozen=True)
@@ -102,12 +118,12 @@ class Objectives:
     """The first is an accuracy and chooses the winner; all of them make the front.
 
     Attributes:
-        each: accuracies and latencies.
-        milliseconds: of the boards whose latency is one of them.
+        each: accuracies and costs.
+        costs: of those of them that are costs.
     """
 
-    each: tuple[Accuracy | Latency, ...]
-    milliseconds: Milliseconds
+    each: tuple[Accuracy | Cost, ...]
+    costs: Costs
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -123,7 +139,7 @@ class Objectives:
     def first(self) -> Accuracy:
         """What chooses the winner."""
         first = self.each[0]
-        assert not isinstance(first, Latency)
+        assert not isinstance(first, Cost)
         return first
 
     @property
@@ -138,10 +154,10 @@ class Objectives:
         return tuple(dict.fromkeys(boards))
 
     def values(self, outcome: Outcome) -> tuple[float, ...]:
-        """One an objective, larger is better: milliseconds are negative. A training that diverged found nothing."""
+        """One an objective, larger is better: costs are negative. A training that diverged found nothing."""
         size = outcome.task.job.strategy.input.size
         return tuple(
-            -self.milliseconds[each.board][size] if isinstance(each, Latency) else each.value(metrics_of(outcome, each))
+            -self.costs[each.text][size] if isinstance(each, Cost) else each.value(metrics_of(outcome, each))
             for each in self.each
         )
 
@@ -150,7 +166,7 @@ class Objectives:
         return self.first.value(metrics_of(outcome, self.first))
 
 
-def arithmetic_of(objective: Accuracy | Latency) -> str | None:
+def arithmetic_of(objective: Accuracy | Cost) -> str | None:
     """The board in whose integer arithmetic it is measured; None: as the detector was trained."""
     return objective.board if isinstance(objective, InEightBits) else None
 
@@ -182,9 +198,9 @@ def score_of(objective: Accuracy, class_names: Sequence[str]) -> Score:
 
 
 def shown(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
-    """Values by the names of their objectives, with milliseconds positive."""
+    """Values by the names of their objectives, with costs positive."""
     pairs = zip(names, values, strict=True)
-    return {name: round(-value if LATENCY.fullmatch(name) else value, 5) for name, value in pairs}
+    return {name: round(-value if COST.fullmatch(name) else value, 5) for name, value in pairs}
 
 
 NOTHING = Evaluation(
@@ -214,18 +230,27 @@ def measure(objective: str) -> str:
     return "AP" if objective == JUST_AP.text else objective
 
 
-def parse_objective(text: str, class_names: Sequence[str], boards: Sequence[str]) -> Accuracy | Latency:
+def unit_of(name: str) -> str | None:
+    """Of the objective of this name; None of an accuracy."""
+    cost = COST.fullmatch(name)
+    return None if cost is None else UNITS[cost[1]]
+
+
+def parse_objective(text: str, class_names: Sequence[str], boards: Sequence[str]) -> Accuracy | Cost:
     """One objective from its text.
 
     Raises:
-        UsageError: neither an accuracy nor a latency, or a board that was not asked for.
+        UsageError: neither an accuracy nor a cost, or a board that was not asked for.
     """
-    latency = LATENCY.fullmatch(text.strip())
-    if latency is not None:
-        name = latency[1] or boards[0]
-        if name not in boards:
-            raise UsageError(f"a latency is of one of the boards {', '.join(boards)}; got {text!r}")
-        return Latency(name)
+    cost = COST.fullmatch(text.strip())
+    if cost is not None:
+        name = cost[2] or boards[0]
+        if re.split("[:@]", name)[0].strip() not in boards:
+            raise UsageError(f"{cost[1]} is of one of the boards {', '.join(boards)}; got {text!r}")
+        found = Cost(cost[1], BoardMode.parse(name))
+        if found.kind == "energy":
+            found.mode.watts()
+        return found
     rounded = EIGHT_BITS.fullmatch(text.strip())
     if rounded is None:
         return _plain_accuracy(text, class_names)
@@ -251,22 +276,22 @@ def _plain_accuracy(text: str, class_names: Sequence[str]) -> Expression | Recal
 
 def parse_objectives(
     texts: Sequence[str], class_names: Sequence[str], boards: Sequence[str]
-) -> tuple[Accuracy | Latency, ...]:
+) -> tuple[Accuracy | Cost, ...]:
     """Objectives in order.
 
     Raises:
         UsageError: the first is no accuracy, or two are the same.
     """
     found = tuple(parse_objective(text, class_names, boards) for text in texts)
-    if not found or isinstance(found[0], Latency):
-        raise UsageError("the first objective is an accuracy, since it chooses the winner; give latency after it")
+    if not found or isinstance(found[0], Cost):
+        raise UsageError("the first objective is an accuracy, since it chooses the winner; give what it costs after it")
     names = [objective.text for objective in found]
     if len(set(names)) < len(names):
         raise UsageError(f"each objective is given once, got {', '.join(names)}")
     return found
 
 
-def check_on(dataset: Dataset, objectives: Sequence[Accuracy | Latency]) -> None:
+def check_on(dataset: Dataset, objectives: Sequence[Accuracy | Cost]) -> None:
     """Refuse what validation cannot measure, by asking for the score of a detector that finds everything.
 
     Raises:
@@ -278,5 +303,5 @@ def check_on(dataset: Dataset, objectives: Sequence[Accuracy | Latency]) -> None
     ]
     evaluation = evaluate_detections(truths, perfect, dataset.class_names, samples=0)
     for objective in objectives:
-        if not isinstance(objective, Latency):
+        if not isinstance(objective, Cost):
             objective.value(evaluation)

@@ -29,8 +29,8 @@ LEARNT = Patience(2000, 5, ("bccd",))
 
 
 def limits(facts: Facts) -> Iterator[Forbid]:
-    """Sizes that are larger than asked for, or slower."""
-    large = tuple(size for size in INPUT_SIZES if size > facts.max_input)
+    """Sizes that are larger than asked for, or that boards rule out; each for one reason."""
+    large = tuple[float | int | bool | str, ...](size for size in INPUT_SIZES if size > facts.max_input)
     if large:
         yield Forbid(
             path="input.size",
@@ -38,15 +38,12 @@ def limits(facts: Facts) -> Iterator[Forbid]:
             because=f"the largest input asked for is {facts.max_input} px",
             evidence={"max_input": facts.max_input},
         )
-    if facts.latency_limit_ms is not None:
-        slow = tuple(s for s, ms in facts.latency_ms.items() if ms > facts.latency_limit_ms and s not in large)
-        if slow:
-            yield Forbid(
-                path="input.size",
-                values=slow,
-                because=f"slower than {facts.latency_limit_ms:g} ms on this board",
-                evidence={"upper_ms": {str(s): round(facts.latency_ms[s], 2) for s in slow}},
-            )
+    told = set(large)
+    for limit in facts.board_limits:
+        left = tuple(size for size in limit.values if size not in told)
+        if left:
+            yield limit.model_copy(update={"values": left})
+        told.update(left)
 
 
 def input_sizes(facts: Facts, allowed: Sequence[int], leave_out: Collection[str]) -> list[Prefer]:

@@ -11,7 +11,7 @@ import onnx
 import torch
 from torch import Tensor
 
-from edgehone.boards import Board, LatencyEstimate, board, latency_model
+from edgehone.boards import Board, LatencyEstimate, Measured, board, latency_model
 from edgehone.data import Dataset
 from edgehone.deploy.bundle.cpu import cpu_contents
 from edgehone.deploy.bundle.proof import MAX_DIFFERENCE, prove_graphs
@@ -87,12 +87,14 @@ class Wishes:
             a board gets of them what takes no time.
         additions: what adds more graphs, variants and files, of whatever board; each is given the source.
         say: told of every attempt at a repair.
+        measured: on boards; takes the place of estimates.
     """
 
     post: PostProcess = USUAL
     integer: Inquiry | None = None
     additions: tuple[Maker, ...] = ()
     say: Say = quiet
+    measured: tuple[Measured, ...] = ()
 
 
 def deploy(model: str | Path, board_name: str, dataset: Dataset, out: Path, wishes: Wishes | None = None) -> Deployment:
@@ -120,7 +122,7 @@ def deploy(model: str | Path, board_name: str, dataset: Dataset, out: Path, wish
     eight_bits = hold_in_eight_bits(network, info, dataset, board_name, wishes)
     source = Source(network, info, golden, dataset.train, wishes.post, eight_bits)
     pixels = torch.stack([source.detector.prepare(s.read().image) for s in samples[:PARITY_PICTURES]])
-    return write_deployment(source, board_name, pixels, out, wishes.additions)
+    return write_deployment(source, board_name, pixels, out, wishes)
 
 
 def hold_in_eight_bits(
@@ -158,7 +160,7 @@ def notes_on(source: Source, board_name: str) -> tuple[str, ...]:
 
 
 def write_deployment(
-    source: Source, board_name: str, pixels: Tensor, out: Path, additions: Sequence[Maker] = ()
+    source: Source, board_name: str, pixels: Tensor, out: Path, wishes: Wishes | None = None
 ) -> Deployment:
     """Write the bundle of what a source says; ``pixels`` ``[k, 3, h, w]`` in 0..1 prove the master graph.
 
@@ -166,7 +168,8 @@ def write_deployment(
         UsageError: see :func:`deploy`.
         EdgehoneError: see :func:`deploy`.
     """
-    makers = (MAKERS[deployable(board_name).name], *additions)
+    wishes = wishes or Wishes()
+    makers = (MAKERS[deployable(board_name).name], *wishes.additions)
     contents = sum((make(source) for make in makers), Contents())
     variant = contents.variants[0]
     checked: Mapping[str, Json] = prove_graphs(board_name, source, contents)
@@ -179,7 +182,7 @@ def write_deployment(
         latency = timed[variant.graph]
         checked = {name: {**row, "p50_ms": timed[name].p50_ms} for name, row in checked.items()}
     else:
-        latency = latency_model(board_name).estimate(source.costs, variant.precision)
+        latency = latency_model(board_name, wishes.measured).estimate(source.costs, variant.precision)
     notes = notes_on(source, board_name)
     texts = {
         "README.md": readme(board_name, source, contents, checked, latency, notes),

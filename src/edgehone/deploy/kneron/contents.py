@@ -27,6 +27,11 @@ QUALITY = 95
 FILES = Path(__file__).parent / "files"
 
 
+def graph_form(classes: int, *, one_axis_resize: bool = True) -> GraphForm:
+    """The graph that the toolchain takes, of a detector with so many classes."""
+    return GraphForm(one_axis_resize=one_axis_resize, classes=classes, restore=RESTORE)
+
+
 def kneron_contents(source: Source, *, one_axis_resize: bool = True) -> Contents:
     """Of the bundle for ``kneron-kl720``; where it was judged in 8 bits, with what the gate decided.
 
@@ -40,7 +45,7 @@ def kneron_contents(source: Source, *, one_axis_resize: bool = True) -> Contents
     """
     if source.info.input_size[1] % 4:
         raise UsageError(f"the KL720 takes inputs whose width is a multiple of 4, got {source.info.input_size[1]}")
-    form = GraphForm(one_axis_resize=one_axis_resize, classes=len(source.info.class_names), restore=RESTORE)
+    form = graph_form(len(source.info.class_names), one_axis_resize=one_axis_resize)
     graph, repaired = source.graph(OPSET, form, source.repaired), source.repaired
     variant = Variant("int8", GRAPH, "kneron", "int8", "parts", NEF, repaired=repaired, scale=SCALE, offset=OFFSET)
     pictures = calibration_pictures(source)

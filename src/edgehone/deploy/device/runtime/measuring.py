@@ -28,14 +28,16 @@ class Timing:
     Attributes:
         threads: of a CPU runtime, else None.
         runtime: name and version.
+        includes: what ``seconds`` hold beside the network.
         seconds: of each run of the network alone.
         stages: durations of preparing and decoding, too.
         npu_ms: of an accelerator alone, as it says itself; None where it does not.
     """
 
-    def __init__(self, threads, runtime, seconds, stages, npu_ms):
+    def __init__(self, threads, backend, seconds, stages, npu_ms):
         self.threads = threads
-        self.runtime = runtime
+        self.runtime = backend.name
+        self.includes = backend.includes
         self.seconds = seconds
         self.stages = stages
         self.npu_ms = npu_ms
@@ -101,7 +103,7 @@ def timed(manifest, picture, threads, options):
         npu_ms = backend.npu_ms(prepared, 20) if hasattr(backend, "npu_ms") else None
     finally:
         backend.close()
-    return Timing(threads, backend.name, seconds, times.summary(), npu_ms)
+    return Timing(threads, backend, seconds, times.summary(), npu_ms)
 
 
 def measured(manifest, timing):
@@ -115,9 +117,12 @@ def measured(manifest, timing):
         "input_size": list(manifest.input_size),
         "p50_ms": spread["p50_ms"],
         "p90_ms": spread["p90_ms"],
+        "includes": timing.includes,
         "runs": spread["count"],
         "layers": manifest.network.get("layers", []),
     }
+    if timing.npu_ms is not None:
+        one["npu_ms"] = round(timing.npu_ms, 3)
     return {
         "schema": SCHEMA,
         "board": manifest.board,
@@ -128,7 +133,7 @@ def measured(manifest, timing):
 
 
 def power_mode():
-    """The clocks that a Jetson is set to, as ``15W_2CORE``; "" elsewhere."""
+    """The clocks that a Jetson is set to, as ``15W_2CORE``; "" elsewhere, and where ``nvpmodel`` does not say."""
     try:
         told = subprocess.Popen(["nvpmodel", "-q"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         text = told.communicate(timeout=10)[0].decode("utf-8", "replace")

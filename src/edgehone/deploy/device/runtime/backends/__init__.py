@@ -2,7 +2,8 @@
 
 A backend has ``name``; ``takes``, which is ``"tensor"`` (``[1, 3, h, w]`` float32), ``"planes"`` (the same before scale
 and offset, uint8) or ``"picture"`` (``[h, w, 3]`` uint8 BGR, prepared); ``run(input)``, which gives ``{output name:
-array}``; and ``close()``. The arrays may be used again by the next ``run``.
+array}``; ``includes``, what the time of a ``run`` holds beside the network; and ``close()``. The arrays may be used
+again by the next ``run``. One that can say how long the accelerator alone takes has ``npu_ms(input, runs)``.
 """
 # pyright: basic
 

@@ -28,6 +28,7 @@ class KneronBackend:
     """See :mod:`..backends`."""
 
     takes = "picture"
+    includes = "transfer over USB to the NPU and back"
 
     def __init__(self, manifest, threads):
         del threads  # of an NPU

@@ -10,6 +10,7 @@ class OnnxRuntimeBackend:
     """See :mod:`..backends`."""
 
     takes = "tensor"
+    includes = ""
 
     def __init__(self, manifest, threads, path=None):
         options = onnxruntime.SessionOptions()

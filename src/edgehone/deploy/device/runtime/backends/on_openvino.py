@@ -11,6 +11,7 @@ class OpenVinoBackend:
     """See :mod:`..backends`."""
 
     takes = "planes"
+    includes = ""
 
     def __init__(self, manifest, threads):
         how = {

@@ -20,6 +20,7 @@ class TensorRtBackend:
     """See :mod:`..backends`."""
 
     takes = "tensor"
+    includes = "copies to the GPU and back"
 
     def __init__(self, manifest, threads):
         del threads  # of a GPU
