@@ -84,6 +84,10 @@ def test_latency_is_measured_here_and_an_interval_elsewhere(made: dict[str, tupl
         latency = made[name][0].latency
         assert isinstance(latency, LatencyEstimate)
         assert not latency.measured
+        manifest = json.loads((made[name][1] / "manifest.json").read_text())
+        assert manifest["model"]["precision"] == BOARDS[name].delivered, (
+            "limits and objectives are about what is delivered"
+        )
         text, _ = latency_text(latency)
         assert text == f"{latency.low_ms:.1f} to {latency.high_ms:.1f} ms"
         assert text in (made[name][1] / "README.md").read_text()

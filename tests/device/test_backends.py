@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bundles
@@ -18,6 +19,7 @@ import pytest
 from recorded_kneron import Dongle, NormalizeMode
 from recorded_tensorrt import BindingEngine, Gpu, NamedEngine, tensorrt_module
 
+from edgehone.boards import Measured
 from edgehone.deploy.device.runtime import detecting
 from edgehone.deploy.device.runtime.backends import open_backend
 from edgehone.deploy.device.runtime.detector import Detector as BoardDetector
@@ -211,6 +213,18 @@ def dongle(vendor: Any, bundle: Path, reference: Detector) -> Dongle:
     plugged = Dongle(heads_of(reference, tensor))
     vendor("kp", plugged.module())
     return plugged
+
+
+def test_the_kl720_says_what_its_times_hold(bundle: Path, dongle: Dongle) -> None:
+    """The NPU alone and the whole round trip are two numbers: only the first says how fast the NPU is."""
+    assert dongle.plugged
+    measuring: Any = importlib.import_module(BACKENDS.partition("backends")[0] + "measuring")
+    manifest = kneron_manifest(bundle)
+    picture, _ = prepared(manifest)
+    timing = measuring.timed(manifest, picture, None, SimpleNamespace(runs=3, warm_up=1))
+    row = Measured.model_validate(measuring.measured(manifest, timing)).measurements[0]
+    assert row.npu_ms == 9.5
+    assert row.includes == "transfer over USB to the NPU and back"
 
 
 def test_the_kl720_is_called_as_published(bundle: Path, dongle: Dongle) -> None:
