@@ -28,8 +28,8 @@ from final_trainings import Final, side_by_side
 from edgehone.cli import parse_duration
 from edgehone.data import read_dataset
 from edgehone.files import read_json
-from edgehone.request import WORKERS
 from edgehone.search.likeness import Identity
+from edgehone.search.placement import WORKERS
 from edgehone.strategy import load_strategy
 from edgehone.training import Job
 from edgehone.training.device import device_here

@@ -34,8 +34,9 @@ from edgehone.cli import parse_duration
 from edgehone.data import Dataset, read_dataset
 from edgehone.files import read_json, write_json
 from edgehone.pipeline import FOUND, search
-from edgehone.request import WORKERS, Request
+from edgehone.request import Request
 from edgehone.search.likeness import Identity
+from edgehone.search.placement import WORKERS
 from edgehone.search.plan import Plan
 from edgehone.search.progress import Status
 from edgehone.space import load, replace

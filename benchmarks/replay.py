@@ -42,9 +42,9 @@ from surrogate import Surrogate
 from trainings import Table
 
 from edgehone.data import read_dataset
-from edgehone.request import WORKERS
 from edgehone.search.finalists import SEED_NOISE, standings
 from edgehone.search.likeness import Identity
+from edgehone.search.placement import WORKERS
 from edgehone.search.plan import Rung, promotions, search_shares
 from edgehone.search.scope import TRUST
 from edgehone.search.searchers import make_searcher
