@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from edgehone.cli_options import (
     FixOption,
     FormatOption,
     IgnoreOption,
+    Int8Option,
     JsonOption,
     LatencyOption,
     LeaveOutOption,
@@ -99,6 +101,8 @@ def run(
     budget: Annotated[str, typer.Option(help="wall-clock for the whole run, like 30m, 2h, 90s")] = "30m",
     model: Annotated[str, typer.Option(help="a built-in detector, or a Darknet cfg")] = "yolov4-tiny",
     board: Annotated[list[str] | None, typer.Option(help="a board to deploy on; may be repeated")] = None,
+    int8: Int8Option = False,
+    max_drop: MaxDropOption = 0.5,
     proof: ProofOption = "full",
     max_input: Annotated[int, typer.Option(help="largest input size that is searched, pixels")] = 416,
     latency: LatencyOption = None,
@@ -320,21 +324,26 @@ def deploy(
     ] = None,
     threshold: Annotated[float, typer.Option(help="least score", min=0.01, max=0.99)] = 0.05,
     iou: Annotated[float, typer.Option(help="overlap above which the worse box goes", min=0.05, max=1.0)] = 0.45,
-    int8: Annotated[
-        bool, typer.Option("--int8", help="judge 8 bits on validation, and repair what costs too much; takes minutes")
-    ] = False,
+    int8: Int8Option = False,
     max_drop: MaxDropOption = 0.5,
+    opset: Annotated[int | None, typer.Option(help="of ONNX: 11, 12 or 13; default: the board's")] = None,
+    slice_free: Annotated[bool, typer.Option("--slice-free", help="write graphs without Slice, exactly equal")] = False,
+    two_axis_resize: Annotated[
+        bool, typer.Option("--two-axis-resize", help="of the KL720: one Resize for rows and columns")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a folder that runs on a board: graphs, programs, golden tensors, scripts, a page."""
     from edgehone import console_view
-    from edgehone.deploy.bundle import Inquiry, Wishes
+    from edgehone.deploy.bundle import Asked, Inquiry, Wishes
     from edgehone.inference import PostProcess
     from edgehone.single import deploy_model
 
     post = PostProcess(score_threshold=threshold, iou_threshold=iou)
-    integer = Inquiry(max_drop=max_drop / 100, tested_on="val") if int8 else None
-    wishes = Wishes(post=post, integer=integer, say=lambda text: console.print(text, markup=False))
+    integer = Inquiry(max_drop=max_drop / 100) if int8 else None
+    asked_for = Asked(opset=opset, slice_free=slice_free, two_axis_resize=two_axis_resize)
+    told = partial(console.print, markup=False)
+    wishes = Wishes(post, integer, max_drop / 100, asked_for, say=told)
     deployment = deploy_model(model, board, out, data, wishes)
     if as_json:
         emit(deployment.model_dump(mode="json"))

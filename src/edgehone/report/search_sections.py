@@ -275,6 +275,7 @@ def command(request: dict[str, Any]) -> str:
     if "budget_s" in request:
         words += ["--budget", f"{request['budget_s']:g}s"]
     for key in (
+        "max_drop",
         "format",
         "model",
         "weights",
@@ -292,8 +293,7 @@ def command(request: dict[str, Any]) -> str:
     ):
         if request.get(key) is not None:
             words += [f"--{key.replace('_', '-')}", str(request[key])]
-    if request.get("same_data"):
-        words.append("--same-data")
+    words += [f"--{key.replace('_', '-')}" for key in ("int8", "same_data") if request.get(key)]
     words += _selection_words(request) + scope_words(request)
     return shlex.join([*words, "--out", "runs/again"])
 
