@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgehone.cli_options import (
+    Int8Option,
     JsonOption,
     MaxDropOption,
     MeasuredOption,
@@ -64,24 +66,34 @@ def deploy(
     ] = None,
     threshold: Annotated[float, typer.Option(help="least score", min=0.01, max=0.99)] = 0.05,
     iou: Annotated[float, typer.Option(help="overlap above which the worse box goes", min=0.05, max=1.0)] = 0.45,
-    int8: Annotated[
-        bool, typer.Option("--int8", help="judge 8 bits on validation, and repair what costs too much; takes minutes")
-    ] = False,
+    int8: Int8Option = False,
     max_drop: MaxDropOption = 0.5,
+    opset: Annotated[int | None, typer.Option(help="of ONNX: 11, 12 or 13; default: the board's")] = None,
+    slice_free: Annotated[bool, typer.Option("--slice-free", help="write graphs without Slice, exactly equal")] = False,
+    two_axis_resize: Annotated[
+        bool, typer.Option("--two-axis-resize", help="of the KL720: one Resize for rows and columns")
+    ] = False,
     measured: MeasuredOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a folder that runs on a board: graphs, programs, golden tensors, scripts, a page."""
     from edgehone import console_view
     from edgehone.boards import read_measurements
-    from edgehone.deploy.bundle import Inquiry, Wishes
+    from edgehone.deploy.bundle import Asked, Inquiry, Wishes
     from edgehone.inference import PostProcess
     from edgehone.single import deploy_model
 
     post = PostProcess(score_threshold=threshold, iou_threshold=iou)
-    integer = Inquiry(max_drop=max_drop / 100, tested_on="val") if int8 else None
-    found = read_measurements(measured or ())
-    wishes = Wishes(post=post, integer=integer, say=lambda text: console.print(text, markup=False), measured=found)
+    integer = Inquiry(max_drop=max_drop / 100) if int8 else None
+    asked_for = Asked(opset=opset, slice_free=slice_free, two_axis_resize=two_axis_resize)
+    wishes = Wishes(
+        post,
+        integer,
+        max_drop / 100,
+        asked_for,
+        say=partial(console.print, markup=False),
+        measured=read_measurements(measured or ()),
+    )
     deployment = deploy_model(model, board, out, data, wishes)
     if as_json:
         emit(deployment.model_dump(mode="json"))

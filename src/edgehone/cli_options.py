@@ -126,9 +126,10 @@ WorkersOption = Annotated[
     ),
 ]
 RayOption = Annotated[str | None, typer.Option(help="train on a Ray cluster: its address, or auto")]
-MaxDropOption = Annotated[
-    float, typer.Option(help="AP points that 8 bits may cost before they are repaired", min=0.0, max=100.0)
+Int8Option = Annotated[
+    bool, typer.Option("--int8", help="judge bundles in 8 bits, and repair what costs too much; takes minutes")
 ]
+MaxDropOption = Annotated[float, typer.Option(help="AP points that 8 bits may cost", min=0.0, max=100.0)]
 DeviceOption = Annotated[
     str, typer.Option(help="where trainings calculate: auto (a CUDA device, if there is one), cpu, cuda or cuda:NUMBER")
 ]

@@ -11,7 +11,7 @@ import edgehone
 from edgehone.analysis import Profile, Say, analyse, quiet
 from edgehone.boards import Measured
 from edgehone.data import Dataset, read_dataset
-from edgehone.deploy.bundle import Deployment, Wishes, deploy, export_master
+from edgehone.deploy.bundle import Deployment, deploy, export_master
 from edgehone.deploy.convert import open_trained
 from edgehone.equipment import measurements, open_journal, place_run, start_pool
 from edgehone.evaluation import Evaluation
@@ -20,7 +20,7 @@ from edgehone.inference import EXPORT
 from edgehone.models import Network, architecture
 from edgehone.report.run_page import Story, write_run_report
 from edgehone.report.search_sections import command
-from edgehone.request import Request, check, given
+from edgehone.request import Request, bundle_wishes, check, given
 from edgehone.results import FrontPoint, Results, RungZero
 from edgehone.run_folder import RunFolder, open_run
 from edgehone.search.agreement import RungAgreement
@@ -137,7 +137,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
         tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, split)
         monitor.say("evaluated on the test split")
         decision = decide(explored.ladder, explored.presets, tested["found"], split)
-        boards = {name: deploy_winner(decision.outcome, name, known, folder) for name in request.boards}
+        boards = {name: deploy_winner(decision.outcome, name, request, known, monitor) for name in request.boards}
         export_winner(decision.outcome, folder)
         results = conclude(request, folder, explored, (tested, split), boards, decision)
         presets, ladder = explored.presets, explored.ladder
@@ -341,13 +341,12 @@ def export_winner(winner: Outcome, folder: RunFolder) -> None:
         export_master(*open_trained(folder.trials / winner.task.name), folder.path / EXPORT)
 
 
-def deploy_winner(winner: Outcome, board_name: str, known: Known, folder: RunFolder) -> Deployment:
+def deploy_winner(winner: Outcome, board_name: str, request: Request, known: Known, monitor: Monitor) -> Deployment:
     """The winner's bundle for a board, in a folder of its name."""
-    checkpoint, wishes = folder.trials / winner.task.name, Wishes(measured=known.measured)
-    return folder.stage(
-        f"deploy-{board_name}",
-        Deployment,
-        lambda: deploy(checkpoint, board_name, known.dataset, folder.path / board_name, wishes),
+    out, checkpoint = monitor.folder.path / board_name, monitor.folder.trials / winner.task.name
+    wishes = bundle_wishes(request, board_name in known.aim.integer_boards, known.measured, monitor.say)
+    return monitor.folder.stage(
+        f"deploy-{board_name}", Deployment, lambda: deploy(checkpoint, board_name, known.dataset, out, wishes)
     )
 
 

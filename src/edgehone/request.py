@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from edgehone.boards import read_measurements
+from edgehone.boards import Measured, read_measurements
 from edgehone.data.selection import Selection
-from edgehone.deploy.bundle import deployable
+from edgehone.deploy.bundle import Inquiry, Wishes, deployable
+from edgehone.deploy.integer.gate import MAX_DROP, Say
 from edgehone.deploy.runnable import require_board_runs
 from edgehone.errors import UsageError
 from edgehone.models import architecture
@@ -29,6 +30,8 @@ class Request(Settings):
     """What the user asked for; the same request in the same folder goes on where it was.
 
     ``workers`` of 0 trains in the process itself; None is what suits the device.
+    ``int8``: bundles go through the gate, which those of a board in an objective ``ap@BOARD`` do anyway; ``max_drop``:
+    AP points that 8 bits may cost.
     """
 
     data: str
@@ -36,6 +39,8 @@ class Request(Settings):
     selection: Selection = Selection()
     model: str = "yolov4-tiny"
     boards: tuple[str, ...] = ("cpu",)
+    int8: bool = False
+    max_drop: float = Field(default=100 * MAX_DROP, ge=0, le=100)
     budget_s: float = Field(gt=0)
     proof: Proof = "full"
     max_input: int = 416
@@ -89,6 +94,13 @@ def check(request: Request) -> None:
     if request.scope.searcher not in SEARCHERS:
         raise UsageError(f"the searchers are {', '.join(SEARCHERS)}; got {request.scope.searcher!r}")
     declared_space(request.scope, (), given(request))
+
+
+def bundle_wishes(request: Request, searched: bool, measured: tuple[Measured, ...], say: Say) -> Wishes:
+    """How the winner's bundle for a board is made: what was ``searched`` for in 8 bits goes through the gate, too."""
+    max_drop = request.max_drop / 100
+    integer = Inquiry(max_drop=max_drop) if request.int8 or searched else None
+    return Wishes(integer=integer, max_drop=max_drop, say=say, measured=measured)
 
 
 def given(request: Request) -> Given:

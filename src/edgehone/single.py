@@ -11,6 +11,7 @@ import numpy as np
 from edgehone.data import Dataset, Selection, read_dataset
 from edgehone.data.picture import SUFFIXES, read_image
 from edgehone.deploy.bundle import Deployment, Wishes, deploy, deployable
+from edgehone.deploy.bundle.origin import DEPTH
 from edgehone.deploy.bundle.writing import require_writable
 from edgehone.deploy.convert import open_trained
 from edgehone.deploy.integer.accuracy import Inquiry, integer_accuracy
@@ -36,9 +37,6 @@ from edgehone.space import Settings, load, replace
 from edgehone.strategy import Strategy, save_strategy
 from edgehone.training import Job, Progress, train
 from edgehone.types import Json, Picture
-
-REQUEST_DEPTH = 4
-"""Folders above a model's file in which its run's request is looked for: of a trial it is three above."""
 
 
 class TrainRequest(Settings):
@@ -138,7 +136,7 @@ def deploy_model(model: str, board_name: str, out: Path, data: str | None, wishe
 def _data_of(model: str) -> Dataset:
     """What a run's folder, or the folder that a run's file is in, was made from."""
     path = Path(model)
-    for folder in (path, *path.parents)[:REQUEST_DEPTH] if path.exists() else ():
+    for folder in (path, *path.parents)[:DEPTH] if path.exists() else ():
         if (folder / REQUEST).is_file():
             request = read_json(folder / REQUEST)
             selection = load(Selection, request.get("selection", {}))

@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ from recorded_ktc import Toolchain
 
 from edgehone.boards import BOARDS, LatencyEstimate
 from edgehone.cli import main
+from edgehone.darknet_pair import DarknetReading
 from edgehone.data import Dataset, read_dataset
 from edgehone.deploy import bundle as bundles
 from edgehone.deploy.bundle import Contents, Deployment, Source, Variant, Wishes, deploy
-from edgehone.deploy.kneron.contents import FILES, kneron_contents
-from edgehone.deploy.latency import Latency, latency_text
+from edgehone.deploy.bundle.origin import origin_of
+from edgehone.deploy.latency import Latency, core_count, latency_text
 from edgehone.deploy.verify import verify_bundle
 from edgehone.errors import EdgehoneError, UsageError
-from edgehone.files import read_json
+from edgehone.files import read_json, write_json
 from edgehone.inference import CHECKPOINT, Detector, TorchRuntime, save_detector
 from edgehone.results import Results
 from edgehone.run_folder import REQUEST
@@ -91,6 +93,43 @@ def test_latency_is_measured_here_and_an_interval_elsewhere(made: dict[str, tupl
         text, _ = latency_text(latency)
         assert text == f"{latency.low_ms:.1f} to {latency.high_ms:.1f} ms"
         assert text in (made[name][1] / "README.md").read_text()
+
+
+def test_every_cpu_runtime_is_proven_timed_and_weighed(made: dict[str, tuple[Deployment, Path]]) -> None:
+    deployment, folder = made["cpu"]
+    page = (folder / "README.md").read_text()
+    assert [row.variant for row in deployment.measured] == ["onnxruntime-fp32", "openvino-fp32"]
+    for row in deployment.measured:
+        assert f"| {row.variant} |" in page
+        assert read_json(folder / "variants" / f"{row.variant}.json")["measured"] == row.model_dump(mode="json")
+        if row.not_measured is None:
+            assert max(row.max_abs_difference.values()) < 1e-3
+            assert [latency.threads for latency in row.latencies] == sorted({1, core_count()})
+            for latency in row.latencies:
+                assert latency.memory_mib is not None
+                assert 20 < latency.memory_mib < 1000, "numpy, OpenCV and a runtime, and no torch"
+    assert deployment.latency == deployment.measured[0].latencies[-1]
+    assert made[NX][0].measured == ()
+
+
+def test_a_runtime_that_is_not_installed_is_named(
+    run: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "TIMING_SECONDS", 0.1)
+    for module in ("edgehone.deploy.bundle.measured", "edgehone.deploy.verify"):
+        monkeypatch.setattr(f"{module}.find_spec", lambda name: None if name == "openvino" else find_spec(name))
+    deployment = deploy(run, "cpu", dataset, tmp_path / "cpu")
+    assert deployment.measured[1].not_measured == "openvino is not installed"
+    assert "| openvino-fp32 | not measured: openvino is not installed |" in (tmp_path / "cpu" / "README.md").read_text()
+    assert "not run: openvino is not installed" in verify_bundle(tmp_path / "cpu").checks[-1].found
+
+
+def test_verify_runs_openvino_too(made: dict[str, tuple[Deployment, Path]], monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = pytest.importorskip("edgehone.deploy.device.runtime.backends.on_openvino").OpenVinoBackend
+    assert "model.onnx by OpenVINO" in verify_bundle(made["cpu"][1]).checks[-1].found
+    run = backend.run
+    monkeypatch.setattr(backend, "run", lambda self, planes: {k: v + 1 for k, v in run(self, planes).items()})
+    assert "openvino-fp32: outputs" in verify_bundle(made["cpu"][1]).checks[-1].found
 
 
 def test_every_variant_is_a_manifest_for_the_same_files(made: dict[str, tuple[Deployment, Path]]) -> None:
@@ -225,6 +264,30 @@ def test_results_hold_measured_and_estimated_latencies(made: dict[str, tuple[Dep
         assert type(again.latency) is type(deployment.latency)
 
 
+def test_the_page_on_rights_says_where_the_weights_come_from(
+    run: Path, usual: Detector, dataset: Dataset, tmp_path: Path
+) -> None:
+    """A Darknet pair, a file alone, a run's own training, one that began from others' weights."""
+    assert isinstance(usual.runtime, TorchRuntime)
+    pair = usual.info.model_copy(update={"reading": DarknetReading(input_size=(128, 128), fit="stretch", codings=())})
+    assert "a Darknet detector's (`coco.weights`), not trained by edgehone" in origin_of("a.cfg+coco.weights", pair)
+    assert "the file does not say" in origin_of(run, usual.info)
+    trial = tmp_path / "run" / "trials" / "final-00"
+    trial.mkdir(parents=True)
+    for request, words in (
+        ({"weights": None}, "from random numbers; they are yours"),
+        ({"weights": "w/coco.conv.29"}, "began from `coco.conv.29`, whose terms hold"),
+        ({"job": {"weights": {"path": "w/coco.pt", "digest": "0"}}}, "began from `coco.pt`, whose terms hold"),
+        ({"teacher": "big.onnx"}, "learned from, too: `big.onnx`"),
+    ):
+        (tmp_path / "run" / REQUEST).write_text(json.dumps(request))
+        assert words in origin_of(trial, usual.info)
+        assert words in origin_of(trial / CHECKPOINT, usual.info)
+    (trial / CHECKPOINT).write_bytes((run / CHECKPOINT).read_bytes())
+    deploy(trial, KL720, dataset, tmp_path / "bundle")
+    assert "learned from, too: `big.onnx`" in (tmp_path / "bundle" / "LICENCES.md").read_text()
+
+
 def compile_nef(folder: Path) -> Any:
     """The script of a bundle, as a module."""
     found = importlib.util.spec_from_file_location("compile_nef", folder / "compile_nef.py")
@@ -280,17 +343,36 @@ def test_a_nef_that_says_something_else_is_told(
     assert "try --bits 'mix light'" in capsys.readouterr().err
 
 
-def test_the_script_runs_under_python_3_6() -> None:
-    import ast
+def test_other_forms_of_the_graphs_are_proven_and_verified_too(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bundles, "TIMING_SECONDS", 0.1)
 
-    ast.parse((FILES / "compile_nef.py").read_text(), feature_version=(3, 6))
+    def nodes(file: Path) -> list[str]:
+        return [node.op_type for node in onnx.load(str(file)).graph.node]
 
-
-def test_one_resize_is_a_flag_that_the_rules_refuse(usual: Detector, dataset: Dataset) -> None:
-    assert isinstance(usual.runtime, TorchRuntime)
-    source = Source(usual.runtime.network, usual.info, small.images(), dataset.train)
-    kinds = [
-        [node.op_type for node in kneron_contents(source, one_axis_resize=flag).graphs["model_kl720.onnx"].graph.node]
-        for flag in (True, False)
-    ]
-    assert [kind.count("Resize") for kind in kinds] == [2, 1]
+    asked = ["deploy", run, "--data", small.DATA, "--board"]
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert command(monkeypatch, *asked, KL720, "--out", one) == 0
+    assert (nodes(one / "model_kl720.onnx").count("Resize"), nodes(one / "model_kl720.onnx").count("Slice")) == (2, 3)
+    options = ["--two-axis-resize", "--slice-free", "--opset", "12", "--json", "--out", other]
+    capsys.readouterr()
+    assert command(monkeypatch, *asked, KL720, *options) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["opset"] == 12
+    assert "one Resize enlarges both axes" in said["notes"][0]
+    found = nodes(other / "model_kl720.onnx")
+    assert (found.count("Resize"), found.count("Slice")) == (1, 0)
+    assert verify_bundle(other).passed
+    manifest = read_json(other / "manifest.json")
+    del manifest["model"]["two_axis_resize"]
+    write_json(other / "manifest.json", manifest)
+    assert "one axis is enlarged at a time" in verify_bundle(other).checks[-1].found
+    out = tmp_path / "cpu"
+    assert command(monkeypatch, *asked, "cpu", "--opset", "11", "--slice-free", "--out", out) == 0
+    assert "Slice" not in nodes(out / "model.onnx")
+    assert read_json(out / "manifest.json")["model"]["opset"] == 11
+    capsys.readouterr()
+    assert command(monkeypatch, *asked, "cpu", "--two-axis-resize", "--out", out) == 2
+    assert "for cpu have one Resize for both axes anyway" in " ".join(capsys.readouterr().err.split())
+    assert command(monkeypatch, *asked, "cpu", "--opset", "18", "--out", out) == 2

@@ -64,7 +64,7 @@ def test_a_video_end_to_end(board: bundles.Board, bundle: Path, reference: Detec
     assert drawn[0].shape == (112, 160, 3)
     times = json.loads(written["--times"].read_text())
     assert (times["frames"], times["dropped"]) == (12, 0)
-    assert list(times["stages"]) == ["capture", "prepare", "infer", "decode"]
+    assert list(times["stages"]) == ["capture", "prepare", "infer", "decode", "draw", "encode", "write"]
     assert all(0 < row["p50_ms"] <= row["p90_ms"] for row in times["stages"].values())
 
 
@@ -151,6 +151,7 @@ def test_measure_writes_what_edgehone_reads(board: bundles.Board, copied: Path) 
     told = json.loads(out)
     assert [row["threads"] for row in told["timings"]] == [1, 2]
     assert all(row["network"]["p50_ms"] <= row["network"]["p99_ms"] for row in told["timings"])
+    assert all(20 < row["memory_mib"] < 1000 for row in told["timings"]), "beyond the interpreter alone"
     measured = read_measured(copied / "measured.json")
     assert measured.board == "cpu"
     assert measured.runtime.startswith("ONNX Runtime ")

@@ -123,6 +123,8 @@ def test_the_command_can_be_given_again() -> None:
         weights="begin here.pt",
         teacher="t.pt",
         boards=("cpu", "kneron-kl720"),
+        int8=True,
+        max_drop=0.25,
         objectives=("ap", "latency"),
         selection=Selection(merge={"vehicle": ("car", "van")}, drop=("sky",), ignore=("DontCare", "crowd")),
         same_data=True,

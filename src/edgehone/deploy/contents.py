@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from edgehone.boards import Precision
 from edgehone.data.dataset import Sample
+from edgehone.deploy.device.runtime.manifest import DELIVERED
 from edgehone.deploy.integer.eight_bits import EightBits
 from edgehone.deploy.onnx_graph import MASTER, OPSET, GraphForm, build_model
 from edgehone.inference import Detector, DetectorInfo, Image, PostProcess, TorchRuntime
 from edgehone.models import Network, fold
+from edgehone.space import Settings
 from edgehone.types import Json, LayerCost
 
 VERSION = importlib.metadata.version("edgehone")
@@ -28,6 +30,23 @@ Said = Literal["raw", "parts", "detections"]
 
 USUAL = PostProcess(score_threshold=0.05, iou_threshold=0.45)
 """Thresholds of a bundle, where nobody says others: what detecting uses, down to scores that few act on."""
+
+
+class Asked(Settings):
+    """How a bundle's graphs are written where that is not left to the board.
+
+    Attributes:
+        opset: of all graphs that do not round: 11, 12 or 13; None: the board's own.
+        slice_free: every graph that does not round is written without Slice.
+        two_axis_resize: on the KL720 one Resize enlarges rows and columns, about which the vendor's sources disagree.
+    """
+
+    opset: int | None = None
+    slice_free: bool = False
+    two_axis_resize: bool = False
+
+
+AS_USUAL = Asked()
 
 
 @dataclass(frozen=True)
@@ -41,6 +60,8 @@ class Source:
         training: samples that are representative of what it will see, for calibration on the board's side.
         post: thresholds.
         eight_bits: how it is held in 8 bits; None where nobody calibrated it.
+        asked: how graphs are to be written.
+        origin: a sentence on where its weights come from; "" where nobody knows.
     """
 
     network: Network
@@ -49,6 +70,8 @@ class Source:
     training: Sequence[Sample] = ()
     post: PostProcess = USUAL
     eight_bits: EightBits | None = None
+    asked: Asked = AS_USUAL
+    origin: str = ""
 
     @cached_property
     def folded(self) -> Network:
@@ -77,6 +100,9 @@ class Source:
 
     def graph(self, opset: int = OPSET, form: GraphForm = MASTER, folded: Network | None = None) -> onnx.ModelProto:
         """The network's graph in a form, or that of another folded network; it says itself how it is read."""
+        if self.asked.slice_free:
+            form = form.model_copy(update={"slice_free": True})
+        opset = self.asked.opset or opset
         return build_model(folded or self.folded, self.info.input_size, self._metadata(form), opset, form)
 
     def rounded_graph(self) -> onnx.ModelProto:
@@ -128,12 +154,12 @@ class Variant:
     @property
     def executed(self) -> bool:
         """Whether the graph rounds and the very same arithmetic runs here: then it is held against itself."""
-        return self.rounded and self.runtime == "onnxruntime"
+        return self.rounded and self.runtime in DELIVERED
 
     @property
     def golden(self) -> str:
         """Kind of its golden tensors: variants of one kind share them."""
-        mark = "_rounded" if self.executed else "_repaired" if self.repaired is not None else ""
+        mark = f"_rounded_{self.runtime}" if self.executed else "_repaired" if self.repaired is not None else ""
         return f"{self.says}{mark}"
 
 

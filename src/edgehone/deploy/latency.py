@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class Latency(Settings):
         threads: used.
         runtime: name and version.
         cpu: its name.
+        memory_mib: most memory of a process that does nothing else, beyond the bare interpreter; None: not measured.
     """
 
     p50_ms: float
@@ -37,6 +39,7 @@ class Latency(Settings):
     threads: int
     runtime: str
     cpu: str
+    memory_mib: float | None = None
 
 
 def latency_text(latency: Latency | LatencyEstimate) -> tuple[str, str]:
@@ -44,6 +47,7 @@ def latency_text(latency: Latency | LatencyEstimate) -> tuple[str, str]:
     if isinstance(latency, LatencyEstimate):
         return f"{latency.low_ms:.1f} to {latency.high_ms:.1f} ms", latency.because
     note = f"90th percentile {latency.p90_ms:.1f} ms; batch 1, {latency.threads} threads, {latency.runtime}"
+    note += "" if latency.memory_mib is None else f"; {latency.memory_mib:.0f} MiB"
     return f"{latency.p50_ms:.1f} ms", note
 
 
@@ -52,13 +56,19 @@ def measure_latency(path: Path, *, threads: int, seconds: float) -> Latency:
     session = OnnxRuntime(path, threads).session
     shape = session.get_inputs()[0].shape
     feed: dict[str, Any] = {"images": np.random.default_rng(0).random(shape, np.float32)}
+    runtime = f"ONNX Runtime {onnxruntime.__version__}"
+    return latency_of(lambda: session.run(None, feed), runtime, threads=threads, seconds=seconds)
+
+
+def latency_of(run: Callable[[], object], runtime: str, *, threads: int, seconds: float) -> Latency:
+    """Of a call that looks at one picture, repeated for ``seconds``; ``runtime``: name and version of what it calls."""
     for _ in range(WARM_UP_RUNS):
-        session.run(None, feed)
+        run()
     times: list[float] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or not times:
         start = time.perf_counter()
-        session.run(None, feed)
+        run()
         times.append(1000 * (time.perf_counter() - start))
     p50, p90, p99 = (round(float(v), 3) for v in np.percentile(times, [50, 90, 99]))
     return Latency(
@@ -68,7 +78,7 @@ def measure_latency(path: Path, *, threads: int, seconds: float) -> Latency:
         mean_ms=round(float(np.mean(times)), 3),
         runs=len(times),
         threads=threads,
-        runtime=f"ONNX Runtime {onnxruntime.__version__}",
+        runtime=runtime,
         cpu=cpu_name(),
     )
 

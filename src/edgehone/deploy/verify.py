@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from edgehone.boards import BOARDS, check_graph
-from edgehone.deploy.device.runtime.backends import cores
+from edgehone.boards import BOARDS, CheckOptions, check_graph
+from edgehone.deploy.device.runtime.backends import (
+    cores,
+    open_backend,  # pyright: ignore[reportUnknownVariableType]
+)
 from edgehone.deploy.device.runtime.backends.on_onnxruntime import OnnxRuntimeBackend
 from edgehone.deploy.device.runtime.faults import DeviceError
 from edgehone.deploy.device.runtime.manifest import (
@@ -57,7 +61,7 @@ class Verification(Settings):
 
 
 def verify_bundle(folder: Path) -> Verification:
-    """Check manifest, checksums, graph and golden tensors; the graph is run by ONNX Runtime.
+    """Check manifest, checksums, graph and golden tensors; graphs are run by ONNX Runtime or OpenVINO.
 
     What only a board can run (an engine, a NEF) is represented by the ONNX graph that it is made from. Of a graph
     that ends in EfficientNMS_TRT everything up to the plug-in is run, and the suppression is the runtime's own.
@@ -77,32 +81,42 @@ def verify_bundle(folder: Path) -> Verification:
     if checks[-1].passed:
         checks += _golden(manifest)
     if all(check.passed for check in checks):
-        checks += _variants(folder, str(manifest.graph_path))
+        checks += _variants(folder, manifest)
     return Verification(board=str(manifest.board), checks=tuple(checks))
 
 
-def _variants(folder: Path, seen: str) -> list[BundleCheck]:
-    """The other manifests of a bundle that may take the place of its own, as far as their graphs are others."""
-    graphs = {seen}
+def _variants(folder: Path, own: Any) -> list[BundleCheck]:
+    """The other manifests of a bundle that may take the place of its own, as far as graph or runtime is another."""
+    seen = {(own.graph_path, own.runtime == "openvino")}
     found: list[str] = []
     for path in sorted((folder / VARIANTS).glob("*.json")):
         try:
             manifest: Any = Manifest(str(folder), read_json(path))
         except (DeviceError, ValueError) as error:
             return [_check("variants", f"{path.name}: {error}", passed=False)]
-        if manifest.graph_path in graphs:
+        way = (manifest.graph_path, manifest.runtime == "openvino")
+        if way in seen:
             continue
-        graphs.add(manifest.graph_path)
+        seen.add(way)
         checks = [_graph(manifest)]
-        unlike = manifest.content.get("rounded") and manifest.runtime not in DELIVERED
-        if checks[0].passed and not unlike:  # how far a board's rounding goes from the truth is no fault
+        reason = _not_held(manifest)
+        if checks[0].passed and not reason:
             checks += _golden(manifest)
         failed = [f"{path.stem}: {check.name}: {check.found}" for check in checks if not check.passed]
         if failed:
             return [_check("variants", "; ".join(failed), passed=False)]
-        rounds = " (rounds, and so is not held against golden)" if unlike else ""
-        found.append(Path(manifest.graph_path).name + rounds)
+        by = " by OpenVINO" if way[1] else ""
+        found.append(f"{Path(manifest.graph_path).name}{by}{reason}")
     return [_check("variants", f"as described and as golden, too: {', '.join(found)}")] if found else []
+
+
+def _not_held(manifest: Any) -> str:
+    """Why a variant is not held against golden tensors, in brackets; "" where it is."""
+    if manifest.content.get("rounded") and manifest.runtime not in DELIVERED:
+        return " (rounds, and so is not held against golden)"  # how far a board's rounding goes is no fault
+    if manifest.runtime == "openvino" and find_spec("openvino") is None:
+        return " (not run: openvino is not installed)"
+    return ""
 
 
 def _graph(manifest: Any) -> BundleCheck:
@@ -142,13 +156,17 @@ def _disagreements(model: onnx.ModelProto, manifest: Any) -> list[str]:
 def _violations(model: onnx.ModelProto, manifest: Any) -> list[str]:
     if manifest.board not in BOARDS:
         return [f"there is no board {manifest.board}; the boards are {', '.join(BOARDS)}"]
-    return [str(violation) for violation in check_graph(describe_graph(model), BOARDS[manifest.board])]
+    options = CheckOptions(two_axis_resize=bool(manifest.content["model"].get("two_axis_resize")))
+    return [str(violation) for violation in check_graph(describe_graph(model), BOARDS[manifest.board], options)]
 
 
 def _golden(manifest: Any) -> list[BundleCheck]:
-    kind = PluginBackend if manifest.efficient_nms else OnnxRuntimeBackend
     try:
-        backend = kind(manifest, cores(), path=manifest.graph_path)
+        if manifest.runtime == "openvino" and find_spec("openvino") is not None:
+            backend = open_backend(manifest)
+        else:
+            kind = PluginBackend if manifest.efficient_nms else OnnxRuntimeBackend
+            backend = kind(manifest, cores(), path=manifest.graph_path)
         return [_as_check(check) for check in check_detector(manifest, backend)]
     except DeviceError as error:
         return [_check("outputs", str(error), passed=False)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgehone.deploy.integer.accuracy import IntegerAccuracy
 from edgehone.deploy.latency import latency_text
 from edgehone.report import charts
 from edgehone.report.content import Block, Fact, Figure, Gallery, Headline, Photo, Section, Table, Text
@@ -91,10 +92,17 @@ def _cost_facts(story: Story) -> list[Fact]:
         facts.append(Fact("compute a picture", f"{first.bflops:.2f} BFLOPs", "two operations a multiply-add"))
     for name, deployed in results.boards.items():
         facts.append(Fact(f"latency, {name}", *latency_text(deployed.latency)))
+        if deployed.integer is not None:
+            facts.append(_eight_bits(name, deployed.integer, deployed.notes))
     total = results.seconds.get("total")
     if total is not None:
         facts.append(Fact("wall-clock of the run", duration(total), f"{results.trials} trials in the search"))
     return facts
+
+
+def _eight_bits(name: str, found: IntegerAccuracy, notes: Sequence[str]) -> Fact:
+    value = f"AP {found.ap_real:.3f}, in 8 bits {found.delivered:.3f}"
+    return Fact(f"8 bits, {name}", value, "; ".join([f"{found.split} split, {found.verdict.chosen.detail}", *notes]))
 
 
 def results_section(story: Story) -> Section:

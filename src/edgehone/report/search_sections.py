@@ -293,6 +293,7 @@ def command(request: dict[str, Any]) -> str:
     if "budget_s" in request:
         words += ["--budget", f"{request['budget_s']:g}s"]
     for key in (
+        "max_drop",
         "format",
         "model",
         "weights",
@@ -313,8 +314,7 @@ def command(request: dict[str, Any]) -> str:
         several = cast("list[Any]", value) if isinstance(value, list | tuple) else [value]
         for each in several if value is not None else ():
             words += [f"--{key.replace('_', '-')}", str(each)]
-    if request.get("same_data"):
-        words.append("--same-data")
+    words += [f"--{key.replace('_', '-')}" for key in ("int8", "same_data") if request.get(key)]
     words += _selection_words(request) + scope_words(request)
     return shlex.join([*words, "--out", "runs/again"])
 

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
 import torch
 from torch import Tensor
 
 from edgehone.boards import Board, LatencyEstimate, Measured, board, latency_model
 from edgehone.data import Dataset
 from edgehone.deploy.bundle.cpu import cpu_contents
+from edgehone.deploy.bundle.found import Found, MeasuredVariant
+from edgehone.deploy.bundle.measured import measure_variants
+from edgehone.deploy.bundle.origin import origin_of
 from edgehone.deploy.bundle.proof import MAX_DIFFERENCE, prove_graphs
 from edgehone.deploy.bundle.texts import licences, readme
 from edgehone.deploy.bundle.writing import require_writable, write_bundle
-from edgehone.deploy.contents import USUAL, Contents, Maker, Source, Variant
+from edgehone.deploy.contents import AS_USUAL, USUAL, Asked, Contents, Maker, Source, Variant
 from edgehone.deploy.convert import open_trained
-from edgehone.deploy.integer.accuracy import Inquiry, IntegerAccuracy
+from edgehone.deploy.integer.accuracy import EXECUTED_HERE, Inquiry, IntegerAccuracy
 from edgehone.deploy.integer.eight_bits import EightBits, calibrated, judged
-from edgehone.deploy.integer.gate import Say, quiet
+from edgehone.deploy.integer.gate import MAX_DROP, Attempt, Say, Verdict, quiet
 from edgehone.deploy.jetson.contents import jetson_contents
 from edgehone.deploy.kneron.contents import kneron_contents
 from edgehone.deploy.latency import Latency, core_count, measure_latency
-from edgehone.deploy.onnx_graph import export_onnx
+from edgehone.deploy.onnx_graph import IR_VERSIONS, export_onnx
 from edgehone.deploy.parity import Parity, logit_parity
 from edgehone.errors import EdgehoneError, UsageError
-from edgehone.files import write_bytes
 from edgehone.inference import EXPORT, DetectorInfo, PostProcess
 from edgehone.models import Graph, Network
 from edgehone.space import Settings
@@ -36,7 +37,8 @@ from edgehone.types import Json, Size
 
 PARITY_PICTURES = 16
 GOLDEN_PICTURES = 3
-TIMING_SECONDS = 4.0
+TIMING_SECONDS = 2.0
+"""For each variant that runs here, with one thread and with all."""
 
 MAKERS: dict[str, Maker] = {
     "cpu": cpu_contents,
@@ -47,6 +49,15 @@ MAKERS: dict[str, Maker] = {
 
 CALIBRATED = ("jetson-xavier-nx",)
 """Boards that get ranges for 8 bits unasked: they take seconds. What 8 bits cost is judged where asked."""
+
+JUDGED = ("kneron-kl720",)
+"""Boards that have nothing but 8 bits: what these cost is always judged, repaired where asked."""
+
+ONE_AXIS = ("kneron-kl720",)
+"""Boards whose graphs enlarge one axis at a time, unless asked."""
+
+JUDGED_PICTURES = 128
+"""On which it is judged unasked."""
 
 
 class Deployment(Settings):
@@ -60,7 +71,8 @@ class Deployment(Settings):
         parameters: weights, scales and biases of the trained network.
         bflops: 2 x MAC of one picture, in thousands of millions.
         parity: of the master graph against the trained network.
-        latency: on this machine, or an interval for a board that is not here.
+        latency: of the first variant on this machine with all threads, or an interval for a board that is not here.
+        measured: every variant on this machine, where the board is this machine.
         integer: what 8 bits cost, and what was needed; None where nobody asked.
         notes: what its owner should know.
     """
@@ -73,6 +85,7 @@ class Deployment(Settings):
     bflops: float
     parity: Parity
     latency: Latency | LatencyEstimate
+    measured: tuple[MeasuredVariant, ...] = ()
     integer: IntegerAccuracy | None = None
     notes: tuple[str, ...] = ()
 
@@ -83,8 +96,10 @@ class Wishes:
 
     Attributes:
         post: its thresholds.
-        integer: how 8 bits are judged and repaired, on whose validation split (``tested_on``); None: they are not, and
-            a board gets of them what takes no time.
+        integer: how 8 bits are judged and repaired; None: they are not repaired, and a board gets of them what takes
+            little time.
+        max_drop: of AP, that 8 bits may cost where they are judged and not repaired.
+        asked: how graphs are written.
         additions: what adds more graphs, variants and files, of whatever board; each is given the source.
         say: told of every attempt at a repair.
         measured: on boards; takes the place of estimates.
@@ -92,6 +107,8 @@ class Wishes:
 
     post: PostProcess = USUAL
     integer: Inquiry | None = None
+    max_drop: float = MAX_DROP
+    asked: Asked = AS_USUAL
     additions: tuple[Maker, ...] = ()
     say: Say = quiet
     measured: tuple[Measured, ...] = ()
@@ -113,50 +130,87 @@ def deploy(model: str | Path, board_name: str, dataset: Dataset, out: Path, wish
     """
     deployable(board_name)
     require_writable(out)
-    network, info = open_trained(model)
     wishes = wishes or Wishes()
+    require_askable(wishes.asked, board_name)
+    network, info = open_trained(model)
     samples = dataset.val or dataset.test or dataset.train
     if not samples:
         raise EdgehoneError(f"golden pictures come from the data set, and {dataset.name} has none")
     golden = [sample.read().image for sample in samples[:GOLDEN_PICTURES]]
     eight_bits = hold_in_eight_bits(network, info, dataset, board_name, wishes)
-    source = Source(network, info, golden, dataset.train, wishes.post, eight_bits)
+    source = Source(network, info, golden, dataset.train, wishes.post, eight_bits, wishes.asked, origin_of(model, info))
     pixels = torch.stack([source.detector.prepare(s.read().image) for s in samples[:PARITY_PICTURES]])
     return write_deployment(source, board_name, pixels, out, wishes)
+
+
+def require_askable(asked: Asked, board_name: str) -> None:
+    """Refuse a form of graphs that is not written.
+
+    Raises:
+        UsageError: another opset, or a way of resizing that makes no difference on this board.
+    """
+    if asked.opset is not None and asked.opset not in IR_VERSIONS:
+        raise UsageError(f"graphs are written at opset {', '.join(map(str, IR_VERSIONS))}, got {asked.opset}")
+    if asked.two_axis_resize and board_name not in ONE_AXIS:
+        raise UsageError(
+            f"--two-axis-resize is for {', '.join(ONE_AXIS)}: the graphs for {board_name} have one Resize for both "
+            "axes anyway; leave it out"
+        )
 
 
 def hold_in_eight_bits(
     network: Network, info: DetectorInfo, dataset: Dataset, board_name: str, wishes: Wishes
 ) -> EightBits | None:
-    """As wished; unasked, ranges alone for the boards that take them. None: no 8 bits.
+    """As wished; unasked, ranges alone or what they cost, for the boards that take them. None: no 8 bits.
 
     Raises:
         EdgehoneError: 8 bits are wished for and cannot be judged on this data.
     """
-    if wishes.integer is not None:
-        return judged(network, info, dataset, board_name, wishes.integer, wishes.say)
+    inquiry, say = wishes.integer, wishes.say
+    if inquiry is None and board_name in JUDGED and dataset.train and dataset.class_names == info.class_names:
+        inquiry = Inquiry(max_drop=wishes.max_drop, judged_pictures=JUDGED_PICTURES, repair=False)
+    if inquiry is not None:
+        inquiry = inquiry.model_copy(update={"tested_on": _with_pictures(dataset, inquiry.tested_on)})
+        return judged(network, info, dataset, board_name, inquiry, say)
     if board_name in CALIBRATED and dataset.train:
         return calibrated(network, info, dataset, board_name)
     return None
 
 
+def _with_pictures(dataset: Dataset, split: str) -> str:
+    """The split that AP is reported of; another where it has no pictures."""
+    return next((name for name in (split, "test", "val") if dataset.splits.get(name)), "train")
+
+
 def notes_on(source: Source, board_name: str) -> tuple[str, ...]:
     """What the owner of a bundle should know about its 8 bits."""
-    eight_bits = source.eight_bits
-    if eight_bits is None and board_name in CALIBRATED:
-        return (
-            "no INT8 variant, FP16 is the least: ranges for 8 bits come from training pictures, and there are none",
+    held, notes = source.eight_bits, list[str]()
+    if source.asked.two_axis_resize:
+        notes.append("one Resize enlarges both axes, about which the vendor's sources disagree: its evaluator decides")
+    if held is None and board_name in CALIBRATED:
+        notes.append(
+            "no INT8 variant, FP16 is the least: ranges for 8 bits come from training pictures, and there are none"
         )
-    if eight_bits is None or eight_bits.accuracy is None:
-        here = board(board_name).measured_here
-        return () if here else ("what 8 bits cost was not judged: `edgehone deploy --int8` does, and repairs",)
-    if eight_bits.passed:
-        return ()
-    verdict = eight_bits.accuracy.verdict
-    return (
-        f"8 bits did not pass: {100 * verdict.chosen.drop:.2f} AP points lost at best, {100 * verdict.max_drop:g} "
-        "were allowed",
-    )
+        return tuple(notes)
+    if held is None or held.accuracy is None:
+        if not board(board_name).measured_here:
+            notes.append("what 8 bits cost was not judged: `edgehone deploy --int8` does, and repairs")
+        return tuple(notes)
+    verdict = held.accuracy.verdict
+    if not held.passed:
+        cure = "" if held.gated else ": `edgehone deploy --int8` repairs it"
+        notes.append(f"8 bits did not pass: {_lost(verdict.chosen, verdict)}{cure}")
+    by_openvino = held.accuracy.by_openvino
+    if board_name == EXECUTED_HERE and by_openvino is None:
+        notes.append("OpenVINO was not judged in 8 bits, so it gets fp32 only: openvino is not installed")
+    elif by_openvino is not None and not held.accuracy.openvino_passed:
+        notes.append(f"OpenVINO did not pass in 8 bits, so it gets fp32 only: {_lost(by_openvino, verdict)}")
+    return tuple(notes)
+
+
+def _lost(attempt: Attempt, verdict: Verdict) -> str:
+    lost = f"{100 * attempt.drop:.2f} AP points lost, likely at most {100 * attempt.drop_likely:.2f}"
+    return f"{lost}; {100 * verdict.max_drop:g} were allowed"
 
 
 def write_deployment(
@@ -172,23 +226,18 @@ def write_deployment(
     makers = (MAKERS[deployable(board_name).name], *wishes.additions)
     contents = sum((make(source) for make in makers), Contents())
     variant = contents.variants[0]
-    checked: Mapping[str, Json] = prove_graphs(board_name, source, contents)
+    checked = prove_graphs(board_name, source, contents)
     with tempfile.TemporaryDirectory() as folder:
         master = export_master(source.network, source.info, Path(folder) / EXPORT)
         parity = prove(source.network, master, pixels)
-    latency: Latency | LatencyEstimate
     if board(board_name).measured_here:
-        timed = time_graphs(contents.graphs)
-        latency = timed[variant.graph]
-        checked = {name: {**row, "p50_ms": timed[name].p50_ms} for name, row in checked.items()}
+        measured = measure_variants(board_name, source, contents, TIMING_SECONDS)
+        found = Found(checked, measured[0].latencies[-1], measured, notes_on(source, board_name))
     else:
-        latency = latency_model(board_name, wishes.measured).estimate(source.costs, variant.precision)
-    notes = notes_on(source, board_name)
-    texts = {
-        "README.md": readme(board_name, source, contents, checked, latency, notes),
-        "LICENCES.md": licences(source, board_name),
-    }
-    write_bundle(out, board_name, source, contents, checked, texts)
+        interval = latency_model(board_name, wishes.measured).estimate(source.costs, variant.precision)
+        found = Found(checked, interval, (), notes_on(source, board_name))
+    texts = {"README.md": readme(board_name, source, contents, found), "LICENCES.md": licences(source, board_name)}
+    write_bundle(out, board_name, source, contents, found, texts)
     return Deployment(
         board=board_name,
         path=f"{out.name}/{variant.graph}",
@@ -197,20 +246,11 @@ def write_deployment(
         parameters=sum(cost.parameters for cost in source.costs),
         bflops=round(2 * sum(cost.macs for cost in source.costs) / 1e9, 4),
         parity=parity,
-        latency=latency,
+        latency=found.latency,
+        measured=found.measured,
         integer=None if source.eight_bits is None else source.eight_bits.accuracy,
-        notes=notes,
+        notes=found.notes,
     )
-
-
-def time_graphs(graphs: Mapping[str, onnx.ModelProto]) -> dict[str, Latency]:
-    """How long each of them takes on this machine."""
-    found: dict[str, Latency] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, model in graphs.items():
-            write_bytes(Path(folder) / name, model.SerializeToString())
-            found[name] = measure_latency(Path(folder) / name, threads=core_count(), seconds=TIMING_SECONDS)
-    return found
 
 
 def export_master(network: Network, info: DetectorInfo, path: Path) -> Path:
@@ -264,10 +304,12 @@ def latency_by_size(graph: Graph, sizes: Sequence[int]) -> dict[int, Latency]:
 __all__ = [
     "MAKERS",
     "MAX_DIFFERENCE",
+    "Asked",
     "Contents",
     "Deployment",
     "Inquiry",
     "Maker",
+    "MeasuredVariant",
     "Source",
     "Variant",
     "Wishes",

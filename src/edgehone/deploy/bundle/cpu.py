@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from edgehone.deploy.contents import Contents, Source, Variant
 
 GRAPH, ROUNDED = "model.onnx", "model_int8.onnx"
@@ -17,13 +19,16 @@ For OpenVINO instead, which is often faster: `pip install openvino`, then
 """
 EIGHT_BITS = """\
 
-The same for `onnxruntime-int8` and `onnxruntime-fp32`. In 8 bits it is faster only where the processor multiplies them
-(on x86: VNNI), and without that its sums saturate: `selftest.py` tells.
+The same for `onnxruntime-int8`, `onnxruntime-fp32` and, if it is in `variants`, `openvino-int8`. In 8 bits it is faster
+only where the processor multiplies them (on x86: VNNI), and without that sums saturate: `selftest.py` tells.
 """
 
 
 def cpu_contents(source: Source) -> Contents:
-    """Of the bundle for ``cpu``: where it was judged in 8 bits, that graph, too; first if it passed."""
+    """Of the bundle for ``cpu``: where it was judged in 8 bits, that graph, too; first if it passed.
+
+    OpenVINO runs it in 8 bits only if its own answers were judged and passed.
+    """
     real = (
         Variant("onnxruntime-fp32", GRAPH, "onnxruntime", "fp32"),
         Variant("openvino-fp32", GRAPH, "openvino", "fp32"),
@@ -31,6 +36,13 @@ def cpu_contents(source: Source) -> Contents:
     graphs = {GRAPH: source.graph()}
     if source.eight_bits is None:
         return Contents(graphs, real, readme=README)
-    whole = (Variant("onnxruntime-int8", ROUNDED, "onnxruntime", "int8", rounded=True, repaired=source.repaired),)
-    variants = (*whole, *real) if source.eight_bits.passed else (*real, *whole)
+    held = source.eight_bits
+    whole = (_rounded(source, "onnxruntime"),)
+    if held.accuracy is not None and held.accuracy.openvino_passed:
+        whole += (_rounded(source, "openvino"),)
+    variants = (*whole, *real) if held.passed else (*real, *whole)
     return Contents({**graphs, ROUNDED: source.rounded_graph()}, variants, readme=README + EIGHT_BITS)
+
+
+def _rounded(source: Source, runtime: Literal["onnxruntime", "openvino"]) -> Variant:
+    return Variant(f"{runtime}-int8", ROUNDED, runtime, "int8", rounded=True, repaired=source.repaired)

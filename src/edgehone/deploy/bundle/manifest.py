@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 
 import onnx
@@ -33,10 +32,8 @@ def outputs_of(stride: int, says: Said) -> dict[str, str]:
     return {"raw": output_name(stride)} if says == "raw" else {part: output_name(stride, part) for part in PARTS}
 
 
-def manifest_of(
-    board: str, source: Source, variant: Variant, graph: onnx.ModelProto, golden: str, checked: Mapping[str, Json]
-) -> dict[str, Json]:
-    """A manifest without its files' checksums.
+def manifest_of(board: str, source: Source, variant: Variant, graph: onnx.ModelProto, golden: str) -> dict[str, Json]:
+    """A manifest without its files' checksums, and without what was found on this machine.
 
     Args:
         board: name.
@@ -44,7 +41,6 @@ def manifest_of(
         variant: how it is run.
         graph: that the variant names.
         golden: file name of its golden tensors.
-        checked: what was found on the host, by graph.
     """
     return {
         "schema": SCHEMA,
@@ -53,7 +49,7 @@ def manifest_of(
         "variant": variant.name,
         "rounded": variant.rounded,
         "files": {},
-        "model": _model(variant, graph),
+        "model": {**_model(variant, graph), **({"two_axis_resize": True} if source.asked.two_axis_resize else {})},
         "input": {
             "name": INPUT,
             "shape": [1, source.info.graph().channels, *source.info.input_size],
@@ -70,7 +66,6 @@ def manifest_of(
             "fingerprint": fingerprint_of(source.costs),
             "layers": [asdict(cost) for cost in source.costs],
         },
-        "checked": dict(checked),
         **_integer(source, variant),
     }
 

@@ -11,18 +11,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from edgehone.deploy.bundle.found import Found
 from edgehone.deploy.bundle.manifest import golden_name, manifest_of
 from edgehone.deploy.bundle.proof import expected
 from edgehone.deploy.contents import Contents, Source, Variant
 from edgehone.deploy.device import device_files
 from edgehone.deploy.golden import GoldenPicture, golden_bytes
 from edgehone.deploy.integer.accuracy import RoundedOnnxRuntime
+from edgehone.deploy.integer.openvino import OpenVinoRuntime
 from edgehone.deploy.integer.tensors import open_session
 from edgehone.deploy.verify import VARIANTS, verify_bundle
 from edgehone.errors import EdgehoneError, UsageError
 from edgehone.files import write_bytes, write_json
 from edgehone.inference import Detector, Runtime, TorchRuntime
-from edgehone.types import Json
 
 MANIFEST = "manifest.json"
 
@@ -40,7 +41,7 @@ def require_writable(out: Path) -> None:
 
 
 def write_bundle(
-    out: Path, board: str, source: Source, contents: Contents, checked: Mapping[str, Json], texts: Mapping[str, str]
+    out: Path, board: str, source: Source, contents: Contents, found: Found, texts: Mapping[str, str]
 ) -> None:
     """Write, verify by the bundle's own runtime, and put in the place of an earlier bundle.
 
@@ -49,7 +50,7 @@ def write_bundle(
         board: name.
         source: the detector.
         contents: what the board needs.
-        checked: what was found on the host, by graph.
+        found: what was found about it on the host.
         texts: more files for people, by name.
 
     Raises:
@@ -61,7 +62,7 @@ def write_bundle(
     shutil.rmtree(beside, ignore_errors=True)
     try:
         _write_files(beside, source, contents, texts)
-        _write_manifests(beside, board, source, contents, checked)
+        _write_manifests(beside, board, source, contents, found)
         _verify(beside)
         shutil.rmtree(out, ignore_errors=True)
         beside.rename(out)
@@ -99,18 +100,21 @@ def golden_pictures(source: Source, variant: Variant, graph: onnx.ModelProto) ->
 
 
 def _truth(source: Source, variant: Variant, graph: onnx.ModelProto) -> Runtime:
+    if variant.executed and variant.runtime == "openvino":
+        return OpenVinoRuntime(graph)
     if variant.executed:
         return RoundedOnnxRuntime(open_session(graph))
     return TorchRuntime(source.network if variant.repaired is None else variant.repaired)
 
 
-def _write_manifests(folder: Path, board: str, source: Source, contents: Contents, checked: Mapping[str, Json]) -> None:
+def _write_manifests(folder: Path, board: str, source: Source, contents: Contents, found: Found) -> None:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
     default = contents.variants[0].golden
     for k, variant in enumerate(contents.variants):
         graph, golden = contents.graphs[variant.graph], golden_name(variant.golden, default)
-        content = {**manifest_of(board, source, variant, graph, golden, checked), "files": files}
+        about = {"checked": found.checked, **found.of_variant(variant.name)}
+        content = {**manifest_of(board, source, variant, graph, golden), **about, "files": files}
         if len(contents.variants) > 1:
             write_json(folder / VARIANTS / f"{variant.name}.json", content)
         if k == 0:

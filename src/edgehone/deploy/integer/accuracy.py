@@ -15,15 +15,20 @@ from edgehone.deploy.integer.fine_tuning import FineTuning, fine_tune
 from edgehone.deploy.integer.gate import (
     MAX_DROP,
     NOISE_PICTURES,
+    Attempt,
     Candidate,
     Measured,
     Say,
     Subject,
     Verdict,
+    attempted,
+    describe_attempt,
+    judge_as_delivered,
     quiet,
     repair,
 )
 from edgehone.deploy.integer.noise import Noise, measure_noise
+from edgehone.deploy.integer.openvino import OpenVinoRuntime, openvino_here
 from edgehone.deploy.integer.plan import Plan, make_plan
 from edgehone.deploy.integer.qdq import rounded_model
 from edgehone.deploy.integer.scheme import Scheme, scheme_of
@@ -58,6 +63,7 @@ class Inquiry(Settings):
         judged_pictures: on which the gate decides: those of validation, and as many of the training split as are left.
             What is judged is a difference of AP; on the validation split of a small set alone it is mostly chance.
         fine_tuning: under rounding; None: never.
+        repair: what loses too much; else it is only judged, as a bundle that nobody repaired holds it.
     """
 
     max_drop: float = Field(default=MAX_DROP, ge=0, lt=1)
@@ -65,6 +71,7 @@ class Inquiry(Settings):
     tested_on: str = "test"
     judged_pictures: int = Field(default=256, ge=1)
     fine_tuning: FineTuning | None = FineTuning()
+    repair: bool = True
 
 
 class IntegerAccuracy(Settings):
@@ -82,6 +89,8 @@ class IntegerAccuracy(Settings):
         noise: of the chosen.
         largest_sum: largest magnitude that an accumulator of the chosen can have, whatever the picture.
         assumptions: what the board must confirm.
+        by_openvino: the chosen graph, executed by OpenVINO's integer kernels and judged on the same pictures; None for
+            absent boards, and where OpenVINO is not installed.
     """
 
     board: str
@@ -95,6 +104,17 @@ class IntegerAccuracy(Settings):
     noise: Noise
     largest_sum: float
     assumptions: tuple[str, ...]
+    by_openvino: Attempt | None = None
+
+    @property
+    def delivered(self) -> float:
+        """AP of what is delivered: executed where that is possible, else simulated."""
+        return self.ap if self.ap_executed is None else self.ap_executed
+
+    @property
+    def openvino_passed(self) -> bool:
+        """Whether OpenVINO likely loses no more than allowed, either."""
+        return self.by_openvino is not None and self.by_openvino.drop_likely <= self.verdict.max_drop
 
 
 @dataclass
@@ -225,8 +245,19 @@ def integer_accuracy(
         run=lambda net, plan: runtime_of(net, info.input_size, plan),
         fine_tune=tune if tuning is not None and info.reading is None else None,
     )
-    chosen, verdict = repair(subject, inquiry.max_drop, say)
-    return _test(subject, info, chosen, verdict, (inquiry.tested_on, tested)), chosen
+    chosen, verdict = (repair if inquiry.repair else judge_as_delivered)(subject, inquiry.max_drop, say)
+    found = _test(subject, info, chosen, verdict, (inquiry.tested_on, tested))
+    if scheme.board == EXECUTED_HERE and openvino_here():
+        found = found.model_copy(update={"by_openvino": _by_openvino(subject, chosen, say)})
+    return found, chosen
+
+
+def _by_openvino(subject: Subject, chosen: Candidate, say: Say) -> Attempt:
+    """OpenVINO reads the same graph, but its kernels calculate in another way: what is judged is not the other's AP."""
+    runtime = OpenVinoRuntime(rounded_model(chosen.network, subject.input_size, {}, chosen.plan))
+    attempt = attempted(subject, runtime, chosen.attempt.repair, f"by OpenVINO, {chosen.attempt.detail}")
+    say(describe_attempt(attempt))
+    return attempt
 
 
 def _test(

@@ -30,6 +30,7 @@ class EightBits:
         pictures: that they were seen on.
         repaired: whether weights were changed: channels equalised, or trained under rounding.
         accuracy: what it is worth; None where nobody judged it.
+        gated: whether it would have been repaired.
     """
 
     network: Network
@@ -38,6 +39,7 @@ class EightBits:
     pictures: int
     repaired: bool = False
     accuracy: IntegerAccuracy | None = None
+    gated: bool = False
 
     @property
     def passed(self) -> bool:
@@ -61,6 +63,7 @@ class EightBits:
             "pictures": self.pictures,
             "repaired": self.repaired,
             "accuracy": accuracy,
+            "gated": self.gated,
         }
 
 
@@ -89,7 +92,7 @@ def calibrated(
 def judged(
     network: Network, info: DetectorInfo, dataset: Dataset, board: str, inquiry: Inquiry, say: Say = quiet
 ) -> EightBits:
-    """Through the gate of a board: repaired where it loses too much.
+    """Through the gate of a board: repaired where it loses too much, or only judged where that is all that is asked.
 
     Args:
         network: trained.
@@ -106,4 +109,4 @@ def judged(
     accuracy, chosen = integer_accuracy(network, info, dataset, board, inquiry, say)
     pictures = min(inquiry.calibration_pictures, len(dataset.train))
     repaired = chosen.equalised or accuracy.verdict.chosen.repair == "fine_tuning"
-    return EightBits(chosen.network, chosen.plan, chosen.calibrator, pictures, repaired, accuracy)
+    return EightBits(chosen.network, chosen.plan, chosen.calibrator, pictures, repaired, accuracy, inquiry.repair)

@@ -27,7 +27,7 @@ from edgehone.deploy.integer.scheme import Scheme
 from edgehone.deploy.integer.simulator import Simulator
 from edgehone.deploy.integer.tensors import Seen, collect, tensor_name
 from edgehone.inference import Runtime, TorchRuntime
-from edgehone.models import Network
+from edgehone.models import Graph, Network
 from edgehone.space import Settings
 from edgehone.types import Size
 
@@ -147,6 +147,11 @@ class Subject:
     fine_tune: Callable[[Network, Plan], Network] | None = None
 
     @functools.cached_property
+    def real(self) -> Measured:
+        """What it is worth in fp32."""
+        return self.measure(TorchRuntime(self.network))
+
+    @functools.cached_property
     def seen(self) -> Seen:
         """What the calibration pictures sent through the network."""
         return collect(self.network, self.input_size, self.pictures, self.fields)
@@ -176,24 +181,54 @@ def repair(subject: Subject, max_drop: float = MAX_DROP, say: Say = quiet) -> tu
         max_drop: of AP, 0..1; half a point is 0.005.
         say: told of every attempt: most take a minute or more.
     """
-    real = subject.measure(TorchRuntime(subject.network))
     attempts: list[Attempt] = []
     best: Candidate | None = None
     gate = _Repairs(subject)
     for stage in (gate.calibrations, gate.equalisation, gate.mixtures, gate.fine_tuning):
         for kind, detail, candidate in stage(best):
-            after = subject.measure(subject.run(candidate.network, candidate.plan))
-            drop, likely = (round(loss, 5) for loss in real.loss(after))
-            attempt = Attempt(repair=kind, detail=detail, ap=round(after.ap, 5), drop=drop, drop_likely=likely)
+            attempt = attempted(subject, subject.run(candidate.network, candidate.plan), kind, detail)
             attempts.append(attempt)
             say(describe_attempt(attempt))
             candidate = replace(candidate, attempt=attempt)
             margin = CHANCE if kind == "calibration" else 0.0
-            best = candidate if best is None or after.ap > best.attempt.ap + margin else best
-            if likely <= max_drop:
-                return candidate, _verdict(subject, max_drop, real.ap, attempts, candidate)
+            best = candidate if best is None or attempt.ap > best.attempt.ap + margin else best
+            if attempt.drop_likely <= max_drop:
+                return candidate, _verdict(subject, max_drop, attempts, candidate)
     assert best is not None
-    return best, _verdict(subject, max_drop, real.ap, attempts, best)
+    return best, _verdict(subject, max_drop, attempts, best)
+
+
+def judge_as_delivered(subject: Subject, max_drop: float = MAX_DROP, say: Say = quiet) -> tuple[Candidate, Verdict]:
+    """No repair: what a bundle holds that nobody put through the gate, judged as the gate judges.
+
+    That is ranges by the first calibrator, and for raw heads that the board rounds what it has beside 8 bits.
+
+    Args:
+        subject: the detector.
+        max_drop: see :func:`repair`.
+        say: told of the outcome.
+    """
+    graph, plan, calibrator = subject.network.graph, subject.plain, subject.scheme.calibrators[0]
+    heads = rounded_heads(graph, plan)
+    for index in heads:
+        plan = plan.widened(index)
+    detail = f"ranges by {calibrator.kind}" + f", {subject.scheme.wide} for the raw heads" * bool(heads)
+    attempt = attempted(subject, subject.run(subject.network, plan), "none", detail)
+    say(describe_attempt(attempt))
+    candidate = Candidate(subject.network, plan, calibrator, attempt=attempt)
+    return candidate, _verdict(subject, max_drop, [attempt], candidate)
+
+
+def attempted(subject: Subject, runtime: Runtime, kind: Repair, detail: str) -> Attempt:
+    """A runtime, judged."""
+    real, after = subject.real, subject.measure(runtime)
+    drop, likely = (round(loss, 5) for loss in real.loss(after))
+    return Attempt(repair=kind, detail=detail, ap=round(after.ap, 5), drop=drop, drop_likely=likely)
+
+
+def rounded_heads(graph: Graph, plan: Plan) -> list[int]:
+    """Raw heads that a plan holds in 8 bits."""
+    return [index for index in graph.outputs if plan.result_precision(graph, index) == "int8"]
 
 
 Proposal = tuple[Repair, str, Candidate]
@@ -228,7 +263,7 @@ class _Repairs:
         """More bits: for the heads where they are rounded, then for the worst layers, one, two, four and so on."""
         assert best is not None
         graph = best.network.graph
-        heads = [index for index in graph.outputs if best.plan.result_precision(graph, index) == "int8"]
+        heads = rounded_heads(graph, best.plan)
         if heads:
             yield self._wider(best, heads)
         pixels = torch.stack(list(self.subject.pictures[:NOISE_PICTURES]))
@@ -258,15 +293,13 @@ class _Repairs:
             yield "fine_tuning", f"trained under rounding, with {best.attempt.detail}", replace(best, network=network)
 
 
-def _verdict(
-    subject: Subject, max_drop: float, ap_real: float, attempts: Sequence[Attempt], chosen: Candidate
-) -> Verdict:
+def _verdict(subject: Subject, max_drop: float, attempts: Sequence[Attempt], chosen: Candidate) -> Verdict:
     graph = subject.network.graph
     exceptions = set(chosen.plan.results) | set(chosen.plan.weights)
     return Verdict(
         board=subject.scheme.board,
         max_drop=max_drop,
-        ap_real=round(ap_real, 5),
+        ap_real=round(subject.real.ap, 5),
         attempts=tuple(attempts),
         chosen=chosen.attempt,
         calibrator=chosen.calibrator,

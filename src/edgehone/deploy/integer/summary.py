@@ -21,6 +21,8 @@ def describe(found: IntegerAccuracy) -> Iterator[str]:
     )
     if found.ap_executed is not None:
         yield f"  executed by ONNX Runtime: {found.ap_executed:.4f}"
+    if found.by_openvino is not None:
+        yield f"  executed by OpenVINO: {describe_attempt(found.by_openvino)}"
     for attempt in verdict.attempts:
         yield f"  tried: {describe_attempt(attempt)}"
     outcome = "passed with" if verdict.passed else "did not pass; the best was"

@@ -1,7 +1,8 @@
 """TensorRT's calibration cache, written on the host.
 
 The text: a line ``TRT-8001-EntropyCalibration2`` (version 8.0.1), then for every tensor ``name: 3c010a14``, the
-big-endian IEEE 754 single of its step, amax / 127.
+big-endian IEEE 754 single of its step, amax / 127. A tensor with a line may be calculated in 8 bits, one without may
+not (before TensorRT 8.4 there is no other way to say so): what decodes boxes behind the raw heads has none.
 """
 
 from __future__ import annotations

@@ -32,20 +32,18 @@ def graph_form(classes: int, *, one_axis_resize: bool = True) -> GraphForm:
     return GraphForm(one_axis_resize=one_axis_resize, classes=classes, restore=RESTORE)
 
 
-def kneron_contents(source: Source, *, one_axis_resize: bool = True) -> Contents:
+def kneron_contents(source: Source) -> Contents:
     """Of the bundle for ``kneron-kl720``; where it was judged in 8 bits, with what the gate decided.
 
-    Args:
-        source: the detector.
-        one_axis_resize: enlarge maps in two steps, as the vendor's table of operators says; without it one Resize
-            does both, which the rules refuse and the vendor's evaluator must decide.
+    Maps are enlarged in two steps, as the vendor's table of operators says, unless the source is asked for one Resize
+    that does both, which the vendor's evaluator must decide about.
 
     Raises:
         UsageError: an input width that the chip does not take.
     """
     if source.info.input_size[1] % 4:
         raise UsageError(f"the KL720 takes inputs whose width is a multiple of 4, got {source.info.input_size[1]}")
-    form = graph_form(len(source.info.class_names), one_axis_resize=one_axis_resize)
+    form = graph_form(len(source.info.class_names), one_axis_resize=not source.asked.two_axis_resize)
     graph, repaired = source.graph(OPSET, form, source.repaired), source.repaired
     variant = Variant("int8", GRAPH, "kneron", "int8", "parts", NEF, repaired=repaired, scale=SCALE, offset=OFFSET)
     pictures = calibration_pictures(source)

@@ -86,13 +86,13 @@ class _Run:
     def _open_outputs(self):
         names, options = self.manifest.classes, self.options
         if options.json:
-            self.outputs.append(JsonLines(options.json, names))
+            self.outputs.append(JsonLines(options.json, names, self.times))
         if options.video:
-            self.outputs.append(VideoFile(options.video, names, self.source))
+            self.outputs.append(VideoFile(options.video, names, self.source, self.times))
         if options.show_port is not None:
-            self.outputs.append(Page(options.show_port, names, self.summary))
+            self.outputs.append(Page(options.show_port, names, self.summary, self.times))
         if not self.outputs:
-            self.outputs.append(JsonLines("-", names))
+            self.outputs.append(JsonLines("-", names, self.times))
 
     def _look_at(self, frame):
         """A frame through the detector; a lost accelerator is opened again, the frame of a file waits for it."""

@@ -16,6 +16,7 @@ from .detector import Detector
 from .faults import DeviceError, log
 from .golden import read_golden
 from .manifest import read_manifest
+from .memory import needed_mib
 from .timing import Times, percentiles
 
 SCHEMA = 1
@@ -66,12 +67,18 @@ def main(folder, arguments=None):
     except (DeviceError, OSError) as error:
         log(f"error: {error}")
         return 1
-    rows = [timing.row() for timing in timings]
+    rows = [dict(timing.row(), **memory(manifest, timing.threads)) for timing in timings]
     if options.json:
         sys.stdout.write(json.dumps({"timings": rows, "written": path}, indent=1) + "\n")
     else:
         sys.stdout.write("\n".join(_line(row) for row in rows) + f"\nwritten: {path}\n")
     return 0
+
+
+def memory(manifest, threads):
+    """``{"memory_mib": ...}`` of a CPU runtime, where the system tells."""
+    needed = None if threads is None else needed_mib(manifest, threads)
+    return {} if needed is None else {"memory_mib": needed}
 
 
 def golden_or_noise(manifest):
@@ -151,6 +158,7 @@ def _line(row):
     spread = "p50 {p50_ms:.2f} ms, p90 {p90_ms:.2f}, p99 {p99_ms:.2f}, mean {mean_ms:.2f}".format(**row["network"])
     stages = ", ".join("{} {:.2f}".format(name, stage["p50_ms"]) for name, stage in row["stages"].items())
     npu = "; NPU alone {:.2f} ms".format(row["npu_ms"]) if "npu_ms" in row else ""
+    npu += "; {:.0f} MiB".format(row["memory_mib"]) if "memory_mib" in row else ""
     return "{}{}: {} (network alone, batch 1){}; stages p50 ms: {}".format(row["runtime"], threads, spread, npu, stages)
 
 

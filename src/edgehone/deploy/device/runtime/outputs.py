@@ -4,12 +4,14 @@
 import json
 import os
 import sys
+import time
 
 import cv2
 import numpy as np
 
 from .drawing import draw
 from .faults import DeviceError
+from .timing import Times
 
 STILL_SECONDS = 1.0
 CODECS = {".avi": "MJPG", ".mp4": "mp4v", ".mkv": "MJPG"}
@@ -37,18 +39,23 @@ def record(frame, found, names):
 
 
 class JsonLines:
-    """One line a frame, to a file or, as ``-``, to standard output."""
+    """One line a frame, to a file or, as ``-``, to standard output; durations go to ``times``."""
 
-    def __init__(self, path, names):
+    def __init__(self, path, names, times=None):
         self._names = names
+        self._times = times or Times()
         self._file = sys.stdout if path == "-" else _opened(path)
 
     def write(self, frame, found, seconds):
         """Add a frame; ``seconds`` passed since it was taken. The line is written at once and whole."""
+        start = time.perf_counter()
         line = record(frame, found, self._names)
         line["latency_ms"] = round(1000 * seconds, 2)
-        self._file.write(json.dumps(line) + "\n")
+        text = json.dumps(line) + "\n"
+        start = self._times.lap("encode", start)
+        self._file.write(text)
         self._file.flush()
+        self._times.lap("write", start)
 
     def close(self):
         """Nothing is written any more."""
@@ -66,9 +73,10 @@ class VideoFile:
         path: ``.avi``, ``.mkv`` or ``.mp4``.
         names: of the classes.
         source: its ``fps`` are the video's; see ``live``.
+        times: durations go there.
     """
 
-    def __init__(self, path, names, source):
+    def __init__(self, path, names, source, times=None):
         suffix = os.path.splitext(path)[1].lower()
         if suffix not in CODECS:
             raise DeviceError("a video is written as {}; got {}".format(", ".join(sorted(CODECS)), path))
@@ -76,6 +84,7 @@ class VideoFile:
         self._codec = cv2.VideoWriter_fourcc(*CODECS[suffix])  # pyright: ignore[reportAttributeAccessIssue]
         self._names = names
         self._source = source
+        self._laps = times or Times()
         self._size = None
         self._writer = None
         self._start = 0.0
@@ -84,7 +93,9 @@ class VideoFile:
     def write(self, frame, found, seconds):
         """Add a frame."""
         del seconds
+        start = time.perf_counter()
         image = draw(frame.image, found, self._names)
+        start = self._laps.lap("draw", start)
         if self._writer is None:
             self._size = (image.shape[1], image.shape[0])
             self._start, self._fps = frame.taken, self._source.fps
@@ -94,6 +105,7 @@ class VideoFile:
         for _ in range(self._times(frame)):
             self._writer.write(_within(image, self._size))
             self._written += 1
+        self._laps.lap("encode", start)
 
     def _times(self, frame):
         """How often a frame is written."""

@@ -4,6 +4,7 @@
 import functools
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import ThreadingMixIn
 
@@ -11,6 +12,7 @@ import cv2
 
 from .drawing import draw
 from .faults import DeviceError, log
+from .timing import Times
 
 LOOPBACK = "127.0.0.1"
 HOSTS = ("127.0.0.1", "localhost")
@@ -30,9 +32,10 @@ class Page:
         port: 0 takes a free one.
         names: of the classes.
         summary: gives what ``/times.json`` shows.
+        times: durations go there.
     """
 
-    def __init__(self, port, names, summary):
+    def __init__(self, port, names, summary, times=None):
         self._changed = threading.Condition()
         self._viewers = 0
         self._jpeg = None
@@ -40,6 +43,7 @@ class Page:
         self._closed = False
         self.summary = summary
         self._names = names
+        self._times = times or Times()
         try:
             self._server = _Server((LOOPBACK, port), functools.partial(_Handler, self))
         except OSError as error:
@@ -53,7 +57,11 @@ class Page:
         del seconds
         if not self._viewers:
             return
-        done, jpeg = cv2.imencode(".jpg", draw(frame.image, found, self._names), QUALITY)
+        start = time.perf_counter()
+        image = draw(frame.image, found, self._names)
+        start = self._times.lap("draw", start)
+        done, jpeg = cv2.imencode(".jpg", image, QUALITY)
+        self._times.lap("encode", start)
         if done:
             with self._changed:
                 self._jpeg, self._number = jpeg.tobytes(), self._number + 1

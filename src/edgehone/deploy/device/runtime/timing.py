@@ -6,7 +6,9 @@ from collections import deque
 
 import numpy as np
 
-STAGES = ("capture", "prepare", "infer", "decode")
+STAGES = ("capture", "prepare", "infer", "decode", "draw", "encode", "write")
+"""The last three are those of the outputs: boxes into the picture; JSON, JPEG or a video's frame; to file or stream.
+OpenCV encodes and writes a video's frame in one call, which counts as ``encode``."""
 KEPT = 2000
 
 
