@@ -27,7 +27,7 @@ from trainings import Table
 
 from edgehone.analysis.capacity_ladder import probe_strategy
 from edgehone.data import Dataset, read_dataset
-from edgehone.pipeline import analyse_only
+from edgehone.preparation import analyse_only
 from edgehone.search.scope import TRUST
 from edgehone.space import Prefer, SearchSpace, dimensions, flatten, replace
 from edgehone.strategy import Strategy

@@ -165,7 +165,7 @@ def analyse(
     """The three analyses: data space, capacity, knowledge projection; and what the rules make of them."""
     from edgehone import console_analysis
     from edgehone.data import read_dataset
-    from edgehone.pipeline import analyse_only
+    from edgehone.preparation import analyse_only
 
     budget_s = parse_duration(probe_budget)
     dataset = read_dataset(data, format=data_format, selection=selection(merge, drop, ignore))

@@ -8,32 +8,29 @@ from pathlib import Path
 from typing import cast
 
 import edgehone
-from edgehone.analysis import Profile, Say, analyse, quiet
-from edgehone.boards import Measured
-from edgehone.data import Dataset, read_dataset
+from edgehone.data import Dataset
 from edgehone.deploy.bundle import Deployment, deploy, export_master
 from edgehone.deploy.convert import open_trained
-from edgehone.equipment import measurements, open_journal, place_run, start_pool
+from edgehone.equipment import open_journal, start_pool
 from edgehone.evaluation import Evaluation
 from edgehone.files import read_json, write_json
 from edgehone.inference import EXPORT
 from edgehone.models import Network, architecture
+from edgehone.preparation import Known, prepare
 from edgehone.report.run_page import Story, write_run_report
 from edgehone.report.search_sections import command
 from edgehone.request import Request, bundle_wishes, check, given
 from edgehone.results import FrontPoint, Results, RungZero
 from edgehone.run_folder import RunFolder, open_run
 from edgehone.search.agreement import RungAgreement
-from edgehone.search.board_costs import Latencies, board_limits, cost_by_size, latencies, parse_limits
 from edgehone.search.calibration import calibrate, nominal
 from edgehone.search.evolution import evolve
 from edgehone.search.facts import gather_facts
 from edgehone.search.finalists import Standing
 from edgehone.search.ladder import FORWARD_SHARE, Ladder, TaskMaker, freely, in_batches
-from edgehone.search.likeness import Identity, Likeness, model_name
-from edgehone.search.objective import AP, Cost, Objectives, check_on, parse_objectives
+from edgehone.search.likeness import model_name
+from edgehone.search.objective import AP, Objectives
 from edgehone.search.origins import value_origins
-from edgehone.search.placement import Placement
 from edgehone.search.plan import Plan, make_plan
 from edgehone.search.progress import Bench, Monitor, Show
 from edgehone.search.proof import PresetRuns, train_presets
@@ -41,14 +38,12 @@ from edgehone.search.remembering import entry_of, keep, learnt_on
 from edgehone.search.rules import apply_rules, describe_prior, taught_by
 from edgehone.search.rung_zero import CeilingScreen
 from edgehone.search.scope import declared_space, open_study
-from edgehone.search.starts import Asking, Start, Starts, starts
-from edgehone.search.store import Store, known_searches
+from edgehone.search.store import Store
 from edgehone.search.sufficiency import too_short
 from edgehone.search.trial import Outcome
 from edgehone.search.verdict import Decision, Split, Tested, all_on_test_split, decide, gain
-from edgehone.space import Forbid, Prior, Settings, load
+from edgehone.space import Prior, Settings, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
-from edgehone.teachers import open_teacher
 from edgehone.training import StartWeights, graph_flops, image_flops, imitable, training_flops
 
 RESULTS = "results.json"
@@ -56,10 +51,6 @@ RESULTS = "results.json"
 
 FOUND = "found.json"
 """What a search found, without a proof."""
-
-USUAL_SIZE = 256
-USUAL_PICTURES = 6500
-"""What a full training of a run of half an hour shows on two cores at an input of 256 px."""
 
 
 class Priors(Settings):
@@ -80,19 +71,6 @@ class Found(Settings):
     trials: int
     seconds: float
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known before anything is trained: the data, its profile, boards' limits, what is wanted, and where."""
-
-    dataset: Dataset
-    profile: Profile
-    limits: tuple[Forbid, ...]
-    measured: tuple[Measured, ...]
-    aim: Objectives
-    begun: tuple[Start, ...]
-    placement: Placement
 
 
 @dataclass(frozen=True)
@@ -187,48 +165,6 @@ def search(request: Request, out: Path, show: Show) -> Found:
         return found
 
 
-def prepare(request: Request, folder: RunFolder, monitor: Monitor) -> Known:
-    """Read and analyse the data; measure or estimate what the boards are asked about."""
-    dataset = read_dataset(request.data, format=request.format, selection=request.selection)
-    monitor.say(f"read {dataset.name} ({dataset.format}): " + describe_splits(dataset))
-    if request.teacher is not None:
-        open_teacher(request.teacher, dataset.class_names)  # refused now rather than in the first trial
-    each = parse_objectives(request.objectives, dataset.class_names, request.boards)
-    check_on(dataset, each)
-    sizes = [size for size in INPUT_SIZES if size <= request.max_input]
-    profile = folder.stage("profile", Profile, lambda: analyse(dataset, request.model, sizes))
-    monitor.say("analysed data space, capacity and projection")
-    costs = [objective for objective in each if isinstance(objective, Cost)]
-    asked = parse_limits(request.latency)
-    timed = [*(cost.mode for cost in costs if cost.kind != "memory"), *(limit.mode for limit in asked)]
-    measured = measurements(request, folder)
-    graph = architecture(request.model).graph(len(dataset.class_names))
-    found = folder.stage("latency", Latencies, lambda: latencies(graph, timed, sizes, measured))
-    limits = board_limits(graph, request.boards, sizes, asked, found)
-    values = {cost.text: cost_by_size(cost, graph, sizes, found, monitor.say) for cost in costs}
-    begun = () if request.scope.blind else recall(request, dataset, profile, folder, monitor)
-    placement = place_run(request, dataset, folder)
-    if placement.name:
-        monitor.say(f"trains on {placement.name} ({placement.device}), {placement.workers} side by side")
-    return Known(dataset, profile, limits, measured, Objectives(each, values), begun, placement)
-
-
-def recall(
-    request: Request, dataset: Dataset, profile: Profile, folder: RunFolder, monitor: Monitor
-) -> tuple[Start, ...]:
-    """What earlier searches on similar data found, frozen: a store grows while a run is interrupted."""
-
-    def ask() -> Starts:
-        exclude = None if request.same_data else Identity.of(dataset)
-        asking = Asking(Likeness.of(profile), model_name(request.model), exclude, request.scope.leave_out)
-        return Starts(starts=tuple(starts(known_searches(Store.at(request.store)), asking)))
-
-    begun = folder.stage("starts", Starts, ask).starts
-    for start in begun:
-        monitor.say(f"starts also from the store: {start.because} (weight {start.weight:.2f})")
-    return begun
-
-
 def nameless(request: Request, dataset: Dataset) -> str:
     """The command line, without this machine's places."""
     names = {
@@ -243,18 +179,6 @@ def nameless(request: Request, dataset: Dataset) -> str:
         "study": None,
     }
     return command(request.model_dump(mode="json") | names)
-
-
-def analyse_only(
-    dataset: Dataset, model: str, max_input: int, probe_budget_s: float = 0.0, say: Say = quiet
-) -> tuple[Profile, tuple[Prior, ...]]:
-    """The three analyses and what the rules make of them, for a full training of :data:`USUAL_PICTURES`."""
-    check(Request(data=dataset.source, model=model, budget_s=1.0, max_input=max_input))
-    sizes = [size for size in INPUT_SIZES if size <= max_input]
-    profile = analyse(dataset, model, sizes, probe_budget_s=probe_budget_s, say=say)
-    pictures = {s: round(USUAL_PICTURES * (USUAL_SIZE / s) ** 2) for s in INPUT_SIZES}
-    facts = gather_facts(dataset, profile, pictures, max_input)
-    return profile, tuple(apply_rules(facts))
 
 
 def plan_run(request: Request, known: Known, bench: Bench) -> Plan:
@@ -394,9 +318,3 @@ def conclude(
         rung_zero=explored.ladder.rung_zero,
         warnings=explored.warnings,
     )
-
-
-def describe_splits(dataset: Dataset) -> str:
-    """``train 205, val 87, test 72 images; 3 classes``."""
-    counts = ", ".join(f"{name} {len(samples)}" for name, samples in dataset.splits.items())
-    return f"{counts} images; {len(dataset.class_names)} classes"

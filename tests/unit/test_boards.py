@@ -10,7 +10,7 @@ from edgehone.boards import BOARDS, Board, board
 from edgehone.errors import UsageError
 
 WITH_OWN_SOURCE = {"runtimes", "memory", "limits", "notes"}
-CHOSEN_HERE = {"name", "default_runtime", "default_power_mode", "measured_here", "runtime", "sources"}
+CHOSEN_HERE = {"name", "delivered", "default_runtime", "default_power_mode", "measured_here", "runtime", "sources"}
 
 every_board = pytest.mark.parametrize("known", list(BOARDS.values()), ids=list(BOARDS))
 
