@@ -56,8 +56,8 @@ JUDGED = ("kneron-kl720",)
 ONE_AXIS = ("kneron-kl720",)
 """Boards whose graphs enlarge one axis at a time, unless asked."""
 
-JUDGED_PICTURES = 128
-"""On which it is judged unasked."""
+JUDGED_PICTURES = 64
+"""On which it is judged unasked, and of the test split: simulating one takes seconds at 416 px."""
 
 
 class Deployment(Settings):
@@ -168,7 +168,8 @@ def hold_in_eight_bits(
     """
     inquiry, say = wishes.integer, wishes.say
     if inquiry is None and board_name in JUDGED and dataset.train and dataset.class_names == info.class_names:
-        inquiry = Inquiry(max_drop=wishes.max_drop, judged_pictures=JUDGED_PICTURES, repair=False)
+        few = JUDGED_PICTURES
+        inquiry = Inquiry(max_drop=wishes.max_drop, judged_pictures=few, tested_pictures=few, repair=False)
     if inquiry is not None:
         inquiry = inquiry.model_copy(update={"tested_on": _with_pictures(dataset, inquiry.tested_on)})
         return judged(network, info, dataset, board_name, inquiry, say)

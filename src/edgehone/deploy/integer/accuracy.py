@@ -63,6 +63,7 @@ class Inquiry(Settings):
         judged_pictures: on which the gate decides: those of validation, and as many of the training split as are left.
             What is judged is a difference of AP; on the validation split of a small set alone it is mostly chance.
         fine_tuning: under rounding; None: never.
+        tested_pictures: most of the tested split, evenly spread over it; None: all.
         repair: what loses too much; else it is only judged, as a bundle that nobody repaired holds it.
     """
 
@@ -71,6 +72,7 @@ class Inquiry(Settings):
     tested_on: str = "test"
     judged_pictures: int = Field(default=256, ge=1)
     fine_tuning: FineTuning | None = FineTuning()
+    tested_pictures: int | None = Field(default=None, ge=1)
     repair: bool = True
 
 
@@ -246,6 +248,7 @@ def integer_accuracy(
         fine_tune=tune if tuning is not None and info.reading is None else None,
     )
     chosen, verdict = (repair if inquiry.repair else judge_as_delivered)(subject, inquiry.max_drop, say)
+    tested = _spread(tested, inquiry.tested_pictures or len(tested))
     found = _test(subject, info, chosen, verdict, (inquiry.tested_on, tested))
     if scheme.board == EXECUTED_HERE and openvino_here():
         found = found.model_copy(update={"by_openvino": _by_openvino(subject, chosen, say)})
