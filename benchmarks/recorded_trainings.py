@@ -5,7 +5,8 @@ python benchmarks/recorded_trainings.py DATA [DATA ...] [--trials 40] [--informe
 
 Draws strategies over :data:`PATHS` (all else as in :data:`BASE`): ``--trials`` of them uniformly, no rule asked, trial
 n the same on every data set; and ``--informed`` of them as the rules for the data set would have them drawn, because a
-stand-in that has seen chance alone knows nothing of the corner that the rules lead to. Trains each at the three lengths
+stand-in that has seen chance alone knows nothing of the corner that the rules lead to; and, with one seed, the changes
+of the rules' strategy that ``one_change.py`` has trained in full. Trains each at the three lengths
 of :data:`RUNGS`, its schedule compressed to the length, and writes AP on validation as a line of
 ``recorded/DATA.jsonl``. Prints the core-hours that are planned, works for ``--minutes`` and goes on where it was when
 it is given again; exit 3 while trainings are left. One thread.
@@ -23,13 +24,13 @@ from typing import cast
 
 import numpy as np
 from evidence import RECORDED, UNFINISHED, SliceOver
-from trainings import Table
+from trainings import Table, strategy_of
 
 from edgehone.analysis.capacity_ladder import probe_strategy
 from edgehone.data import Dataset, read_dataset
 from edgehone.preparation import analyse_only
 from edgehone.search.scope import TRUST
-from edgehone.space import Prefer, SearchSpace, dimensions, flatten, replace
+from edgehone.space import Prefer, SearchSpace, dimensions, fingerprint, flatten, replace
 from edgehone.strategy import Strategy
 from edgehone.training import Job
 from edgehone.training.device import CPU, device_here
@@ -94,6 +95,12 @@ def guided(dataset: Dataset, count: int) -> list[Strategy]:
     return [cast(Strategy, space.sample(np.random.default_rng([2027, trial]))) for trial in range(count)]
 
 
+def changed(table: Table) -> list[Strategy]:
+    """The strategies of ``one_change.py``, in the order of their trainings."""
+    rows = [row for row in table.rows.values() if row["study"] == "change" and row["seed"] == 0]
+    return list({fingerprint(strategy): strategy for strategy in map(strategy_of, rows)}.values())
+
+
 def job_of(strategy: Strategy, trial: int, share: float, device: str = CPU) -> Job:
     """The training of a trial at a share of the full length."""
     steps = round(STEPS * share)
@@ -118,6 +125,7 @@ def main() -> None:
     planned = {
         table: [("random", trial, drawn(trial)) for trial in range(given.trials)]
         + [("informed", trial, strategy) for trial, strategy in enumerate(guided(table.dataset, given.informed))]
+        + [("change", 0, strategy) for strategy in changed(table)]
         for table in tables
     }
     jobs = {
@@ -126,8 +134,9 @@ def main() -> None:
     }
     print(f"planned: {sum(table.hours(each) for table, each in jobs.items()):.1f} core-hours", flush=True)
     try:
-        for in_turn in zip(*planned.values(), strict=True):
-            for (table, (study, trial, strategy)), share in itertools.product(zip(tables, in_turn, strict=True), RUNGS):
+        for in_turn in itertools.zip_longest(*planned.values()):
+            those = [each for each in zip(tables, in_turn, strict=True) if each[1] is not None]
+            for (table, (study, trial, strategy)), share in itertools.product(those, RUNGS):
                 row = table.trained(job_of(strategy, trial, share, device), study=study, trial=trial, share=share)
                 print(f"{table.dataset.name} {study} {trial} share {share:.3f}: AP {row['ap']:.3f}", flush=True)
     except SliceOver:

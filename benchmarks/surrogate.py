@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from recorded_trainings import PATHS, RUNGS
+from recorded_trainings import PATHS, RUNGS, STEPS
 from scipy.stats import spearmanr
 from sklearn.ensemble import ExtraTreesRegressor, VotingRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -32,8 +32,7 @@ from edgehone.space import Choice, Dimension, dimensions, flatten
 from edgehone.strategy import Strategy
 
 FOLDS, TREES = 10, 100
-STUDIES = ("random", "informed")
-CHANGES = "change"
+STUDIES = ("random", "informed", "change")
 
 
 @cache
@@ -81,21 +80,21 @@ class Surrogate:
 
     @staticmethod
     def of(table: Table) -> Surrogate:
-        """From the trials that were trained at every length, and the changes that were trained in full alone."""
-        rows = [row for row in table.rows.values() if row["study"] in STUDIES]
+        """From the trials that were trained at every length, and what was trained in full alone."""
         known: dict[tuple[str, int, str], dict[float, Row]] = {}
-        for row in rows:  # rules change, and with them what an informed trial of some number is
-            name = (row["study"], row["trial"], json.dumps(row["strategy"], sort_keys=True))
-            known.setdefault(name, {})[row["share"]] = row
+        for row in table.rows.values():
+            if row["study"] in STUDIES:
+                name = (row["study"], row["seed"], json.dumps(row["strategy"], sort_keys=True))
+                known.setdefault(name, {})[row["steps"] / STEPS] = row
         trials = [known[name] for name in sorted(known) if set(known[name]) >= set(RUNGS)]
         x = np.stack([encoded(strategy_of(trial[RUNGS[-1]])) for trial in trials])
         y = {share: np.array([trial[share]["ap"] for trial in trials]) for share in RUNGS}
-        changes: dict[str, list[Row]] = {}
-        for row in table.rows.values():
-            if row["study"] == CHANGES:
-                changes.setdefault(json.dumps(row["strategy"], sort_keys=True), []).append(row)
-        more_x = [encoded(strategy_of(same[0])) for same in changes.values()]
-        more_y = [float(np.mean([row["ap"] for row in same])) for same in changes.values()]
+        alone: dict[str, list[Row]] = {}
+        for (_, _, strategy), lengths in known.items():
+            if set(lengths) == {RUNGS[-1]}:
+                alone.setdefault(strategy, []).append(lengths[RUNGS[-1]])
+        more_x = [encoded(strategy_of(same[0])) for same in alone.values()]
+        more_y = [float(np.mean([row["ap"] for row in same])) for same in alone.values()]
         seconds = {s: float(np.mean([trial[s]["seconds"] for trial in trials])) for s in RUNGS}
         return Surrogate(x, y, seconds, np.array(more_x).reshape(-1, x.shape[1]), np.array(more_y))
 
