@@ -105,7 +105,6 @@ def _check_folder(out: Path) -> None:
     gflops = [entry["gflops"] for entry in (results["found"], *results["presets"].values())]
     assert max(gflops) <= 1.15 * min(gflops), "equal compute"
     report = (out / "report.html").read_text()
-    [warning] = results["warnings"]  # a few steps teach nobody anything
-    assert warning in report
+    assert all(warning in report for warning in results["warnings"])
     assert 'src="http' not in report
     assert "<svg" in report
