@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from edgehone.cli import app
 from edgehone.data import Dataset, read_dataset
 from edgehone.deploy.convert import open_trained
 from edgehone.deploy.integer.accuracy import (
+    HELD_OUT,
     Inquiry,
     RoundedOnnxRuntime,
     calibration_pictures,
@@ -144,7 +146,12 @@ def test_the_gate_judges_validation_first(dataset: Dataset) -> None:
     assert judged_samples(dataset, 2) == [dataset.val[0], dataset.val[2]]
     assert judged_samples(dataset, 10)[:4] == list(dataset.val)
     assert len(judged_samples(dataset, 10)) == 10
-    assert len(judged_samples(dataset, 1000)) == len(dataset.val) + len(dataset.train)
+    assert len(judged_samples(dataset, 1000)) == min(HELD_OUT, len(dataset.val) + len(dataset.train))
+
+
+def test_learnt_pictures_are_judged_only_where_too_few_are_held_out(dataset: Dataset) -> None:
+    many = dataclasses.replace(dataset, val=[*dataset.train] * HELD_OUT)
+    assert judged_samples(many, 1000) == list(many.val)
 
 
 def test_what_cannot_be_is_refused_with_its_reason(

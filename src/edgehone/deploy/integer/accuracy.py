@@ -49,6 +49,10 @@ EXECUTED_HERE = "cpu"
 DRAWS = 200
 """Of the judged pictures."""
 
+HELD_OUT = 64
+"""With fewer pictures of validation, those of the training split are judged, too, though 8 bits cost less on them: the
+loss on a handful is mostly chance."""
+
 QUICK_PICTURES = 64
 """From which ranges are taken where many detectors are compared."""
 
@@ -60,8 +64,7 @@ class Inquiry(Settings):
         max_drop: of AP that is allowed.
         calibration_pictures: of the training split, spread over it; vendors ask for a hundred or more.
         tested_on: split of the reported AP.
-        judged_pictures: on which the gate decides: those of validation, and as many of the training split as are left.
-            What is judged is a difference of AP; on the validation split of a small set alone it is mostly chance.
+        judged_pictures: on which the gate decides: so many of validation at most; see :func:`judged_samples`.
         fine_tuning: under rounding; None: never.
         tested_pictures: most of the tested split, evenly spread over it; None: all.
         repair: what loses too much; else it is only judged, as a bundle that nobody repaired holds it.
@@ -191,9 +194,9 @@ def runtime_of(folded: Network, input_size: Size, plan: Plan) -> Runtime:
 
 
 def judged_samples(dataset: Dataset, count: int) -> list[Sample]:
-    """All of validation, or ``count`` of it; and of the training split as many as are left, evenly spread over it."""
+    """All of validation, or ``count`` of it; filled up to :data:`HELD_OUT` from the training split, evenly spread."""
     first = _spread(dataset.val, count)
-    return [*first, *_spread(dataset.train, count - len(first))]
+    return [*first, *_spread(dataset.train, max(0, min(count, HELD_OUT) - len(first)))]
 
 
 def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
