@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from edgehone.deploy.integer.calibration import CALIBRATORS
 from edgehone.deploy.integer.fine_tuning import RoundedNetwork
-from edgehone.deploy.integer.gate import Measured, Subject, repair
+from edgehone.deploy.integer.gate import WORTH_DB, Measured, Subject, repair
+from edgehone.deploy.integer.noise import least_db
 from edgehone.deploy.integer.plan import make_plan
 from edgehone.deploy.integer.scheme import JETSON, KL720, ONNX_RUNTIME, SCHEMES, Scheme
 from edgehone.deploy.integer.simulator import Simulator
@@ -103,6 +104,13 @@ def test_a_board_uses_what_it_has(scheme: Scheme) -> None:
     assert whole.chosen.repair == "mixed_precision"
 
 
+@pytest.fixture
+def all_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that passes is made any quieter."""
+    monkeypatch.setattr("edgehone.deploy.integer.gate.QUIET_DB", -1000.0)
+
+
+@pytest.mark.usefixtures("all_is_quiet")
 def test_the_gate_stops_at_the_first_that_suffices() -> None:
     network = planted()
     _, verdict = repair(subject(JOINT, network), max_drop=0.999)
@@ -115,6 +123,22 @@ def test_the_gate_stops_at_the_first_that_suffices() -> None:
     assert verdict.calibrator == CALIBRATORS[1]
 
 
+def test_what_passes_is_made_quieter_where_a_layer_stands_out() -> None:
+    """AP on a few pictures is luck; noise is not."""
+    network = planted()
+    chosen, verdict = repair(subject(JOINT, network), max_drop=0.999)
+    assert [a.repair for a in verdict.attempts] == ["none", "mixed_precision"]
+    assert verdict.wide
+    pixels = torch.stack(pictures(4))
+    plain = subject(JOINT, network).plain
+    assert least_db(network, chosen.plan, pixels) > least_db(network, plain, pixels) + WORTH_DB
+    scores = iter([0.8, 0.8, 0.5])
+    _, verdict = repair(subject(JOINT, network, lambda _: certain(next(scores))))
+    assert verdict.passed
+    assert verdict.chosen == verdict.attempts[0], "what made it worse is not taken"
+
+
+@pytest.mark.usefixtures("all_is_quiet")
 def test_what_lost_little_on_these_pictures_alone_does_not_pass() -> None:
     real, lucky = Measured(0.8, np.full(10, 0.8)), Measured(0.797, np.linspace(0.8, 0.78, 10))
     answers = iter([real, lucky, certain(0.796)])
