@@ -105,15 +105,15 @@ class Source:
         opset = self.asked.opset or opset
         return build_model(folded or self.folded, self.info.input_size, self._metadata(form), opset, form)
 
-    def rounded_graph(self) -> onnx.ModelProto:
-        """The master graph with the rounding of ``eight_bits`` in it.
+    def rounded_graph(self, *, unsigned: bool = False) -> onnx.ModelProto:
+        """The master graph with the rounding of ``eight_bits`` in it, in int8 or, for OpenVINO, ``unsigned``.
 
         Raises:
             ValueError: it is not held in 8 bits.
         """
         if self.eight_bits is None:
             raise ValueError("only a detector that is held in 8 bits can be rounded")
-        return self.eight_bits.graph(self.info.input_size, self._metadata(MASTER))
+        return self.eight_bits.graph(self.info.input_size, self._metadata(MASTER), unsigned=unsigned)
 
     def _metadata(self, form: GraphForm) -> dict[str, Json]:
         scale, offset = (1 / 255, 0.0) if form.restore is None else (1 / 256, -0.5)

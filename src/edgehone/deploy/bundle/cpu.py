@@ -6,7 +6,8 @@ from typing import Literal
 
 from edgehone.deploy.contents import Contents, Source, Variant
 
-GRAPH, ROUNDED = "model.onnx", "model_int8.onnx"
+GRAPH, ROUNDED, UNSIGNED = "model.onnx", "model_int8.onnx", "model_uint8.onnx"
+"""OpenVINO 2026.4 gets graphs of signed numbers wrong (ADR 0038); ONNX Runtime's kernels want signed ones."""
 
 README = """\
 1. `pip install numpy opencv-python-headless onnxruntime`
@@ -37,12 +38,13 @@ def cpu_contents(source: Source) -> Contents:
     if source.eight_bits is None:
         return Contents(graphs, real, readme=README)
     held = source.eight_bits
-    whole = (_rounded(source, "onnxruntime"),)
+    whole, graphs[ROUNDED] = (_rounded(source, "onnxruntime", ROUNDED),), source.rounded_graph()
     if held.accuracy is not None and held.accuracy.openvino_passed:
-        whole += (_rounded(source, "openvino"),)
+        whole += (_rounded(source, "openvino", UNSIGNED),)
+        graphs[UNSIGNED] = source.rounded_graph(unsigned=True)
     variants = (*whole, *real) if held.passed else (*real, *whole)
-    return Contents({**graphs, ROUNDED: source.rounded_graph()}, variants, readme=README + EIGHT_BITS)
+    return Contents(graphs, variants, readme=README + EIGHT_BITS)
 
 
-def _rounded(source: Source, runtime: Literal["onnxruntime", "openvino"]) -> Variant:
-    return Variant(f"{runtime}-int8", ROUNDED, runtime, "int8", rounded=True, repaired=source.repaired)
+def _rounded(source: Source, runtime: Literal["onnxruntime", "openvino"], graph: str) -> Variant:
+    return Variant(f"{runtime}-int8", graph, runtime, "int8", rounded=True, repaired=source.repaired)

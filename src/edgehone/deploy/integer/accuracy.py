@@ -259,8 +259,8 @@ def integer_accuracy(
 
 
 def _by_openvino(subject: Subject, chosen: Candidate, say: Say) -> Attempt:
-    """OpenVINO reads the same graph, but its kernels calculate in another way: what is judged is not the other's AP."""
-    runtime = OpenVinoRuntime(rounded_model(chosen.network, subject.input_size, {}, chosen.plan))
+    """OpenVINO's kernels calculate in another way than ONNX Runtime's: what is judged is not the other's AP."""
+    runtime = OpenVinoRuntime(rounded_model(chosen.network, subject.input_size, {}, chosen.plan, unsigned=True))
     attempt = attempted(subject, runtime, chosen.attempt.repair, f"by OpenVINO, {chosen.attempt.detail}")
     say(describe_attempt(attempt))
     return attempt

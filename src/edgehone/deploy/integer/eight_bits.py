@@ -46,13 +46,13 @@ class EightBits:
         """Whether it was judged, and loses no more than was allowed."""
         return self.accuracy is not None and self.accuracy.verdict.passed
 
-    def graph(self, input_size: Size, metadata: dict[str, Json]) -> onnx.ModelProto:
-        """With its rounding written into it.
+    def graph(self, input_size: Size, metadata: dict[str, Json], *, unsigned: bool = False) -> onnx.ModelProto:
+        """With its rounding written into it; ``unsigned``: see :class:`~edgehone.deploy.integer.qdq.Rounding`.
 
         Raises:
             UsageError: a plan that no graph can say; see :func:`~edgehone.deploy.integer.qdq.rounding_of`.
         """
-        return rounded_model(self.network, input_size, metadata, self.plan)
+        return rounded_model(self.network, input_size, metadata, self.plan, unsigned=unsigned)
 
     def record(self) -> dict[str, Json]:
         """For a manifest."""

@@ -44,7 +44,7 @@ CHANCE = 0.001
 """Calibrators whose AP differs by less are equal: then the plainest stays, which clips nothing."""
 
 WORTH_DB = 2.0
-"""More bits for a layer of what passes must make the worst part of the heads so much quieter."""
+"""More bits for the heads or a layer of what passes must make the worst part of the heads so much quieter."""
 
 Repair = Literal["none", "calibration", "equalisation", "mixed_precision", "fine_tuning"]
 
@@ -289,21 +289,25 @@ class _Repairs:
             count *= 2
 
     def quieter(self, passed: Candidate) -> Proposal | None:
-        """What passes, with more bits for the loudest layers while that helps; None without need or help."""
+        """What passes, with more bits for heads and the loudest layers where that helps; None without need or help."""
         pixels = torch.stack(list(self.subject.pictures[:NOISE_PICTURES]))
         plan = passed.plan
         now = least_db(passed.network, plan, pixels)
         if now >= QUIET_DB:
             return None
+        heads = rounded_heads(passed.network.graph, plan)
         noise = measure_noise(passed.network, plan, pixels)
-        layers = [layer.index for layer in noise.layers if layer.index >= 0]
+        layers = [layer.index for layer in noise.layers if layer.index >= 0 and layer.index not in heads]
+        worst = layers[: max(1, round(WIDE_SHARE * len(layers)))]
         wider: list[int] = []
-        for index in layers[: max(1, round(WIDE_SHARE * len(layers)))]:
-            then = least_db(passed.network, plan.widened(index), pixels) if now < QUIET_DB else now
-            if then < now + WORTH_DB:
+        for group in [*([heads] if heads else []), *([index] for index in worst)]:  # heads cost least
+            if now >= QUIET_DB:
                 break
-            plan, now = plan.widened(index), then
-            wider.append(index)
+            wide = functools.reduce(Plan.widened, group, plan)
+            then = least_db(passed.network, wide, pixels)
+            if then >= now + WORTH_DB:
+                plan, now = wide, then
+                wider += group
         return self._wider(passed, wider) if wider else None
 
     def _wider(self, best: Candidate, layers: Sequence[int]) -> Proposal:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,12 +40,15 @@ class Rounding:
         steps: tensor name to the real size of its step; every other tensor stays real.
         reads: likewise, for convolutions with whole weights that read a tensor which stays real.
         plain: names of convolutions whose weights stay real.
+        unsigned: results are written as uint8 about 128 instead of int8 about 0: the same numbers, for a runtime whose
+            kernels want them so.
     """
 
     scheme: Scheme
     steps: Mapping[str, float]
     reads: Mapping[str, float] = field(default_factory=dict[str, float])
     plain: Collection[str] = ()
+    unsigned: bool = False
 
 
 def rounding_of(plan: Plan, graph: Graph) -> Rounding:
@@ -79,13 +82,16 @@ def rounding_of(plan: Plan, graph: Graph) -> Rounding:
     return Rounding(plan.scheme, steps, reads, plain)
 
 
-def rounded_model(folded: Network, input_size: Size, metadata: Mapping[str, Json], plan: Plan) -> onnx.ModelProto:
-    """The exported graph with a plan's rounding in it.
+def rounded_model(
+    folded: Network, input_size: Size, metadata: Mapping[str, Json], plan: Plan, *, unsigned: bool = False
+) -> onnx.ModelProto:
+    """The exported graph with a plan's rounding in it; ``unsigned``: see :class:`Rounding`.
 
     Raises:
         UsageError: see :func:`rounding_of`.
     """
-    return insert_rounding(build_model(folded, input_size, metadata), rounding_of(plan, folded.graph))
+    rounding = replace(rounding_of(plan, folded.graph), unsigned=unsigned)
+    return insert_rounding(build_model(folded, input_size, metadata), rounding)
 
 
 def insert_rounding(model: onnx.ModelProto, rounding: Rounding) -> onnx.ModelProto:
@@ -174,7 +180,8 @@ class _Inserter:
         """``result``: tensor ``name`` after rounding."""
         count = self.pairs[name] if self.rounding.scheme.pair_per_reader else 0
         scale = self._constant(f"{name}_step", np.array(step, np.float32))
-        zero = self._constant(f"{name}_zero", np.array(0, np.int8))
+        middle = np.array(128, np.uint8) if self.rounding.unsigned else np.array(0, np.int8)
+        zero = self._constant(f"{name}_zero", middle)
         whole = f"{name}_whole{count or ''}"
         if whole not in self.made:
             # An axis means nothing to a single step, but keeps ONNX Runtime from joining equal nodes again.
