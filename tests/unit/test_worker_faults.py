@@ -37,7 +37,10 @@ def busy(note):
 if __name__ == "__main__":
     crew = Crew(1, nothing, ())
     crew.begin(0, busy)
-    print(crew.listen(600)[0].value, flush=True)
+    heard = []
+    while not heard:  # listening goes on after a note, for as long as it was asked to
+        heard = crew.listen(0.5)
+    print(heard[0].value, flush=True)
     time.sleep(600)
 """
 
