@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from edgehone.deploy.integer.noise import signal_to_noise_db
+from edgehone.deploy.integer.openvino import OpenVinoRuntime
 from edgehone.deploy.integer.plan import Plan, make_plan
 from edgehone.deploy.integer.qdq import rounded_model
 from edgehone.deploy.integer.scheme import ACCUMULATOR, JETSON, KL720, ONNX_RUNTIME, SCHEMES, Scheme
@@ -293,20 +294,18 @@ def test_onnx_runtime_agrees_within_a_step_on_the_whole_detector(name: str, tmp_
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_openvino_agrees_where_numbers_are_unsigned(name: str) -> None:
-    """Of signed ones OpenVINO 2026.4 makes something else; about 128 they are the same numbers, rounded its own way."""
-    openvino = pytest.importorskip("openvino")
+    """Of signed ones OpenVINO 2026.4 makes noisier ones; about 128 they are the same numbers. Picture by picture."""
+    pytest.importorskip("openvino")
     network = randomised(architecture(name).graph(CLASSES), 0)
     plan, pixels = planned(network, WHOLE, (96, 64))
     model = rounded_model(network, (96, 64), {}, plan, unsigned=True)
     kinds = {item.data_type for item in model.graph.initializer if item.name.endswith("_zero")}
     assert kinds == {onnx.TensorProto.UINT8}
-    core = openvino.Core()
-    compiled = core.compile_model(
-        core.read_model(model.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-    )
-    theirs = compiled(pixels[:1].numpy())
-    for ours, got in zip(Simulator(network, plan).heads(pixels[:1]), theirs.to_tuple(), strict=True):
-        assert signal_to_noise_db(ours, torch.from_numpy(got)) > 18
+    pixels = (255 * pixels[:3]).round() / 255
+    theirs = OpenVinoRuntime(model).heads(pixels)
+    for ours, got in zip(Simulator(network, plan).heads(pixels), theirs, strict=True):
+        for one, other in zip(ours, got, strict=True):
+            assert signal_to_noise_db(one, other) > 18
 
 
 def optimised_kinds(network: Network, plan: Plan, size: tuple[int, int], folder: Path) -> list[str]:

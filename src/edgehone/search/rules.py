@@ -150,6 +150,14 @@ def _short_run(facts: Facts, size: int) -> Iterator[Prefer]:
         evidence=evidence,
         because=f"{short}; a cosine settles the weights over the whole run",
     )
+
+
+def _batch(facts: Facts, size: int) -> Iterator[Prefer]:
+    steps = _steps(facts, size)
+    if steps >= SHORT_RUN_STEPS:
+        return
+    evidence = {"steps": steps, "batch": 16, "short_below": SHORT_RUN_STEPS}
+    short = f"a full training has about {steps} steps of 16 pictures, which is short"
     yield Prefer(
         path="optimisation.batch_size",
         value=16,
@@ -326,6 +334,7 @@ def _capacity(facts: Facts, size: int) -> Iterator[Prefer]:
 RULES: Sequence[Rule] = (
     _anchors,
     _short_run,
+    _batch,
     _assigner,
     _vote,
     _box_weight,

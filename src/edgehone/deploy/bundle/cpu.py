@@ -7,7 +7,7 @@ from typing import Literal
 from edgehone.deploy.contents import Contents, Source, Variant
 
 GRAPH, ROUNDED, UNSIGNED = "model.onnx", "model_int8.onnx", "model_uint8.onnx"
-"""OpenVINO 2026.4 gets graphs of signed numbers wrong (ADR 0038); ONNX Runtime's kernels want signed ones."""
+"""OpenVINO 2026.4 makes noisier ones of signed numbers (ADR 0038); ONNX Runtime's kernels want signed ones."""
 
 README = """\
 1. `pip install numpy opencv-python-headless onnxruntime`

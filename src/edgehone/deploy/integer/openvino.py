@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgehone.deploy.device.runtime.backends import cores
@@ -39,5 +40,9 @@ class OpenVinoRuntime:
     def heads(self, pixels: Tensor) -> list[Tensor]:
         """See :class:`edgehone.inference.Runtime`; the pixels are whole steps of 1/255, as those of pictures are."""
         planes = (pixels * 255).round().to(torch.uint8).contiguous()
-        each = [list(self._backend.run(np.ascontiguousarray(one[None].numpy())).values()) for one in planes]
-        return [torch.cat([torch.from_numpy(np.array(part)) for part in parts]) for parts in zip(*each, strict=True)]
+        each = [self._answers(np.ascontiguousarray(one[None].numpy())) for one in planes]
+        return [torch.cat(parts) for parts in zip(*each, strict=True)]
+
+    def _answers(self, planes: NDArray[np.uint8]) -> list[Tensor]:
+        """Of one picture, copied: the backend writes the next ones into the same arrays."""
+        return [torch.from_numpy(np.array(values)) for values in self._backend.run(planes).values()]
