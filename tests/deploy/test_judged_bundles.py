@@ -188,7 +188,7 @@ def test_a_board_that_has_nothing_but_8_bits_is_always_judged(
     assert note in (tmp_path / "bundle" / "README.md").read_text()
     assert deployment.integer is not None
     assert [attempt.detail for attempt in deployment.integer.verdict.attempts] == [
-        "ranges by max, int16 for the raw heads"
+        "ranges by max, int16 for stride32, stride16"
     ]
     assert deployment.integer.split == "test"
     assert read_json(tmp_path / "bundle" / "analysis.json") == Analysis().model_dump()
@@ -220,21 +220,25 @@ def test_what_the_gate_decided_reaches_the_toolchain(
 ) -> None:
     """Ranges by percentile are the best, and with outputs of 16 bits they suffice."""
     monkeypatch.setattr("edgehone.deploy.integer.gate._Repairs.equalisation", lambda *_: iter(()))
-    scored(0.5, 0.3, 0.4, 0.35, 0.499)
+    scored(0.5, 0.3, 0.3, 0.4, 0.35, 0.499)
     out = tmp_path / "bundle"
     deployment = deploy(run, KL720, dataset, out, Wishes(integer=FEW))
     assert deployment.integer is not None
     assert deployment.integer.verdict.wide == ("stride32", "stride16")
-    assert read_json(out / "analysis.json") == Analysis(percentage=0.9999).model_dump()
+    assert read_json(out / "analysis.json") == Analysis(percentage=0.9999, optimize=1).model_dump()
+    manifest = read_json(out / "manifest.json")
+    assert manifest["integer"]["repaired"] is False, "the toolchain corrects biases itself"
+    assert "signal_to_noise_db" not in manifest["checked"]["model_kl720.onnx"], "its graph is as it was trained"
     page = (out / "README.md").read_text()
     assert "**0.4990** as delivered (simulated; the board is the proof)" in page
     assert "`percentage=0.9999`" in page
     assert "outputs 16" in page
-    assert read_json(out / "manifest.json")["integer"]["accuracy"]["ap"] == 0.499
+    assert manifest["integer"]["accuracy"]["ap"] == 0.499
     toolchain = Toolchain(tmp_path)
     toolchain.install(monkeypatch)
     assert compile_nef(out).main(["--work", str(tmp_path / "work")]) == 0
     assert toolchain.asked["percentage"] == 0.9999
+    assert toolchain.asked["optimize"] == 1
     assert toolchain.asked["model_out_bitwidth_mode"] == "int16"
     assert toolchain.asked["datapath_bitwidth_mode"] == toolchain.asked["weight_bitwidth_mode"] == "int8"
 
@@ -247,7 +251,7 @@ def test_a_network_trained_under_rounding_is_the_one_that_is_delivered_and_held_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("edgehone.deploy.integer.gate._Repairs.mixtures", lambda *_: iter(()))
-    scored(0.5, 0.4, 0.3, 0.3, 0.3, 0.5)
+    scored(0.5, 0.4, 0.3, 0.3, 0.3, 0.3, 0.5)
     out = tmp_path / "bundle"
     deployment = deploy(run, KL720, dataset, out, Wishes(integer=FEW))
     assert deployment.integer is not None
@@ -265,11 +269,17 @@ def test_a_network_trained_under_rounding_is_the_one_that_is_delivered_and_held_
 def test_8_bits_on_the_jetson_are_judged_too(
     run: Path, dataset: Dataset, tmp_path: Path, scored: Callable[..., None]
 ) -> None:
-    scored(0.5, 0.3, 0.499)
+    scored(0.5, 0.3, 0.3, 0.499)
     deployment: Deployment = deploy(run, "jetson-xavier-nx", dataset, tmp_path / "nx", Wishes(integer=FEW))
     manifest = read_json(tmp_path / "nx" / "manifest.json")
     assert manifest["variant"] == "int8-nms"
     assert manifest["integer"]["calibrator"]["kind"] == "percentile"
+    assert manifest["model"]["graph"] == "model_nms_int8.onnx", "with biases of its own; FP16 has the trained ones"
+    real = read_json(tmp_path / "nx" / "variants" / "fp16-nms.json")
+    assert real["model"]["graph"] == "model_nms.onnx"
+    checked = manifest["checked"]["model_raw_int8.onnx"]
+    assert max(checked["max_abs_difference"].values()) < 1e-4
+    assert 10 < min(checked["signal_to_noise_db"].values()) < 80
     assert deployment.notes == ()
     assert verify_bundle(tmp_path / "nx").passed
 

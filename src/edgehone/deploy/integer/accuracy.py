@@ -21,9 +21,9 @@ from edgehone.deploy.integer.gate import (
     Say,
     Subject,
     Verdict,
-    attempted,
     describe_attempt,
     judge_as_delivered,
+    judged_runtime,
     quiet,
     repair,
 )
@@ -261,7 +261,7 @@ def integer_accuracy(
 def _by_openvino(subject: Subject, chosen: Candidate, say: Say) -> Attempt:
     """OpenVINO's kernels calculate in another way than ONNX Runtime's: what is judged is not the other's AP."""
     runtime = OpenVinoRuntime(rounded_model(chosen.network, subject.input_size, {}, chosen.plan, unsigned=True))
-    attempt = attempted(subject, runtime, chosen.attempt.repair, f"by OpenVINO, {chosen.attempt.detail}")
+    attempt = judged_runtime(subject, runtime, chosen.attempt.repair, f"by OpenVINO, {chosen.attempt.detail}")
     say(describe_attempt(attempt))
     return attempt
 
@@ -270,6 +270,8 @@ def _test(
     subject: Subject, info: DetectorInfo, chosen: Candidate, verdict: Verdict, tested: tuple[str, Sequence[Sample]]
 ) -> IntegerAccuracy:
     split, samples = tested
+    pixels = torch.stack(list(subject.pictures[:NOISE_PICTURES]))
+    wanted = TorchRuntime(subject.network).heads(pixels)
     simulator = Simulator(chosen.network, chosen.plan)
     ap = plain = average_precision_of(simulator, info, samples)
     if verdict.chosen.repair != "none":
@@ -286,7 +288,7 @@ def _test(
         ap=ap,
         ap_executed=executed,
         verdict=verdict,
-        noise=measure_noise(chosen.network, chosen.plan, torch.stack(list(subject.pictures[:NOISE_PICTURES]))),
+        noise=measure_noise(chosen.network, chosen.plan, pixels, wanted),
         largest_sum=max(simulator.reaches.values()),
         assumptions=tuple(fact.text for fact in subject.scheme.assumptions),
     )

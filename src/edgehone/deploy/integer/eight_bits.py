@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import onnx
 
 from edgehone.data import Dataset
 from edgehone.deploy.integer.accuracy import Inquiry, IntegerAccuracy, calibration_pictures, integer_accuracy
+from edgehone.deploy.integer.bias_correction import corrected
 from edgehone.deploy.integer.calibration import Calibrator
 from edgehone.deploy.integer.gate import Say, quiet
 from edgehone.deploy.integer.plan import Plan, make_plan
@@ -24,7 +26,7 @@ class EightBits:
     """How a detector is held in 8 bits.
 
     Attributes:
-        network: folded; with other weights than the trained one where ``repaired``.
+        network: folded; with other weights than the trained one where ``repaired``, before biases are corrected.
         plan: formats and ranges of all its tensors.
         calibrator: that chose the ranges.
         pictures: that they were seen on.
@@ -45,6 +47,11 @@ class EightBits:
     def passed(self) -> bool:
         """Whether it was judged, and loses no more than was allowed."""
         return self.accuracy is not None and self.accuracy.verdict.passed
+
+    @cached_property
+    def changed(self) -> Network | None:
+        """The network with corrected biases, for a runtime that does not correct them; None where nothing changed."""
+        return corrected(self.network, self.plan) if self.repaired or self.plan.means else None
 
     def graph(self, input_size: Size, metadata: dict[str, Json], *, unsigned: bool = False) -> onnx.ModelProto:
         """With its rounding written into it; ``unsigned``: see :class:`~edgehone.deploy.integer.qdq.Rounding`.
@@ -108,5 +115,5 @@ def judged(
     """
     accuracy, chosen = integer_accuracy(network, info, dataset, board, inquiry, say)
     pictures = min(inquiry.calibration_pictures, len(dataset.train))
-    repaired = chosen.equalised or accuracy.verdict.chosen.repair == "fine_tuning"
+    repaired = chosen.equalised or chosen.tuned
     return EightBits(chosen.network, chosen.plan, chosen.calibrator, pictures, repaired, accuracy, inquiry.repair)

@@ -19,9 +19,11 @@ from torch import Tensor, nn
 
 from edgehone.batches import BatchSource
 from edgehone.data import Sample
+from edgehone.deploy.integer.bias_correction import corrected
+from edgehone.deploy.integer.kernels import held_weights
 from edgehone.deploy.integer.plan import Format, Plan, passes_on
 from edgehone.deploy.integer.scheme import LEVELS
-from edgehone.deploy.integer.simulator import hold, weight_steps, whole_weights
+from edgehone.deploy.integer.simulator import hold
 from edgehone.deploy.integer.tensors import PARTS, before_activation, tensor_name
 from edgehone.models import Convolutional, Layer, Network
 from edgehone.models.layers import both
@@ -50,7 +52,7 @@ class RoundedNetwork(Network):
 
     def __init__(self, folded: Network, plan: Plan) -> None:
         super().__init__(folded.graph)
-        self.load_state_dict(folded.state_dict())
+        self.load_state_dict(corrected(folded, plan).state_dict())
         self.plan = plan
         self.formats = plan.formats(folded.graph)
 
@@ -78,14 +80,11 @@ class RoundedNetwork(Network):
         assert bias is not None
         if self.plan.weight_precision(index) in LEVELS:
             before = self.nodes[index].inputs[0]
-            form = self.formats[before]
-            if form.step is None:
-                form = self.plan.eight_bits(tensor_name(self.graph, before))
+            form = self.plan.read_format(tensor_name(self.graph, before), self.formats[before])
+            if self.formats[before].step is None:
                 source = self._rounded(source, form)
-            assert form.step is not None
-            steps = weight_steps(weight.detach(), bias.detach(), float(form.step), self.plan.scheme)
-            whole = whole_weights(weight.detach(), steps, self.plan.scheme)
-            weight = weight + (whole * steps[:, None, None, None] - weight).detach()
+            held = held_weights(weight.detach(), bias.detach(), form, self.plan.scheme)
+            weight = weight + (held - weight).detach()
         return F.conv2d(source, weight, bias, both(layer.stride), layer.border, layer.dilation, layer.groups)
 
     def _rounded(self, real: Tensor, form: Format) -> Tensor:

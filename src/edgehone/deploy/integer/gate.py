@@ -3,15 +3,16 @@
 What is judged is a loss of AP on some hundred pictures, which other pictures would make larger or smaller: it has to be
 small enough on nineteen of twenty draws of them, or half of what just passes would lose too much on others.
 
-In this order: another calibrator; equalised channels; more bits for the heads, then for the layers that do the damage;
-training under rounding. What passes and is still noisy gets more bits for the layers that stand out: AP on a few
-pictures is luck to half a point, decibels are not. Every attempt leaves a record.
+In this order: corrected biases, which stay from then on, as they cost nothing; another calibrator; equalised channels;
+more bits for the heads, then for the layers that do the damage; training under rounding. What passes and is still noisy
+gets corrected biases and more bits for what stands out: AP on a few pictures is luck to half a point, decibels are not.
+Every attempt leaves a record.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from edgehone.deploy.integer.calibration import Calibrator
 from edgehone.deploy.integer.equalisation import equalised
-from edgehone.deploy.integer.noise import QUIET_DB, calculating, least_db, measure_noise
+from edgehone.deploy.integer.noise import QUIET_DB, least_db, measure_noise
 from edgehone.deploy.integer.plan import Plan, make_plan
 from edgehone.deploy.integer.scheme import Scheme
 from edgehone.deploy.integer.simulator import Simulator
@@ -46,7 +47,7 @@ CHANCE = 0.001
 WORTH_DB = 2.0
 """More bits for the heads or a layer of what passes must make the worst part of the heads so much quieter."""
 
-Repair = Literal["none", "calibration", "equalisation", "mixed_precision", "fine_tuning"]
+Repair = Literal["none", "bias_correction", "calibration", "equalisation", "mixed_precision", "fine_tuning"]
 
 
 class Attempt(Settings):
@@ -107,6 +108,7 @@ class Verdict(Settings):
         attempts: in order.
         chosen: the first that likely loses no more than allowed, or its quieter form; else the best of all.
         calibrator: of the chosen.
+        corrected: whether its biases make good what rounded weights add on average.
         equalised: whether its channels are.
         wide: tensors of its layers that are calculated in more than 8 bits.
     """
@@ -117,6 +119,7 @@ class Verdict(Settings):
     attempts: tuple[Attempt, ...]
     chosen: Attempt
     calibrator: Calibrator
+    corrected: bool = False
     equalised: bool
     wide: tuple[str, ...]
 
@@ -168,13 +171,26 @@ class Subject:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network and its plan; ``attempt`` is filled in when it has been measured."""
+    """A network and its plan, whose biases are corrected as the plan says; ``attempt`` says what it is worth."""
 
     network: Network
     plan: Plan
     calibrator: Calibrator
     equalised: bool = False
+    tuned: bool = False
     attempt: Attempt = UNTRIED
+
+    @property
+    def detail(self) -> str:
+        """What is not as it was trained, and what holds its numbers: for a person."""
+        graph, plan = self.network.graph, self.plan
+        wide = ", ".join(tensor_name(graph, index) for index in widened_layers(plan))
+        said = [f"ranges by {self.calibrator.kind}"]
+        said += ["biases corrected"] * bool(plan.means)
+        said += ["channels equalised"] * self.equalised
+        said += [f"{plan.scheme.wide} for {wide}"] * bool(wide)
+        said += ["trained under rounding"] * self.tuned
+        return ", ".join(said)
 
 
 def repair(subject: Subject, max_drop: float = MAX_DROP, say: Say = quiet) -> tuple[Candidate, Verdict]:
@@ -189,15 +205,15 @@ def repair(subject: Subject, max_drop: float = MAX_DROP, say: Say = quiet) -> tu
     best: Candidate | None = None
     gate = _Repairs(subject)
 
-    def judged(kind: Repair, detail: str, candidate: Candidate) -> Candidate:
-        attempt = attempted(subject, subject.run(candidate.network, candidate.plan), kind, detail)
+    def judged(kind: Repair, candidate: Candidate) -> Candidate:
+        attempt = attempted(subject, candidate, kind)
         attempts.append(attempt)
         say(describe_attempt(attempt))
         return replace(candidate, attempt=attempt)
 
-    for stage in (gate.calibrations, gate.equalisation, gate.mixtures, gate.fine_tuning):
-        for kind, detail, proposed in stage(best):
-            candidate = judged(kind, detail, proposed)
+    for stage in (gate.as_trained, gate.calibrations, gate.equalisation, gate.mixtures, gate.fine_tuning):
+        for kind, proposed in stage(best):
+            candidate = judged(kind, proposed)
             if candidate.attempt.drop_likely <= max_drop:
                 quieter = gate.quieter(candidate)
                 also = candidate if quieter is None else judged(*quieter)
@@ -223,14 +239,18 @@ def judge_as_delivered(subject: Subject, max_drop: float = MAX_DROP, say: Say = 
     heads = rounded_heads(graph, plan)
     for index in heads:
         plan = plan.widened(index)
-    detail = f"ranges by {calibrator.kind}" + f", {subject.scheme.wide} for the raw heads" * bool(heads)
-    attempt = attempted(subject, subject.run(subject.network, plan), "none", detail)
-    say(describe_attempt(attempt))
-    candidate = Candidate(subject.network, plan, calibrator, attempt=attempt)
-    return candidate, _verdict(subject, max_drop, [attempt], candidate)
+    candidate = Candidate(subject.network, plan, calibrator)
+    candidate = replace(candidate, attempt=attempted(subject, candidate, "none"))
+    say(describe_attempt(candidate.attempt))
+    return candidate, _verdict(subject, max_drop, [candidate.attempt], candidate)
 
 
-def attempted(subject: Subject, runtime: Runtime, kind: Repair, detail: str) -> Attempt:
+def attempted(subject: Subject, candidate: Candidate, kind: Repair) -> Attempt:
+    """A candidate, judged in its board's arithmetic."""
+    return judged_runtime(subject, subject.run(candidate.network, candidate.plan), kind, candidate.detail)
+
+
+def judged_runtime(subject: Subject, runtime: Runtime, kind: Repair, detail: str) -> Attempt:
     """A runtime, judged."""
     real, after = subject.real, subject.measure(runtime)
     drop, likely = (round(loss, 5) for loss in real.loss(after))
@@ -242,7 +262,13 @@ def rounded_heads(graph: Graph, plan: Plan) -> list[int]:
     return [index for index in graph.outputs if plan.result_precision(graph, index) == "int8"]
 
 
-Proposal = tuple[Repair, str, Candidate]
+def widened_layers(plan: Plan) -> list[int]:
+    """Layers that are calculated in more than the usual bits."""
+    return sorted({*plan.results, *plan.weights})
+
+
+Proposal = tuple[Repair, Candidate]
+Change = Callable[[Candidate], Candidate]
 
 
 class _Repairs:
@@ -250,15 +276,22 @@ class _Repairs:
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
+        self.pixels = torch.stack(list(subject.pictures[:NOISE_PICTURES]))
+        self.wanted = TorchRuntime(subject.network).heads(self.pixels)
+
+    def as_trained(self, best: Candidate | None) -> Iterator[Proposal]:
+        """The detector as it is, ranges by the plainest calibrator."""
+        del best
+        yield "none", Candidate(self.subject.network, self.subject.plain, self.subject.scheme.calibrators[0])
 
     def calibrations(self, best: Candidate | None) -> Iterator[Proposal]:
-        """Every calibrator, the plainest first: that is the detector as it is."""
+        """Every calibrator, the plainest first, with corrected biases."""
+        del best
         subject = self.subject
         for calibrator in subject.scheme.calibrators:
             plan = make_plan(subject.scheme, subject.seen, subject.fields, calibrator)
-            kind: Repair = "calibration" if calibrator != subject.scheme.calibrators[0] else "none"
-            yield kind, f"ranges by {calibrator.kind}", Candidate(subject.network, plan, calibrator)
-        del best
+            kind: Repair = "bias_correction" if calibrator == subject.scheme.calibrators[0] else "calibration"
+            yield kind, Candidate(subject.network, replace(plan, means=subject.seen.means), calibrator)
 
     def equalisation(self, best: Candidate | None) -> Iterator[Proposal]:
         """Like ranges in the channels of a tensor, where activations allow it."""
@@ -267,68 +300,72 @@ class _Repairs:
         if network is not None:
             seen = replace(subject, network=network).seen
             plan = make_plan(subject.scheme, seen, subject.fields, best.calibrator)
-            detail = f"channels equalised, ranges by {best.calibrator.kind}"
-            yield "equalisation", detail, Candidate(network, plan, best.calibrator, True)
+            yield "equalisation", Candidate(network, replace(plan, means=seen.means), best.calibrator, True)
 
     def mixtures(self, best: Candidate | None) -> Iterator[Proposal]:
         """More bits: for the heads where they are rounded, then for the worst layers, one, two, four and so on."""
         assert best is not None
-        graph = best.network.graph
-        heads = rounded_heads(graph, best.plan)
+        heads = rounded_heads(best.network.graph, best.plan)
         if heads:
-            yield self._wider(best, heads)
-        pixels = torch.stack(list(self.subject.pictures[:NOISE_PICTURES]))
-        noise = measure_noise(best.network, best.plan, pixels)
-        layers = [layer.index for layer in noise.layers if layer.index >= 0 and layer.index not in heads]
-        worst = layers[: max(1, round(WIDE_SHARE * len(layers)))]
+            yield "mixed_precision", _widened(best, heads)
+        worst = self._loudest(best, heads)
         count = 1
         while True:
-            yield self._wider(best, [*heads, *worst[:count]])
+            yield "mixed_precision", _widened(best, [*heads, *worst[:count]])
             if count >= len(worst):
                 return
             count *= 2
 
-    def quieter(self, passed: Candidate) -> Proposal | None:
-        """What passes, with more bits for heads and the loudest layers where that helps; None without need or help."""
-        pixels = torch.stack(list(self.subject.pictures[:NOISE_PICTURES]))
-        plan = passed.plan
-        now = least_db(passed.network, plan, pixels)
-        if now >= QUIET_DB:
-            return None
-        heads = rounded_heads(passed.network.graph, plan)
-        noise = measure_noise(passed.network, plan, pixels)
+    def _loudest(self, candidate: Candidate, heads: Collection[int]) -> list[int]:
+        """The quarter of the layers, beside the heads, that do most damage alone."""
+        noise = measure_noise(candidate.network, candidate.plan, self.pixels)
         layers = [layer.index for layer in noise.layers if layer.index >= 0 and layer.index not in heads]
-        worst = layers[: max(1, round(WIDE_SHARE * len(layers)))]
-        wider: list[int] = []
-        for group in [*([heads] if heads else []), *([index] for index in worst)]:  # heads cost least
-            if now >= QUIET_DB:
-                break
-            wide = functools.reduce(Plan.widened, group, plan)
-            then = least_db(passed.network, wide, pixels)
-            if then >= now + WORTH_DB:
-                plan, now = wide, then
-                wider += group
-        return self._wider(passed, wider) if wider else None
+        return layers[: max(1, round(WIDE_SHARE * len(layers)))]
 
-    def _wider(self, best: Candidate, layers: Sequence[int]) -> Proposal:
-        plan = best.plan
-        for index in layers:
-            plan = plan.widened(index)
-        names = [tensor_name(best.network.graph, index) for index in layers]
-        detail = f"{self.subject.scheme.wide} for {', '.join(names)}" + ", channels equalised" * best.equalised
-        return "mixed_precision", detail, replace(best, plan=plan)
+    def quieter(self, passed: Candidate) -> Proposal | None:
+        """What passes, with corrected biases and more bits for what is loudest, each where that helps.
+
+        None where nothing is needed, or nothing helps.
+        """
+        kind: Repair = "none"
+        found, now = passed, self._least_db(passed)
+        for ways in (self._correction, self._more_bits):
+            for kind_of_it, change in ways(found) if now < QUIET_DB else ():
+                proposed = change(found)
+                then = self._least_db(proposed)
+                if now < QUIET_DB and then >= now + WORTH_DB:
+                    kind, found, now = kind_of_it, proposed, then
+        return None if found is passed else (kind, found)
+
+    def _least_db(self, candidate: Candidate) -> float:
+        return least_db(candidate.network, candidate.plan, self.pixels, self.wanted)
+
+    def _correction(self, found: Candidate) -> Iterator[tuple[Repair, Change]]:
+        if not found.plan.means:
+            yield "bias_correction", self._corrected
+
+    def _corrected(self, found: Candidate) -> Candidate:
+        return replace(found, plan=replace(found.plan, means=self.subject.seen.means))
+
+    def _more_bits(self, found: Candidate) -> Iterator[tuple[Repair, Change]]:
+        heads = rounded_heads(found.network.graph, found.plan)
+        for group in [*([heads] if heads else []), *([index] for index in self._loudest(found, heads))]:
+            yield "mixed_precision", functools.partial(_widened, layers=group)  # heads first: they cost least
 
     def fine_tuning(self, best: Candidate | None) -> Iterator[Proposal]:
-        """Training under the best candidate's rounding."""
+        """Training under the best candidate's rounding, from its corrected biases, which then are the network's own."""
         assert best is not None
         if self.subject.fine_tune is not None:
             network = self.subject.fine_tune(best.network, best.plan)
-            yield "fine_tuning", f"trained under rounding, with {best.attempt.detail}", replace(best, network=network)
+            yield "fine_tuning", replace(best, network=network, plan=replace(best.plan, means={}), tuned=True)
+
+
+def _widened(best: Candidate, layers: Sequence[int]) -> Candidate:
+    return replace(best, plan=functools.reduce(Plan.widened, layers, best.plan))
 
 
 def _verdict(subject: Subject, max_drop: float, attempts: Sequence[Attempt], chosen: Candidate) -> Verdict:
     graph = subject.network.graph
-    exceptions = set(chosen.plan.results) | set(chosen.plan.weights)
     return Verdict(
         board=subject.scheme.board,
         max_drop=max_drop,
@@ -336,6 +373,7 @@ def _verdict(subject: Subject, max_drop: float, attempts: Sequence[Attempt], cho
         attempts=tuple(attempts),
         chosen=chosen.attempt,
         calibrator=chosen.calibrator,
+        corrected=bool(chosen.plan.means),
         equalised=chosen.equalised,
-        wide=tuple(tensor_name(graph, index) for index in calculating(graph) if index in exceptions),
+        wide=tuple(tensor_name(graph, index) for index in widened_layers(chosen.plan)),
     )

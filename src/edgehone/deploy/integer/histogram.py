@@ -21,6 +21,7 @@ class Histogram:
         width: of a bin; 0 as long as every number was zero.
         peak: largest magnitude.
         channel_peaks: ``[c]`` the same by channel (the second axis); empty before the first tensor.
+        channel_means: ``[c]`` of the numbers with their signs; likewise.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,8 @@ class Histogram:
         self.width = 0.0
         self.peak = 0.0
         self.channel_peaks: NDArray[np.float64] = np.zeros(0)
+        self.channel_means: NDArray[np.float64] = np.zeros(0)
+        self._tensors = 0
 
     def add(self, values: Real) -> None:
         """Count the numbers of a tensor ``[b, c, ...]``.
@@ -39,8 +42,8 @@ class Histogram:
         peak = float(magnitudes.max(initial=0.0))
         if not np.isfinite(peak):
             raise ValueError("a tensor holds NaN or infinity")
-        by_channel = magnitudes.max(axis=tuple(k for k in range(magnitudes.ndim) if k != 1)).astype(np.float64)
-        self.channel_peaks = np.maximum(self.channel_peaks, by_channel) if len(self.channel_peaks) else by_channel
+        others = tuple(k for k in range(magnitudes.ndim) if k != 1)
+        self._count_channels(magnitudes.max(others).astype(np.float64), values.mean(others, dtype=np.float64))
         self._widen(peak)
         self.peak = max(self.peak, peak)
         if self.width == 0.0:
@@ -49,6 +52,12 @@ class Histogram:
         in_bins = np.divide(magnitudes.ravel(), self.width, dtype=np.float64)  # float32 has no width below 1e-45
         places = np.minimum(in_bins.astype(np.int64), BINS - 1)
         self.counts += np.bincount(places, minlength=BINS)
+
+    def _count_channels(self, peaks: NDArray[np.float64], means: NDArray[np.float64]) -> None:
+        first = self._tensors == 0
+        self._tensors += 1
+        self.channel_peaks = peaks if first else np.maximum(self.channel_peaks, peaks)
+        self.channel_means = means if first else self.channel_means + (means - self.channel_means) / self._tensors
 
     def _widen(self, peak: float) -> None:
         if self.width == 0.0:

@@ -19,7 +19,7 @@ from edgehone.space import Settings
 ENOUGH_DB = 20.0
 """The vendor's guide for 8 bits (Kneron, quantization 1.3)."""
 QUIET_DB = 30.0
-"""From here on AP hardly moves: a detector of bccd lost 0.8 points of the test split at 24 dB, at most 0.2 above 30."""
+"""From here on AP hardly moves: see the table of `docs/measurements.md`."""
 CLEAN_DB = 120.0
 """Reported where nothing, or next to nothing, moved."""
 
@@ -65,31 +65,42 @@ def signal_to_noise_db(wanted: Tensor, got: Tensor) -> float:
     return max(-CLEAN_DB, min(CLEAN_DB, 10 * math.log10(signal / noise)))
 
 
-def measure_noise(folded: Network, plan: Plan, pixels: Tensor) -> Noise:
-    """Compare the planned arithmetic with fp32 on a few pictures ``[k, 3, h, w]`` in 0..1."""
+def measure_noise(folded: Network, plan: Plan, pixels: Tensor, wanted: Sequence[Tensor] | None = None) -> Noise:
+    """Compare the planned arithmetic with fp32 on a few pictures ``[k, 3, h, w]`` in 0..1.
+
+    Args:
+        folded: the network, batch norms folded.
+        plan: its arithmetic.
+        pixels: the pictures.
+        wanted: what the heads should say; None: what this network says in fp32.
+    """
     graph = folded.graph
     real, planned = _results(folded, _all_real(plan), pixels), _results(folded, plan, pixels)
+    said = [real[index] for index in graph.outputs]
+    wanted = said if wanted is None else wanted
     layers = [
         LayerNoise(
             name=tensor_name(graph, index),
             index=index,
             result_db=signal_to_noise_db(real[index], planned[index]),
             alone_db=min(
-                _by_part(graph, plan, real, Simulator(folded, plan.only(graph, index)).heads(pixels)).values()
+                _by_part(graph, plan, said, Simulator(folded, plan.only(graph, index)).heads(pixels)).values()
             ),
         )
         for index in calculating(graph)
     ]
     heads = [planned[index] for index in graph.outputs]
-    whole = {tensor_name(graph, i): signal_to_noise_db(real[i], planned[i]) for i in graph.outputs}
+    whole = {
+        tensor_name(graph, index): signal_to_noise_db(head, got)
+        for index, head, got in zip(graph.outputs, wanted, heads, strict=True)
+    }
     ranked = tuple(sorted(layers, key=lambda layer: layer.alone_db))
-    return Noise(outputs={**whole, **_by_part(graph, plan, real, heads)}, layers=ranked)
+    return Noise(outputs={**whole, **_by_part(graph, plan, wanted, heads)}, layers=ranked)
 
 
-def least_db(folded: Network, plan: Plan, pixels: Tensor) -> float:
-    """Signal over noise of the worst part of the heads, on a few pictures ``[k, 3, h, w]`` in 0..1."""
-    graph, real = folded.graph, _results(folded, _all_real(plan), pixels)
-    return min(_by_part(graph, plan, real, Simulator(folded, plan).heads(pixels)).values())
+def least_db(folded: Network, plan: Plan, pixels: Tensor, wanted: Sequence[Tensor]) -> float:
+    """Signal over noise of the worst part of the heads; pictures ``[k, 3, h, w]`` in 0..1 should give ``wanted``."""
+    return min(_by_part(folded.graph, plan, wanted, Simulator(folded, plan).heads(pixels)).values())
 
 
 def calculating(graph: Graph) -> list[int]:
@@ -109,11 +120,11 @@ def _results(folded: Network, plan: Plan, pixels: Tensor) -> dict[int, Tensor]:
     return found
 
 
-def _by_part(graph: Graph, plan: Plan, real: dict[int, Tensor], heads: Sequence[Tensor]) -> dict[str, float]:
+def _by_part(graph: Graph, plan: Plan, wanted: Sequence[Tensor], heads: Sequence[Tensor]) -> dict[str, float]:
     """Part of a head to decibels: boxes, objectness and classes differ in range, and noise hides in the largest."""
     found: dict[str, float] = {}
-    for index, head in zip(graph.outputs, heads, strict=True):
+    for index, true, head in zip(graph.outputs, wanted, heads, strict=True):
         for part, channels in part_channels(head.shape[1], plan.fields).items():
-            decibels = signal_to_noise_db(real[index][:, channels], head[:, channels])
+            decibels = signal_to_noise_db(true[:, channels], head[:, channels])
             found[f"{tensor_name(graph, index)}_{part}"] = decibels
     return found

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgehone.boards import Precision
@@ -40,6 +42,8 @@ class Plan:
         usual: of all that is not named below.
         results: layer to how its result is held.
         weights: convolution to how its weights are held.
+        means: tensor name to the mean of each channel, ``[c]``; with them biases make good what rounded weights add on
+            average (:mod:`edgehone.deploy.integer.bias_correction`). Empty: biases are as they were trained.
     """
 
     scheme: Scheme
@@ -49,6 +53,7 @@ class Plan:
     usual: Precision = "int8"
     results: Mapping[int, Precision] = field(default_factory=dict[int, Precision])
     weights: Mapping[int, Precision] = field(default_factory=dict[int, Precision])
+    means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict[str, NDArray[np.float64]])
 
     def weight_precision(self, index: int) -> Precision:
         """Of a convolution's weights."""
@@ -73,6 +78,10 @@ class Plan:
     def eight_bits(self, name: str) -> Format:
         """The 8-bit format of a tensor."""
         return Format("int8", torch.tensor(self.scheme.step(self.amax[name])))
+
+    def read_format(self, name: str, form: Format) -> Format:
+        """What a convolution with whole weights makes of a tensor in a format: 8 bits of it if it is real."""
+        return self.eight_bits(name) if form.step is None else form
 
     def formats(self, graph: Graph) -> dict[int, Format]:
         """How the picture (-1) and the result of every layer are held."""

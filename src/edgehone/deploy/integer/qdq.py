@@ -18,9 +18,10 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgehone.deploy.integer.bias_correction import corrected
+from edgehone.deploy.integer.kernels import weight_steps, whole_bias, whole_weights
 from edgehone.deploy.integer.plan import Plan
 from edgehone.deploy.integer.scheme import LEVELS, Scheme
-from edgehone.deploy.integer.simulator import weight_steps, whole_bias, whole_weights
 from edgehone.deploy.integer.tensors import before_activation, tensor_name
 from edgehone.deploy.onnx_graph import build_model
 from edgehone.errors import UsageError
@@ -91,7 +92,7 @@ def rounded_model(
         UsageError: see :func:`rounding_of`.
     """
     rounding = replace(rounding_of(plan, folded.graph), unsigned=unsigned)
-    return insert_rounding(build_model(folded, input_size, metadata), rounding)
+    return insert_rounding(build_model(corrected(folded, plan), input_size, metadata), rounding)
 
 
 def insert_rounding(model: onnx.ModelProto, rounding: Rounding) -> onnx.ModelProto:

@@ -75,6 +75,11 @@ KL720 = Scheme(
         Fact(text="int8 and int16 results; 16-bit outputs with KneronPLUS 2.1 and later", source=REFERENCE),
         Fact(text="weights have one step for each output channel (toolchain v0.24 and later)", source=REFERENCE),
         Fact(
+            text="biases that are adjusted (`optimize=1`) make good the mean error of weights",
+            source=REFERENCE,
+            sure="open",
+        ),
+        Fact(
             text="rounding, width of the accumulator, leaky's slope and how concatenated maps are rescaled are not "
             "published: half away from zero, 32 bits (more for 16-bit results that are read again), the slope exactly, "
             "and each map rounded to the step of the whole are assumed",

@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgehone.boards import Precision
+from edgehone.deploy.integer.bias_correction import corrected
+from edgehone.deploy.integer.kernels import Kernel, make_kernel, rounded
 from edgehone.deploy.integer.plan import Format, Plan, passes_on
-from edgehone.deploy.integer.scheme import ACCUMULATOR, LEVELS, Scheme
+from edgehone.deploy.integer.scheme import LEVELS, Scheme
 from edgehone.deploy.integer.tensors import before_activation, tensor_name
 from edgehone.models import Convolutional, Head, Layer, Network
 from edgehone.models.layers import both
@@ -40,30 +41,6 @@ class Held:
     def real(self) -> Tensor:
         """What the numbers stand for."""
         return self.values if self.format.step is None else self.values * self.format.step
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A convolution's numbers.
-
-    Attributes:
-        weights: ``[o, i, k, k]``; whole where ``steps`` is given.
-        steps: ``[o]``, of input times weight, float32.
-        bias: ``[o]``, float64 and whole, in these steps, where the scheme says so; else real, float32.
-        reach: largest magnitude that the sum of an output channel can have, bias included, in steps.
-    """
-
-    weights: Tensor
-    steps: Tensor | None
-    bias: Tensor
-    reach: float = 0.0
-
-
-def rounded(values: Tensor, scheme: Scheme) -> Tensor:
-    """To whole numbers."""
-    if scheme.rounding == "half_even":
-        return values.round()
-    return (values.sign() * (values.double().abs() + 0.5).floor()).to(values.dtype)
 
 
 def hold(real: Tensor, form: Format, scheme: Scheme) -> Held:
@@ -104,60 +81,19 @@ def exact_convolution(values: Tensor, weights: Tensor, layer: Convolutional, lar
     )
 
 
-def weight_steps(weights: Tensor, bias: Tensor, source_step: float, scheme: Scheme) -> Tensor:
-    """``[o]``: real size of a step of each output channel's 8-bit weights.
-
-    That is its largest magnitude over 127; larger where its bias, in steps of input times weight, would need more than
-    30 bits.
-    """
-    peaks = weights.abs().amax((1, 2, 3)).double()
-    floors = bias.abs().double() / (source_step * (ACCUMULATOR // 2)) * LEVELS["int8"]
-    return torch.tensor([scheme.step(float(reach)) for reach in torch.maximum(peaks, floors)])
-
-
-def make_kernel(convolution: torch.nn.Conv2d, precision: Precision, source: Format, scheme: Scheme) -> Kernel:
-    """Weights and bias for the format of the input that the convolution calculates with."""
-    weights = convolution.weight.detach().float()
-    bias = torch.zeros(len(weights)) if convolution.bias is None else convolution.bias.detach().float()
-    if precision not in LEVELS:
-        return Kernel(weights.half().float() if precision == "fp16" else weights, None, bias)
-    assert source.step is not None
-    steps = weight_steps(weights, bias, float(source.step), scheme)
-    whole = whole_weights(weights, steps, scheme)
-    products = source.step * steps
-    reach = whole.double().abs().sum((1, 2, 3)) * (LEVELS[source.precision] + 1)
-    if scheme.bias == "int32":
-        bias = whole_bias(bias, products, scheme)
-        reach = reach + bias.abs()
-    return Kernel(whole, products, bias, float(reach.max()))
-
-
-def whole_weights(weights: Tensor, steps: Tensor, scheme: Scheme) -> Tensor:
-    """``[o, i, k, k]`` in steps of its output channel."""
-    top = LEVELS["int8"]
-    return rounded(weights / steps[:, None, None, None], scheme).clamp(-top - 1, top)
-
-
-def whole_bias(bias: Tensor, steps: Tensor, scheme: Scheme) -> Tensor:
-    """``[o]`` float64 in steps of input times weight: 32 bits do not fit in float32."""
-    return rounded(bias.double() / steps.double(), scheme)
-
-
 class Simulator:
     """A network, as a board's arithmetic runs it; a runtime of :class:`edgehone.inference.Detector`."""
 
     def __init__(self, folded: Network, plan: Plan) -> None:
-        self.network = folded.eval()
+        self.network = corrected(folded, plan).eval()
         self.graph = folded.graph
         self.plan = plan
         self.formats = plan.formats(self.graph)
         self.kernels = {i: self._kernel(i) for i, la in enumerate(self.graph.layers) if isinstance(la, Convolutional)}
 
     def _input_format(self, index: int) -> Format:
-        """Of what a convolution with whole weights calculates with: that of its source, or 8 bits of it."""
         source = self.network.nodes[index].inputs[0]
-        form = self.formats[source]
-        return self.plan.eight_bits(tensor_name(self.graph, source)) if form.step is None else form
+        return self.plan.read_format(tensor_name(self.graph, source), self.formats[source])
 
     def _kernel(self, index: int) -> Kernel:
         precision = self.plan.weight_precision(index)

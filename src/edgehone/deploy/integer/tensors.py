@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgehone.deploy.integer.calibration import Calibrator
@@ -67,6 +68,11 @@ class Seen:
     def amax(self, calibrator: Calibrator) -> dict[str, float]:
         """Largest number that each tensor's 8-bit format must hold; 127 steps."""
         return {name: calibrator.amax(histogram) for name, histogram in self.histograms.items()}
+
+    @property
+    def means(self) -> dict[str, NDArray[np.float64]]:
+        """``[c]`` mean of each channel, by tensor name."""
+        return {name: histogram.channel_means for name, histogram in self.histograms.items()}
 
     def part_amax(self, calibrator: Calibrator) -> dict[str, float]:
         """The same of parts of heads."""

@@ -27,8 +27,8 @@ def jetson_contents(source: Source) -> Contents:
 
     ``model_nms.onnx`` is the master with decoding and suppression; ``model_raw.onnx`` ends in raw heads, which the
     runtime decodes on the CPU, and has no Slice, so that the DLA may take it. Held in 8 bits there is a calibration
-    cache for both, and ``model_qdq.onnx``, raw heads with explicit rounding; where weights were changed for 8 bits,
-    ``model_nms_int8.onnx`` and ``model_raw_int8.onnx`` have them. 8 bits come first if they were judged and passed.
+    cache for both, and ``model_qdq.onnx``, raw heads with explicit rounding; where weights or biases were changed for 8
+    bits, ``model_nms_int8.onnx`` and ``model_raw_int8.onnx`` have them. 8 bits come first if they passed the gate.
     """
     graphs = _graphs(source)
     variants = tuple(_variant(precision, kind) for precision in ("fp16", "fp32") for kind in ("nms", "raw"))
@@ -52,7 +52,7 @@ def _graphs(source: Source, mark: str = "") -> dict[str, onnx.ModelProto]:
 
 
 def _in_eight_bits(source: Source, held: EightBits, graphs: dict[str, onnx.ModelProto]) -> Contents:
-    mark = "_int8" if held.repaired else ""
+    mark = "_int8" if held.changed is not None else ""
     own = _graphs(source, mark) if mark else graphs
     kept = set(wide_tensors(held))
     master = source.graph(folded=held.network)
@@ -78,7 +78,7 @@ def _variant(precision: Precision, kind: str, mark: str = "", held: EightBits | 
         says="detections" if kind == "nms" else "raw",
         model=f"{precision}-{kind}.engine",
         rounded=kind == "qdq",
-        repaired=held.network if held is not None and held.repaired else None,
+        repaired=None if held is None else held.changed,
     )
 
 

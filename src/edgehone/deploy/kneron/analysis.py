@@ -19,6 +19,7 @@ class Analysis(Settings):
         datapath_bitwidth_mode: of results; ``mix light`` gives 16 bits to some layers, which the toolchain chooses.
         weight_bitwidth_mode: of weights.
         model_out_bitwidth_mode: of the outputs.
+        optimize: 1: biases make good what rounded weights add ("bias adjust"), 0: they stay.
     """
 
     datapath_range_method: Literal["percentage", "mmse"] = "percentage"
@@ -27,6 +28,7 @@ class Analysis(Settings):
     datapath_bitwidth_mode: Literal["int8", "mix light"] = "int8"
     weight_bitwidth_mode: Literal["int8"] = "int8"
     model_out_bitwidth_mode: Literal["int8", "int16"] = "int16"
+    optimize: Literal[0, 1] = 0
 
 
 def analysis_of(held: EightBits) -> Analysis:
@@ -40,4 +42,5 @@ def analysis_of(held: EightBits) -> Analysis:
         percentage=round(calibrator.percent / 100, 6) if isinstance(calibrator, Percentile) else 1.0,
         datapath_bitwidth_mode="mix light" if inner else "int8",
         model_out_bitwidth_mode="int16" if "int16" in outputs else "int8",
+        optimize=1 if plan.means else 0,
     )

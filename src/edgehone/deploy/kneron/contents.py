@@ -44,10 +44,12 @@ def kneron_contents(source: Source) -> Contents:
     if source.info.input_size[1] % 4:
         raise UsageError(f"the KL720 takes inputs whose width is a multiple of 4, got {source.info.input_size[1]}")
     form = graph_form(len(source.info.class_names), one_axis_resize=not source.asked.two_axis_resize)
-    graph, repaired = source.graph(OPSET, form, source.repaired), source.repaired
+    held = source.eight_bits
+    repaired = held.network if held is not None and held.repaired else None  # the toolchain corrects biases itself
+    graph = source.graph(OPSET, form, repaired)
     variant = Variant("int8", GRAPH, "kneron", "int8", "parts", NEF, repaired=repaired, scale=SCALE, offset=OFFSET)
     pictures = calibration_pictures(source)
-    analysis = Analysis() if source.eight_bits is None else analysis_of(source.eight_bits)
+    analysis = Analysis() if held is None else analysis_of(held)
     decided = json.dumps(analysis.model_dump(), indent=1).encode()
     files = {COMPILE: (FILES / COMPILE).read_bytes(), ANALYSIS: decided, **pictures}
     return Contents({GRAPH: graph}, (variant,), files, readme(len(pictures), analysis))
