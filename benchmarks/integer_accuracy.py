@@ -4,7 +4,7 @@
     .venv/bin/python benchmarks/integer_accuracy.py RUN DATA --boards kneron-kl720:mixed-head --largest-logit 27
 
 RUN is a run's or a training's folder, a checkpoint, or A.cfg+A.weights. For each board: AP and AP75 on the split in
-fp32 and in 8 bits with every calibrator; then the gate, which decides on validation and training pictures; then its
+fp32, in 8 bits with every calibrator, and with corrected biases; then the gate, which decides on validation; then its
 choice on the split. On the cpu the integer kernels are ONNX Runtime's, and are executed. Exit 1 if what the gate
 delivers loses more than --max-drop on the split; on few pictures that happens by chance, too.
 
@@ -34,7 +34,9 @@ from edgehone.deploy.integer.accuracy import (
 )
 from edgehone.deploy.integer.calibration import CALIBRATORS
 from edgehone.deploy.integer.fine_tuning import FineTuning
-from edgehone.deploy.integer.plan import make_plan
+from edgehone.deploy.integer.gate import NOISE_PICTURES
+from edgehone.deploy.integer.noise import least_db
+from edgehone.deploy.integer.plan import Plan, make_plan
 from edgehone.deploy.integer.scheme import KL720, SCHEMES, Scheme
 from edgehone.deploy.integer.simulator import Simulator
 from edgehone.deploy.integer.summary import describe
@@ -96,6 +98,13 @@ def ranges(seen: Seen) -> str:
     return "  ".join(f"{name} {value:.1f}" for name, value in seen.part_amax(CALIBRATORS[0]).items())
 
 
+def unrepaired(scheme: Scheme, seen: Seen, fields: int) -> dict[str, Plan]:
+    """Everything in 8 bits, by every calibrator; by the first with corrected biases, too."""
+    plans = {calibrator.kind: make_plan(scheme, seen, fields, calibrator) for calibrator in CALIBRATORS}
+    first = CALIBRATORS[0].kind
+    return {**plans, f"{first}, biases corrected": replace(plans[first], means=seen.means)}
+
+
 def lost_points(found: IntegerAccuracy) -> float:
     """Of AP on the tested split by what is delivered; executed where it is."""
     return 100 * (found.ap_real - (found.ap if found.ap_executed is None else found.ap_executed))
@@ -123,13 +132,15 @@ def main() -> None:
     print(f"{info.model} on {dataset.name}, {info.input_size} px, {len(samples)} pictures of {asked.split}")
     print(f"largest numbers: {ranges(seen)}")
     print(f"fp32: {shown(TorchRuntime(folded), info, samples)}", flush=True)
+    pixels = torch.stack(pictures[:NOISE_PICTURES])
+    wanted = TorchRuntime(folded).heads(pixels)
     lost: dict[str, float] = {}
     for name in asked.boards:
         started, scheme = time.monotonic(), VARIANTS[name]
         print(f"\n== {name}")
-        for calibrator in CALIBRATORS:
-            simulator = Simulator(folded, make_plan(scheme, seen, fields, calibrator))
-            print(f"ranges by {calibrator.kind}: {shown(simulator, info, samples)}", flush=True)
+        for ranges_by, plan in unrepaired(scheme, seen, fields).items():
+            worst = f"worst part of the heads {least_db(folded, plan, pixels, wanted):.1f} dB"
+            print(f"ranges by {ranges_by}: {shown(Simulator(folded, plan), info, samples)}  {worst}", flush=True)
         found, chosen = integer_accuracy(folded, info, dataset, scheme, inquiry)
         lost[name] = lost_points(found)
         print("\n".join(describe(found)))
