@@ -7,8 +7,8 @@ Searchers choose over the dimensions of ``recorded_trainings.py``; what they ask
 the recorded trainings of the data set, with resampled noise (``surrogate.py``). Studies are those of a run: so many
 trials at the shortest length, promotion by measured trust, variations of the augmentation, the best quarter in full;
 the lengths are those that were recorded, 1/8, 1/4 and 1 of a full training, where a run has 1/6, 1/3 and 1. What counts
-is the noiseless score of what is chosen in the end, held against the best of the space. ``informed`` uses the rules'
-preferences without what they learnt on this very set, or none (blind), or their opposites (wrong). ``tpe`` and ``gp``
+is the noiseless score of what is chosen in the end, held against the best of the space and of what was recorded.
+``informed`` uses the rules' preferences without what they learnt on this very set, or none (blind), or their opposites (wrong). ``tpe`` and ``gp``
 are asked for one strategy at a time, since each answer teaches them; their first ten are random. All others are asked
 for eight at a time.
 
@@ -227,6 +227,7 @@ def head_of(bench: Bench) -> Row:
         "in_full_alone": len(bench.surrogate.more_x),
         "spearman": {f"{share:g}": round(rho, 3) for share, rho in bench.surrogate.trustworthiness().items()},
         "best": round(bench.best, 4),
+        "best_recorded": round(bench.surrogate.best_recorded(), 4),
         "rules": {prior.path: [prior.value, prior.confidence, list(prior.learnt_on)] for prior in bench.rules},
     }
 

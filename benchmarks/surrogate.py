@@ -133,9 +133,16 @@ class Surrogate:
         """Share to Spearman's rank correlation of unseen predictions with what was recorded."""
         return {share: float(spearmanr(self.unseen[share], y).statistic) for share, y in self.y.items()}
 
+    def best_recorded(self) -> float:
+        """The best noiseless score, in full, of all strategies that were trained."""
+        return float(self._mean(np.concatenate([self.x, self.more_x]), RUNGS[-1]).max())
+
     def mean(self, strategies: Sequence[Strategy], share: float) -> NDArray[np.float64]:
         """What strategies would score, without noise."""
-        x = np.stack([encoded(s) for s in strategies]).astype(np.float32)
+        return self._mean(np.stack([encoded(strategy) for strategy in strategies]), share)
+
+    def _mean(self, x: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+        x = x.astype(np.float32)
         trees, process = self.models[share].estimators_
         # The trees are asked one by one: a forest checks its input for longer than it thinks.
         forest = np.mean([tree.tree_.predict(x).ravel() for tree in trees.estimators_], axis=0)

@@ -245,6 +245,8 @@ def test_the_acceptance_of_replays() -> None:
     end = replays(0.001, 0.001, cost=16.0)
     content = {
         "data": "a",
+        "best": 0.4,
+        "best_recorded": 0.38,
         "rows": {
             "informed": {"4": near, "32": end},
             "evolution": {"4": far, "32": replays(0.02, 0.02, cost=16.0)},
@@ -253,7 +255,10 @@ def test_the_acceptance_of_replays() -> None:
         },
     }
     lines = list(savings(content))
-    assert "2.0 full trainings, at most 0.12 of evolution (asked for: 0.20): reached" in lines[0]
-    assert "of informed, blind (asked for: 0.50): reached" in lines[1]
+    assert "of the best recorded at 2.0 full trainings, 1.00 of evolution (asked for: 0.20): not reached" in lines[0]
+    assert "of the best recorded at 2.0 full trainings, 1.00 of informed, blind" in lines[1]
+    assert "2.0 full trainings, at most 0.12 of evolution (asked for: 0.20): reached" in lines[2]
+    assert "of the best of the space at 2.0 full trainings" in lines[3]
+    assert "of informed, blind (asked for: 0.50): reached" in lines[3]
     assert "+0.0 [+0.0, +0.0] at 2; +1.5 [+1.5, +1.5] at 16; worse at 1 of 2: not reached" in lines[-1]
-    assert "| evolution | 3.0 [3.0, 3.0] | 2.0 [2.0, 2.0] | not within 16 |" in replay_table(content)
+    assert "| evolution | 3.0 [3.0, 3.0] | 2.0 [2.0, 2.0] | 2.0 | not within 16 |" in replay_table(content)
