@@ -331,9 +331,11 @@ class _Repairs:
         found, now = passed, self._least_db(passed)
         for ways in (self._correction, self._more_bits):
             for kind_of_it, change in ways(found) if now < QUIET_DB else ():
+                if now >= QUIET_DB:
+                    break
                 proposed = change(found)
                 then = self._least_db(proposed)
-                if now < QUIET_DB and then >= now + WORTH_DB:
+                if then >= now + WORTH_DB:
                     kind, found, now = kind_of_it, proposed, then
         return None if found is passed else (kind, found)
 
@@ -341,7 +343,7 @@ class _Repairs:
         return least_db(candidate.network, candidate.plan, self.pixels, self.wanted)
 
     def _correction(self, found: Candidate) -> Iterator[tuple[Repair, Change]]:
-        if not found.plan.means:
+        if not found.plan.means and not found.tuned:
             yield "bias_correction", self._corrected
 
     def _corrected(self, found: Candidate) -> Candidate:
