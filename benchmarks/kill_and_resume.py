@@ -7,7 +7,8 @@ What is killed is the main process or, as often, one of its workers. Studies fol
 kills; no finished trial may be trained again, no trial may be lost or doubled, and every study must end. With
 ``--deterministic`` an undisturbed search runs first, in OUT/calm, and each killed one must equal it trial by trial:
 strategy, seed, length, metrics. ``--tiny`` lowers the floor of a full training to a few steps: the machinery is tested,
-not the detector. The gaps between kills are drawn between the start-up of a search and what an undisturbed one took.
+not the detector. The gaps between kills are drawn between the start-up of a search and what an undisturbed one took. A
+run's budget counts the time that was killed, so it must be a multiple of what analysing takes.
 
 Each study is recorded when it ends, in ``recorded/kills/MODE-DATA-BUDGET.json``, and its kills count: given again, the
 command goes on until there are enough. No new study is begun after ``--minutes`` (exit 3 while kills are left); exit 1
@@ -156,8 +157,11 @@ def disturb(words: Sequence[str], out: Path, seconds: float, most: int, rng: ran
     stamps: dict[Path, int] = {}
     repeated: list[str] = []
     kills = code = 0
+    log = out.with_suffix(".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
     while code or not stamps:  # until it ends well
-        process = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        with log.open("w", encoding="utf-8") as said:
+            process = subprocess.Popen(words, stderr=said, stdout=subprocess.DEVNULL)
         gap = rng.uniform(0.05, 0.3) * seconds if kills < most else None
         victim = "main process" if rng.random() < 0.5 else "worker"
         what = "ran to its end"
@@ -172,7 +176,8 @@ def disturb(words: Sequence[str], out: Path, seconds: float, most: int, rng: ran
         stamps = {path: path.stat().st_mtime_ns for path in out.glob("trials/*/result.json")}
         print(f"{out.name}: {what}, code {code}, {len(stamps)} trials finished", flush=True)
         if code and gap is None:
-            break  # it fails by itself
+            print(f"{out.name}: it fails by itself: {' '.join(log.read_text(encoding='utf-8').split())[-300:]}")
+            break
     return kills, repeated
 
 
