@@ -6,6 +6,7 @@ input sizes are of equal cost; a rung is a share of a full training, with the sc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -203,7 +204,7 @@ def make_plan(
         needed = (least * shares * calibration.seconds_per_gflop / 0.94 + overhead) / calibration.workers + spent_s + 40
         raise UsageError(
             f"a full training has at least {MIN_STEPS} steps of {MIN_BATCH} pictures; a budget of "
-            f"{budget_s / 60:.1f} min buys less on this machine: give at least {needed / 0.97 / 60:.0f} min"
+            f"{budget_s / 60:.1f} min buys less on this machine: give at least {math.ceil(needed / 0.97 / 60)} min"
             + (", or --proof off" if proof != "off" else "")
         )
     return Plan(
