@@ -96,7 +96,7 @@ class Source:
     @property
     def repaired(self) -> Network | None:
         """The folded network whose weights or biases were changed for 8 bits; None where they were not."""
-        return None if self.eight_bits is None else self.eight_bits.changed
+        return None if self.eight_bits is None else self.eight_bits.changed_network
 
     def graph(self, opset: int = OPSET, form: GraphForm = MASTER, folded: Network | None = None) -> onnx.ModelProto:
         """The network's graph in a form, or that of another folded network; it says itself how it is read."""

@@ -30,6 +30,9 @@ MAIN_CHOICES = {
 """The columns of the table of trials."""
 
 
+RULES_SAID = "What the rules said. Where several prefer a value of one setting, the last of them counts."
+
+
 def decisions_section(story: Story) -> Section:
     """The rules' advice, and where each value of the found strategy comes from."""
     blocks: list[Block] = []
@@ -41,7 +44,7 @@ def decisions_section(story: Story) -> Section:
         blocks.append(Text(lead))
         columns = ("setting", "advice", "value", "confidence", "because", "evidence", "learnt on")
         rows = tuple(_rule_row(prior) for prior in story.priors)
-        blocks.append(Table(columns, rows, frozenset({0, 1, 2, 4, 5, 6}), caption="What the rules said."))
+        blocks.append(Table(columns, rows, frozenset({0, 1, 2, 4, 5, 6}), caption=RULES_SAID))
     blocks += _strategy_tables(story)
     return Section("decisions", "What was decided, and why", tuple(blocks))
 

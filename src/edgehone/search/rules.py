@@ -16,6 +16,7 @@ from edgehone.search.facts import Facts
 from edgehone.search.size_rules import input_sizes, limits
 from edgehone.space import Prefer, Prior
 from edgehone.strategy import INPUT_SIZES
+from edgehone.types import Json
 
 SHORT_RUN_STEPS = 5000
 """Below this many steps a from-scratch run is short: Darknet itself asks for 2,000 per class, at least 6,000."""
@@ -150,14 +151,10 @@ def _short_run(facts: Facts, size: int) -> Iterator[Prefer]:
         evidence=evidence,
         because=f"{short}; a cosine settles the weights over the whole run",
     )
+    yield from _batch(evidence, short)
 
 
-def _batch(facts: Facts, size: int) -> Iterator[Prefer]:
-    steps = _steps(facts, size)
-    if steps >= SHORT_RUN_STEPS:
-        return
-    evidence = {"steps": steps, "batch": 16, "short_below": SHORT_RUN_STEPS}
-    short = f"a full training has about {steps} steps of 16 pictures, which is short"
+def _batch(evidence: dict[str, Json], short: str) -> Iterator[Prefer]:
     yield Prefer(
         path="optimisation.batch_size",
         value=16,
@@ -334,7 +331,6 @@ def _capacity(facts: Facts, size: int) -> Iterator[Prefer]:
 RULES: Sequence[Rule] = (
     _anchors,
     _short_run,
-    _batch,
     _assigner,
     _vote,
     _box_weight,

@@ -49,7 +49,7 @@ class EightBits:
         return self.accuracy is not None and self.accuracy.verdict.passed
 
     @cached_property
-    def changed(self) -> Network | None:
+    def changed_network(self) -> Network | None:
         """The network with corrected biases, for a runtime that does not correct them; None where nothing changed."""
         return corrected(self.network, self.plan) if self.repaired or self.plan.means else None
 

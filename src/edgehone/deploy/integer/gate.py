@@ -235,11 +235,8 @@ def judge_as_delivered(subject: Subject, max_drop: float = MAX_DROP, say: Say = 
         max_drop: see :func:`repair`.
         say: told of the outcome.
     """
-    graph, plan, calibrator = subject.network.graph, subject.plain, subject.scheme.calibrators[0]
-    heads = rounded_heads(graph, plan)
-    for index in heads:
-        plan = plan.widened(index)
-    candidate = Candidate(subject.network, plan, calibrator)
+    candidate = Candidate(subject.network, subject.plain, subject.scheme.calibrators[0])
+    candidate = _widened(candidate, rounded_heads(subject.network.graph, subject.plain))
     candidate = replace(candidate, attempt=attempted(subject, candidate, "none"))
     say(describe_attempt(candidate.attempt))
     return candidate, _verdict(subject, max_drop, [candidate.attempt], candidate)

@@ -52,7 +52,7 @@ def _graphs(source: Source, mark: str = "") -> dict[str, onnx.ModelProto]:
 
 
 def _in_eight_bits(source: Source, held: EightBits, graphs: dict[str, onnx.ModelProto]) -> Contents:
-    mark = "_int8" if held.changed is not None else ""
+    mark = "_int8" if held.changed_network is not None else ""
     own = _graphs(source, mark) if mark else graphs
     kept = set(wide_tensors(held))
     master = source.graph(folded=held.network)
@@ -78,7 +78,7 @@ def _variant(precision: Precision, kind: str, mark: str = "", held: EightBits | 
         says="detections" if kind == "nms" else "raw",
         model=f"{precision}-{kind}.engine",
         rounded=kind == "qdq",
-        repaired=None if held is None else held.changed,
+        repaired=None if held is None else held.changed_network,
     )
 
 
