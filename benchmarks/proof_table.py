@@ -53,7 +53,26 @@ def proof_table(records: Sequence[Row], length: str = OWN) -> list[str]:
     for record in records:
         lines += rows(record, length)
     changes = [f"- {name_of(record)}: {changes_of(record)}" for record in records]
-    return [*lines, "", *verdicts(records, length), "", "What the informed searches changed:", "", *changes]
+    said = verdicts([(record, length) for record in records])
+    return [*lines, "", *said, "", "What the informed searches changed:", "", *changes]
+
+
+def longest(records: Sequence[Row]) -> list[tuple[Row, str]]:
+    """Each set with its longest final trainings of several seeds: where strategies have had most to learn in."""
+    found: dict[str, tuple[float, Row, str]] = {}
+    for record in records:
+        for length in lengths(record):
+            rows = trainings(record, "found", length)
+            seconds = statistics.fmean(row["seconds"] for row in rows.values()) if len(rows) > 1 else 0.0
+            if seconds > found.get(record["data"], (0.0,))[0]:
+                found[record["data"]] = seconds, record, length
+    return [(record, length) for _, (_, record, length) in sorted(found.items())]
+
+
+def lengths(record: Row) -> list[str]:
+    """Of final trainings, the search's own first."""
+    found = {each["length"] for row in record["arms"].values() for each in row["trainings"]}
+    return sorted(found, key=lambda length: (length != OWN, length))
 
 
 def name_of(record: Row) -> str:
@@ -81,11 +100,11 @@ def rows(record: Row, length: str) -> Iterator[str]:
         yield "| " + " | ".join(cells) + " |"
 
 
-def verdicts(records: Sequence[Row], length: str) -> Iterator[str]:
-    """What was asked for, and what was reached."""
+def verdicts(chosen: Sequence[tuple[Row, str]]) -> Iterator[str]:
+    """What was asked for, and what was reached, of records and the lengths of their final trainings."""
     for arm, title, wanted in WANTED_BEYOND:
         by_set: dict[str, list[float]] = {}
-        for record in records:
+        for record, length in chosen:
             if each := gains(record, arm, length):
                 by_set.setdefault(record["data"], []).extend(each)
         if not by_set:

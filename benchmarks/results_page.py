@@ -19,7 +19,7 @@ from cross_wins import cross_table
 from evidence import RECORDED, Row, made
 from kill_and_resume import kills_table
 from multi_objective import front_table
-from proof_table import FURTHER, proof_table
+from proof_table import FURTHER, OWN, lengths, longest, proof_table, verdicts
 from ray_node_loss import ray_table
 from replay_table import replay_table, savings
 from trainings import read_rows
@@ -55,21 +55,29 @@ def proof(folder: Path) -> Iterator[str]:
     records = contents(folder / "proof")
     for budget, group in itertools.groupby(sorted(records, key=lambda r: r["budget_s"]), key=lambda r: r["budget_s"]):
         together = list(group)
-        lengths = sorted({each["length"] for r in together for arm in r["arms"].values() for each in arm["trainings"]})
-        for length in reversed(lengths):  # the search's own first
-            bought = "as long as the budget bought" if length == "own" else f"of {length.replace('-', ', ')}"
-            yield from (f"### Searches of {budget / 60:g} minutes, final trainings {bought}", "")
-            shown = [record for record in together if any_of(record, length)]
+        for length in dict.fromkeys(length for record in together for length in lengths(record)):
+            yield from (f"### Searches of {budget / 60:g} minutes, final trainings {bought(length)}", "")
+            shown = [record for record in together if length in lengths(record)]
             yield from ("; ".join(f"{record['data']}: {origin(record).rstrip('.')}" for record in shown) + ".", "")
             yield from (*proof_table(shown, length), "")
+    yield from all_together(longest(records))
     missing = [arm for arm in FURTHER if not any(arm in record["arms"] for record in records)]
     if records and missing:
         yield from (f"Searched for real on no set yet: {', '.join(missing)}.", "")
 
 
-def any_of(record: Row, length: str) -> bool:
-    """Whether a record has final trainings of a length."""
-    return any(each["length"] == length for arm in record["arms"].values() for each in arm["trainings"])
+def bought(length: str) -> str:
+    """A length of final trainings, in words."""
+    return "as long as the budget bought" if length == OWN else f"of {length.replace('-', ', ')}"
+
+
+def all_together(chosen: Sequence[tuple[Row, str]]) -> Iterator[str]:
+    """What was asked for, over all sets, where they were not all searched and trained alike."""
+    if len({(record["budget_s"], length) for record, length in chosen}) > 1:
+        yield from ("### All sets, each by its longest final trainings of several seeds", "")
+        for record, length in chosen:
+            yield f"- {record['data']}: a search of {record['budget_s'] / 60:g} minutes, trainings {bought(length)}"
+        yield from ("", *verdicts(chosen), "")
 
 
 def replays(folder: Path) -> Iterator[str]:

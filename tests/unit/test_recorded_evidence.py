@@ -20,9 +20,10 @@ from evidence import Slice, SliceOver, changed, over, record, recorded, restored
 from multi_objective import load_matches, save_matches
 from proof_over_sets import Proof
 from proof_record import final_job, provenance
-from proof_table import gains, length_name, proof_table
+from proof_table import gains, length_name, longest, proof_table
 from recorded_trainings import drawn, preferences
 from replay_table import packed, reached, replay_table, savings
+from results_page import all_together
 
 from edgehone.data import read_dataset
 from edgehone.evaluation import match, mean_ap
@@ -87,6 +88,21 @@ def test_another_final_length_is_another_table() -> None:
     rows = [line for line in proof_table([record], label) if line.startswith("| a")]
     assert len(rows) == 1
     assert "0.800" in rows[0]
+
+
+def test_every_set_counts_by_its_longest_trainings_of_several_seeds() -> None:
+    short, long = a_record("a", 0.1), a_record("b", 0.0)
+    label = length_name(224, 12)
+    long["arms"]["found"]["trainings"] += [training(seed, 0.8, label) | {"seconds": 240.0} for seed in range(3)]
+    long["arms"]["authors"]["trainings"] += [training(seed, 0.6, label) for seed in range(3)]
+    lone = length_name(416, 300)
+    long["arms"]["found"]["trainings"].append(training(0, 0.9, lone) | {"seconds": 9000.0})
+    chosen = longest([short, long])
+    assert [(record["data"], length) for record, length in chosen] == [("a", "own"), ("b", label)]
+    text = "\n".join(all_together(chosen))
+    assert "over the better preset: +15.1" in text
+    assert "- b: a search of 30 minutes, trainings of 224px, 12epochs" in text
+    assert not list(all_together(longest([short]))), "one table says it all"
 
 
 def test_a_final_training_at_416_px_and_300_epochs_shows_every_picture_so_often() -> None:
