@@ -42,7 +42,7 @@ from edgehone.search.store import Store
 from edgehone.search.sufficiency import too_short
 from edgehone.search.trial import Outcome
 from edgehone.search.verdict import Decision, Split, Tested, all_on_test_split, decide, gain
-from edgehone.space import Prior, Settings, load
+from edgehone.space import Prior, Settings, in_force, load
 from edgehone.strategy import INPUT_SIZES, Strategy, save_strategy
 from edgehone.training import StartWeights, graph_flops, image_flops, imitable, training_flops
 
@@ -240,7 +240,7 @@ def explore(request: Request, known: Known, bench: Bench) -> Explored:
     priors = folder.stage("rules", Priors, lambda: Priors(rules=tuple(apply_rules(facts, left_out)))).rules
     for name in left_out:
         monitor.say(f"left out {name}, which had a part in {len(taught_by(facts, name))} pieces of advice")
-    for prior in priors:
+    for prior in in_force(priors):
         monitor.say(describe_prior(prior))
     make = task_maker(request, plan, dataset, start_weights(request, dataset, monitor), known.aim)
     space = declared_space(request.scope, priors, given(request))

@@ -18,6 +18,7 @@ from edgehone.space import (
     dimensions,
     fingerprint,
     flatten,
+    in_force,
     load,
     parse_assignments,
     replace,
@@ -127,6 +128,14 @@ def test_a_later_preference_replaces_an_earlier_one() -> None:
     wishes = [Prefer(path="input.size", value=v, confidence=0.9, because="x") for v in (160, 256)]
     preferred = SPACE.prefer(wishes[:1]).prefer(wishes[1:]).preferred()
     assert diff(Strategy(), preferred) == {"input.size": (416, 256)}
+
+
+def test_all_limits_are_in_force_and_the_last_preference_of_each_setting() -> None:
+    limit = Forbid(path="input.size", values=(416,), because="slow")
+    first, last = (Prefer(path="input.size", value=size, confidence=0.5, because="") for size in (320, 256))
+    other = Prefer(path="optimisation.optimizer.kind", value="adamw", confidence=0.5, because="")
+    assert in_force([first, limit, other, last, limit]) == (limit, other, last, limit)
+    assert in_force([]) == ()
 
 
 def test_fixed_dimensions_keep_their_value() -> None:

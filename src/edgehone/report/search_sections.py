@@ -13,7 +13,7 @@ from edgehone.search.agreement import RungAgreement
 from edgehone.search.objective import Objectives, measure, unit_of
 from edgehone.search.origins import value_origins
 from edgehone.search.trial import Outcome
-from edgehone.space import Prior, flatten
+from edgehone.space import Prior, flatten, in_force
 from edgehone.strategy import DARKNET, Strategy
 from edgehone.types import Json
 
@@ -30,7 +30,7 @@ MAIN_CHOICES = {
 """The columns of the table of trials."""
 
 
-RULES_SAID = "What the rules said. Where several prefer a value of one setting, the last of them counts."
+ADVICE = ("setting", "advice", "value", "confidence", "because", "evidence", "learnt on")
 
 
 def decisions_section(story: Story) -> Section:
@@ -42,11 +42,21 @@ def decisions_section(story: Story) -> Section:
             "with its confidence, else the search is free; only limits forbid."
         )
         blocks.append(Text(lead))
-        columns = ("setting", "advice", "value", "confidence", "because", "evidence", "learnt on")
-        rows = tuple(_rule_row(prior) for prior in story.priors)
-        blocks.append(Table(columns, rows, frozenset({0, 1, 2, 4, 5, 6}), caption=RULES_SAID))
+        blocks += _advice_tables(story.priors)
     blocks += _strategy_tables(story)
     return Section("decisions", "What was decided, and why", tuple(blocks))
+
+
+def _advice_tables(priors: Sequence[Prior]) -> list[Block]:
+    """What counts, in the open; what another rule overruled, folded away."""
+    words = frozenset(range(len(ADVICE))) - {ADVICE.index("confidence")}
+    counting = in_force(priors)
+    overruled = tuple(_rule_row(prior) for prior in priors if prior not in counting)
+    tables: list[Block] = [Table(ADVICE, tuple(map(_rule_row, counting)), words, "What the rules said")]
+    if overruled:
+        caption = f"What another rule overruled ({len(overruled)})"
+        tables.append(Table(ADVICE, overruled, words, caption, folded=True))
+    return tables
 
 
 def _rule_row(prior: Prior) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ second list of hyper-parameters: :func:`dimensions` reads them off the models.
 
 from __future__ import annotations
 
-from edgehone.space.search_space import Forbid, Prefer, Prior, SearchSpace
+from edgehone.space.search_space import Forbid, Prefer, Prior, SearchSpace, in_force
 from edgehone.space.settings import (
     SCHEMA,
     Choice,
@@ -45,6 +45,7 @@ __all__ = [
     "dimensions",
     "fingerprint",
     "flatten",
+    "in_force",
     "load",
     "parse_assignments",
     "replace",

@@ -68,6 +68,13 @@ class Forbid(Settings):
 
 Prior = Union[Prefer, Forbid]  # noqa: UP007 - isinstance and pydantic both take it
 
+
+def in_force(priors: Sequence[Prior]) -> tuple[Prior, ...]:
+    """Those that count, in their order: all limits, and of several preferences for one dimension the last."""
+    last = {prior.path: prior for prior in priors if isinstance(prior, Prefer)}
+    return tuple(prior for prior in priors if isinstance(prior, Forbid) or prior is last[prior.path])
+
+
 NEAR = 0.12
 """Standard deviation, in units of a span, of a draw near a preferred or current value."""
 
@@ -162,8 +169,7 @@ class SearchSpace:
 
     def preference(self, path: str) -> Prefer | None:
         """The preference that counts for a dimension, if any."""
-        found = [p for p in self.priors if isinstance(p, Prefer) and p.path == path]
-        return found[-1] if found else None
+        return next((p for p in reversed(self.priors) if isinstance(p, Prefer) and p.path == path), None)
 
     def draw(self, dimension: Dimension, rng: np.random.Generator) -> Any:
         """One value: by the prior with its confidence, without a prior the default with the trust, else uniformly."""
