@@ -8,7 +8,8 @@ python benchmarks/proof_over_sets.py DATA [DATA ...] [--budget 30m] [--seeds 0] 
 2. ``--arms``: further searches under that run's very plan, by random draws, by evolution over the full space, or blind.
 3. ``--final-seeds``: the final strategy of every arm trained again from scratch with further seeds, for the same steps
    and batch; 0 is the run's own training. With ``--final-size`` and ``--final-epochs`` all of them are trained, at that
-   input and for so many passes over the training split in batches of the strategy's own size, whatever a search bought.
+   input and for so many passes over the training split, whatever a search bought; in batches of the strategy's own
+   size, or smaller ones where a run of that length would take them.
 
 Everything is judged on the test split and recorded piece by piece in ``recorded/proof/NAME-BUDGET-SEED.json`` (see
 ``proof_record.py``); what is recorded is not made again, even where the run's folder in OUT is gone. Prints the

@@ -155,7 +155,8 @@ def final_job(record: Row, arm: str, seed: int, length: tuple[int, int, int] | N
         record: of the run.
         arm: its name.
         seed: of the training.
-        length: input size, epochs and pictures of an epoch; None: as its own.
+        length: input size, epochs and pictures of an epoch, in batches of the strategy's own size, or smaller ones
+            where a run of that length would take them, whoever's strategy it is; None: as its own.
         model: the architecture, where it lies now.
     """
     row = record["arms"][arm]
@@ -164,8 +165,8 @@ def final_job(record: Row, arm: str, seed: int, length: tuple[int, int, int] | N
     if length is not None:
         size, epochs, pictures = length
         strategy = strategy.model_copy(update={"input": strategy.input.model_copy(update={"size": size})})
-        batch = strategy.optimisation.batch_size
-        steps = max(1, epochs * pictures // batch)
+        plan = load(Plan, record["plan"]).model_copy(update={"full_gflops": float(epochs * pictures)})
+        steps, batch = plan.steps(1.0, strategy.optimisation.batch_size)
     return Job(
         model=model, strategy=strategy, steps=steps, batch_size=batch, seed=seed, precision=row["precision"]
     )  # fmt: skip

@@ -27,6 +27,8 @@ from results_page import all_together
 
 from edgehone.data import read_dataset
 from edgehone.evaluation import match, mean_ap
+from edgehone.search.calibration import nominal
+from edgehone.search.plan import make_plan
 from edgehone.space import Prefer
 from edgehone.strategy import PRESETS
 from edgehone.types import Detections
@@ -46,9 +48,11 @@ def a_record(data: str, lead: float, arms: tuple[str, ...] = ("darknet", "author
         own = {"strategy": strategy, "steps": 400, "batch": 8, "precision": "bf16", "search_core_s": 3600.0}
         return {**own, "trainings": trainings}
 
+    plan = make_plan(1800.0, 0.0, "full", nominal(2), 1.0).model_dump(mode="json")
     pictures = {name: {"gain": lead, "interval95": [lead - 0.02, lead + 0.02]} for name in arms}
     return {
         "data": data, "seed": 0, "default": "authors", "kept": "found", "over_pictures": pictures, "budget_s": 1800.0,
+        "plan": plan,
         "arms": {name: arm(name) for name in (*arms, "found")},
     }  # fmt: skip
 
@@ -114,6 +118,8 @@ def test_a_final_training_at_416_px_and_300_epochs_shows_every_picture_so_often(
         assert job.strategy.input.size == 416
         assert job.batch_size == job.strategy.optimisation.batch_size
         assert 0 <= 300 * 205 - job.steps * job.batch_size < job.batch_size
+    few = final_job(record, "found", 1, (224, 12, 205), "yolov4-tiny")
+    assert (few.steps, few.batch_size) == (615, 4), "as a run would, so that the shortest trainings had steps enough"
 
 
 @pytest.mark.parametrize(
