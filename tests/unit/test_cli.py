@@ -9,16 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.unit.command_line import edgehone
 
 from edgehone.cli_options import ORDER
 
 COMMANDS = ("run", "check", "analyse", "train", "evaluate", "detect", "diff", "boards")
 TINY = "builtin:digits?train=8&val=4&test=4&width=96&height=96&max_px=60"
-
-
-def edgehone(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from edgehone.cli import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -66,6 +62,15 @@ def test_bad_input_gets_a_clear_error(arguments: tuple[str, ...], code: int, wor
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
     assert not (tmp_path / "x").exists(), "nothing is left behind"
+
+
+def test_a_process_ends_with_a_message_and_a_code() -> None:
+    command = [sys.executable, "-c", "from edgehone.cli import main; main()", "check", "nowhere"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 2
+    assert "there is no data set" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
 
 
 def test_check_prints_one_document_and_fails_on_errors(tmp_path: Path) -> None:
@@ -128,7 +133,7 @@ def test_train_evaluate_detect(tmp_path: Path) -> None:
     assert trained.returncode == 0, trained.stderr
     assert {"detector.pt", "model.onnx", "strategy.json", "curve.json"} <= {p.name for p in out.iterdir()}
     stamp = (out / "detector.pt").stat().st_mtime_ns
-    assert edgehone("train", *trained.args[4:]).stdout == trained.stdout
+    assert edgehone("train", *trained.args[1:]).stdout == trained.stdout
     assert (out / "detector.pt").stat().st_mtime_ns == stamp, "a complete training is not repeated"
     evaluated = edgehone("evaluate", str(out), TINY, "--split", "test", "--json")
     keys = {"ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "images", "per_class"}

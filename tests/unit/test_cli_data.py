@@ -9,19 +9,13 @@ from pathlib import Path
 
 import cv2
 import pytest
+from tests.unit.command_line import edgehone
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
 import planted
 import planted_faults
 
 TINY = "builtin:digits?train=8&val=4&test=4&width=96&height=96&max_px=60"
-MAIN = "from edgehone.cli import main; main()"
-
-
-def edgehone(*arguments: str, code: str = MAIN) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, check=False
-    )
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +35,12 @@ def test_check_works_without_torch(data: Path) -> None:
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name.split('.')[0] in ('torch', 'onnx', 'onnxruntime'):\n"
         "            raise ImportError(name)\n"
-        "sys.meta_path.insert(0, Refuse())\n" + MAIN
+        "sys.meta_path.insert(0, Refuse())\n"
+        "from edgehone.cli import main\n"
+        "main()\n"
     )
-    result = edgehone("check", str(data), "--json", code=code)
+    command = [sys.executable, "-c", code, "check", str(data), "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["counts"] == {"format": 1, "box-duplicate": 1}
 
