@@ -10,7 +10,7 @@ the lengths are those that were recorded, 1/8, 1/4 and 1 of a full training, whe
 is the noiseless score of what is chosen in the end, held against the best of the space and of what was recorded.
 ``informed`` uses the rules' preferences without what they learnt on this very set, or none (blind), or their opposites
 (wrong). ``tpe`` and ``gp`` are asked for one strategy at a time, since each answer teaches them; their first ten are
-random. All others are asked for eight at a time.
+random. All others are asked for two at a time, as a run with two workers does.
 
 Each (set, searcher, study) is recorded when it is replayed, in ``recorded/replay/DATA.json``, with a fingerprint of
 what its first replays chose and scored. What is there is replayed anew where fewer replays were asked for then, or
@@ -53,7 +53,7 @@ from edgehone.space import Choice, Prefer, SearchSpace, Span, dimensions
 from edgehone.strategy import Strategy
 
 FULL = RUNGS[-1]
-BATCH, ONE_BY_ONE = 8, ("tpe", "gp")
+BATCH, ONE_BY_ONE = WORKERS, ("tpe", "gp")
 DRAWN, ROUNDS, PARENTS, CHILDREN, CHANGED = 3000, 25, 20, 10, (0.25, 0.1)
 """How the best of the space is looked for."""
 

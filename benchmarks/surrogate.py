@@ -5,7 +5,8 @@ extremely randomised trees (Geurts et al., 2006), which knows how choices intera
 knows that the space is smooth. Of unseen trials the one predicts better on one set and length, the other on another;
 their mean is nowhere as bad as the worse. A query is answered with it plus the residuals of a trial drawn at random,
 the same trial at every length, so that noise is as correlated over lengths as it really is; shrunk until full
-trainings are as noisy as two seeds of one strategy are, because most of a residual is what the models do not know.
+trainings are as noisy as two seeds of one strategy were, because most of a residual is what the models do not know.
+Trees are grown on draws of the trials, so that the best recorded strategy is not the luckiest one.
 How well they predict is measured by cross-validation: a replay says no more than that allows.
 """
 
@@ -32,6 +33,9 @@ from edgehone.space import Choice, Dimension, dimensions, flatten
 from edgehone.strategy import Strategy
 
 FOLDS, TREES = 10, 100
+ENOUGH = 10
+"""Second seeds that tell how noisy full trainings are; with fewer, what is known from elsewhere."""
+
 STUDIES = ("random", "informed", "change")
 
 
@@ -70,6 +74,7 @@ class Surrogate:
         seconds: share to the mean seconds of a training.
         more_x: ``[strategies, features]`` that were trained in full alone.
         more_y: ``[strategies]`` AP of theirs, mean over seeds.
+        seed_noise: standard deviation of a full training between seeds.
     """
 
     x: NDArray[np.float64]
@@ -77,6 +82,7 @@ class Surrogate:
     seconds: Mapping[float, float]
     more_x: NDArray[np.float64]
     more_y: NDArray[np.float64]
+    seed_noise: float = SEED_NOISE
 
     @staticmethod
     def of(table: Table) -> Surrogate:
@@ -96,7 +102,8 @@ class Surrogate:
         more_x = [encoded(strategy_of(same[0])) for same in alone.values()]
         more_y = [float(np.mean([row["ap"] for row in same])) for same in alone.values()]
         seconds = {s: float(np.mean([trial[s]["seconds"] for trial in trials])) for s in RUNGS}
-        return Surrogate(x, y, seconds, np.array(more_x).reshape(-1, x.shape[1]), np.array(more_y))
+        more = np.array(more_x).reshape(-1, x.shape[1]), np.array(more_y)
+        return Surrogate(x, y, seconds, *more, seed_noise_of(list(known.values()), RUNGS[-1]))
 
     @cached_property
     def models(self) -> dict[float, Any]:
@@ -126,7 +133,7 @@ class Surrogate:
     def noise(self) -> dict[float, NDArray[np.float64]]:
         """Share to the noise of each trial."""
         residuals = {share: y - self.unseen[share] for share, y in self.y.items()}
-        shrunk = min(1.0, SEED_NOISE / float(np.std(residuals[max(residuals)])))
+        shrunk = min(1.0, self.seed_noise / float(np.std(residuals[max(residuals)])))
         return {share: shrunk * each for share, each in residuals.items()}
 
     def trustworthiness(self) -> dict[float, float]:
@@ -161,9 +168,20 @@ class Surrogate:
         return [max(0.0, float(score)) for score in self.mean(strategies, share) + np.array(noise)]
 
 
+def seed_noise_of(trainings: Sequence[Mapping[float, Row]], share: float) -> float:
+    """Standard deviation between seeds at a length, pooled over the strategies that were trained with several."""
+    seeds: dict[str, list[float]] = {}
+    for training in trainings:
+        if share in training:
+            seeds.setdefault(json.dumps(training[share]["strategy"], sort_keys=True), []).append(training[share]["ap"])
+    freedom = sum(len(each) - 1 for each in seeds.values())
+    squares = sum(float(np.var(each)) * len(each) for each in seeds.values())
+    return float(np.sqrt(squares / freedom)) if freedom >= ENOUGH else SEED_NOISE
+
+
 def model() -> VotingRegressor:
     """Unfitted."""
-    forest = ExtraTreesRegressor(TREES, min_samples_leaf=1, max_features=0.5, random_state=0, n_jobs=1)
+    forest = ExtraTreesRegressor(TREES, bootstrap=True, max_features=0.5, random_state=0, n_jobs=1)
     kernel = ConstantKernel() * Matern(2.0, (0.3, 30.0), nu=2.5) + WhiteKernel(0.1)
     process = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=2, random_state=0)
     return VotingRegressor([("forest", forest), ("process", process)])

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from edgehone.search.experience import LEAST, LEAST_TRIALS, MOST, Experience, revised
 from edgehone.search.searcher import PriorSearcher, Result
-from edgehone.space import Forbid, Prefer, SearchSpace, flatten
+from edgehone.space import Forbid, Prefer, SearchSpace, flatten, replace
 from edgehone.strategy import Strategy
 
 ASSIGNER, BOX = "projection.assigner.kind", "projection.box_loss.weight"
+WISHES = {ASSIGNER: "best_anchor", BOX: 0.2, "projection.objectness.target": "quality", "projection.vote": "object"}
 ORDERS = st.lists(st.booleans(), max_size=40)
 
 
@@ -58,6 +59,22 @@ def test_a_setting_that_a_strategy_does_not_have_is_neither_followed_nor_departe
     found = experience.following(Strategy())
     assert found[0] == 0.0
     assert np.isnan(found[1])
+
+
+@pytest.mark.parametrize(("departures", "aside"), [(2, False), (3, True)])
+def test_rules_are_set_aside_while_the_best_trial_departs_from_most(departures: int, aside: bool) -> None:
+    rules = [prefers(path, value) for path, value in WISHES.items()]
+    limit = Forbid(path="optimisation.optimizer.kind", values=("adamw",), because="a test says so")
+    space = SearchSpace(Strategy(), (*rules, limit))
+    searcher = PriorSearcher(space, 0)
+    good, bad = space.preferred(), space.preferred()
+    for path in list(WISHES)[:departures]:
+        bad = replace(bad, {path: flatten(Strategy())[path]})
+    searcher.update([Result(cast(Strategy, good), (0.1,), trial=0), Result(cast(Strategy, bad), (0.2,), trial=1)])
+    assert [p for p in searcher.taught.priors if isinstance(p, Prefer)] == ([] if aside else rules)
+    assert limit in searcher.taught.priors, "limits are no advice"
+    searcher.update([Result(cast(Strategy, good), (0.3,), trial=2)])
+    assert [p for p in searcher.taught.priors if isinstance(p, Prefer)] == rules, "they are back with a better trial"
 
 
 @pytest.mark.parametrize("right", [True, False])

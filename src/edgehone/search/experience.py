@@ -2,7 +2,8 @@
 
 The odds of a rule are multiplied by the squared odds that a trial which follows it beats one that departs from it (the
 area under the ROC curve, with two imagined trials a side that know nothing). So one that is borne out narrows the
-search, one that is contradicted lets go of it, and one that makes no difference stays as it was.
+search, one that is contradicted lets go of it, and one that makes no difference stays as it was. Where the best trial
+departs from most rules at once, all of them are set aside for as long: that takes two trials to see, not dozens.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgehone.search.origins import follows
 from edgehone.space import Prefer, SearchSpace, dimensions, flatten
@@ -19,6 +21,8 @@ from edgehone.strategy import Strategy
 LEAST_TRIALS = 2
 """A rule with fewer on either side keeps its confidence."""
 IMAGINED = 2.0
+MOSTLY, TOGETHER = 0.5, 4
+"""The best trial follows such a share of the rules, or they are set aside; fewer than four are judged one by one."""
 LEAST, MOST = 0.02, 0.95
 """Confidences stay between: no rule is ever lost, and none is beyond doubt."""
 
@@ -50,12 +54,20 @@ class Experience:
     def taught(self, ranked: Sequence[Following]) -> SearchSpace:
         """The space with the rules as confident as trials allow, given what those followed, the best first."""
         table = np.array(ranked, np.float64).reshape(len(ranked), len(self.rules))
+        if len(table) and followed_share(table[0]) < MOSTLY:
+            return self.space.unadvised()
         taught: dict[str, Prefer] = {}
         for rule, column in zip(self.rules, table.T, strict=True):
             followed = column[~np.isnan(column)] == 1.0
             taught[rule.path] = rule.model_copy(update={"confidence": revised(rule.confidence, followed.tolist())})
         priors = tuple(taught.get(p.path, p) if isinstance(p, Prefer) else p for p in self.space.priors)
         return dataclasses.replace(self.space, priors=priors)
+
+
+def followed_share(following: NDArray[np.float64]) -> float:
+    """Of the rules that speak about a strategy; all, where few do."""
+    spoken = following[~np.isnan(following)]
+    return float(spoken.mean()) if len(spoken) >= TOGETHER else 1.0
 
 
 def revised(confidence: float, followed: Sequence[bool]) -> float:

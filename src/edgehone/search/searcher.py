@@ -27,8 +27,11 @@ from edgehone.strategy import Strategy
 MUTATIONS = 8
 """Dimensions that change, on average, between an incumbent and its neighbour."""
 
+MOST_CHANGED = 1 / 3
+"""But at most this share of them: in a space that was narrowed to a few it would be another place altogether."""
+
 BLIND_EVERY = 8
-"""One suggestion in so many asks no rule."""
+"""One suggestion in so many asks no rule; of the first of them the second: rules that mislead are to be found out."""
 
 ATTEMPTS, PATIENCE = 80, 10
 """Draws for one suggestion before the space counts as exhausted, and before another way of drawing is tried."""
@@ -157,10 +160,10 @@ class History:
 class PriorSearcher(History):
     """Draws from the priors, and near the best results so far (the mixture of PriorBand, Mallik et al., 2023).
 
-    The first suggestion is the priors' own favourite. Before any result, half of the others are its neighbours; after,
-    neighbours of the best. Of the other half most are drawn by the priors, one in four without them: without trials
-    that depart from a rule nobody would learn that it is wrong. Rules are believed as trials bear them out
-    (:mod:`~edgehone.search.experience`).
+    The first suggestion is the priors' own favourite, the second asks no rule, nor does one in eight of the later ones:
+    without trials that depart from a rule nobody would learn that it is wrong. Half of the others are drawn by the
+    priors, half are neighbours of the best, or of the favourite before any result. Rules are believed as trials bear
+    them out (:mod:`~edgehone.search.experience`).
     """
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
@@ -178,7 +181,7 @@ class PriorSearcher(History):
         """See :class:`History`."""
         if number == 0:
             return Suggestion(cast(Strategy, self.space.preferred()), "what the rules prefer", trusted=True)
-        if number % BLIND_EVERY == BLIND_EVERY // 2:
+        if number == 1 or (number > BLIND_EVERY and number % BLIND_EVERY == BLIND_EVERY // 2):
             return Suggestion(cast(Strategy, self.space.blind().sample(rng)), "drawn without the rules, to try them")
         if number % 2 == 0:
             return Suggestion(cast(Strategy, self.taught.sample(rng)), "drawn by the rules' priors")
@@ -214,5 +217,5 @@ class RandomSearcher(History):
 
 def neighbour(space: SearchSpace, strategy: Strategy, rng: np.random.Generator) -> Strategy:
     """A strategy that differs in a few dimensions."""
-    rate = min(1.0, MUTATIONS / max(len(space.active(strategy)), 1))
+    rate = min(MOST_CHANGED, MUTATIONS / max(len(space.active(strategy)), 1))
     return cast(Strategy, space.mutate(strategy, rng, rate))
