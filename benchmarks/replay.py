@@ -226,6 +226,7 @@ def head_of(bench: Bench) -> Row:
         "trials": len(bench.surrogate.x),
         "in_full_alone": len(bench.surrogate.more_x),
         "spearman": {f"{share:g}": round(rho, 3) for share, rho in bench.surrogate.trustworthiness().items()},
+        "seed_noise": round(bench.surrogate.seed_noise, 4),
         "best": round(bench.best, 4),
         "best_recorded": round(bench.surrogate.best_recorded(), 4),
         "rules": {prior.path: [prior.value, prior.confidence, list(prior.learnt_on)] for prior in bench.rules},
