@@ -89,8 +89,8 @@ def replays(folder: Path) -> Iterator[str]:
             f"{content['data']}: stand-in of {content['trials']} strategies trained at three lengths and "
             f"{content['in_full_alone']} in full alone; Spearman of unseen predictions at each length "
             + ", ".join(f"{share}: {rho:.2f}" for share, rho in content["spearman"].items())
-            + f"; noise between seeds {content['seed_noise']:.3f}; best recorded {content['best_recorded']:.3f}, best of "
-            f"the space {content['best']:.3f}. "
+            + f"; noise between seeds {content['seed_noise']:.3f}; "
+            f"best recorded {content['best_recorded']:.3f}, best of the space {content['best']:.3f}. "
             f"Replays: {', '.join(map(str, counts))}. "
             f"Rules, without what they learnt on the set: {rules}. {origin(content)}"
         )
