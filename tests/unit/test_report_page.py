@@ -233,7 +233,6 @@ def story() -> Story:
     }
     rates = [outcome("rate-authors-0", "rate", AUTHORS, 0.2, "preset authors, learning rate x 1")]
     priors = (
-        Prefer(path="input.size", value=320, confidence=0.5, because="as is usual"),
         Prefer(path="input.size", value=256, confidence=0.6, because="small fish", evidence={"median_px": 21.5}),
         Forbid(path="input.size", values=(416,), because=f"too slow {HOSTILE}", evidence={"ms": {"416": 19.2}}),
     )
@@ -326,12 +325,6 @@ def test_page_tells_the_story(page: Path) -> None:
         "box-outside",
     ):
         assert words in text, words
-
-
-def test_advice_that_was_overruled_stands_apart(page: Path) -> None:
-    text = read(page).text
-    counting, folded = text.index("What the rules said"), text.index("What another rule overruled (1)")
-    assert counting < text.index("small fish") < folded < text.index("as is usual")
 
 
 def test_sections_without_content_are_left_out(story: Story, tmp_path: Path) -> None:

@@ -42,12 +42,12 @@ def decisions_section(story: Story) -> Section:
             "with its confidence, else the search is free; only limits forbid."
         )
         blocks.append(Text(lead))
-        blocks += _advice_tables(story.priors)
+        blocks += advice_tables(story.priors)
     blocks += _strategy_tables(story)
     return Section("decisions", "What was decided, and why", tuple(blocks))
 
 
-def _advice_tables(priors: Sequence[Prior]) -> list[Block]:
+def advice_tables(priors: Sequence[Prior]) -> list[Block]:
     """What counts, in the open; what another rule overruled, folded away."""
     words = frozenset(range(len(ADVICE))) - {ADVICE.index("confidence")}
     counting = in_force(priors)

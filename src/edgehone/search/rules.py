@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from edgehone.analysis.projection import ProjectionFacts
+from edgehone.search.advice import main_loss
 from edgehone.search.capacity_rules import loss_balance, strength_of_augmentation
 from edgehone.search.facts import Facts
 from edgehone.search.size_rules import input_sizes, limits
@@ -85,6 +86,12 @@ def _candidate(facts: Facts, size: int, label: str) -> ProjectionFacts | None:
     return min(found, key=lambda c: abs(c.input_size - size)) if found else None
 
 
+def _lost(candidate: ProjectionFacts) -> str:
+    """How many objects a projection loses, and why most of them."""
+    reason = main_loss(candidate)
+    return f"{100 * candidate.lost_fraction:.1f} %" + (f" ({reason})" if reason else "")
+
+
 def _anchors(facts: Facts, size: int) -> Iterator[Prefer]:
     official = _candidate(facts, size, "darknet")
     clustered = [c for c in (_candidate(facts, size, label) for label in CLUSTERED) if c is not None]
@@ -100,8 +107,7 @@ def _anchors(facts: Facts, size: int) -> Iterator[Prefer]:
         confidence=0.65,
         evidence={c.label: {"anchor_fit": c.anchor_fit, "lost": c.lost_fraction} for c in (official, *clustered)},
         because=f"the official anchors cover an object with shape IoU {official.anchor_fit:.2f} and lose "
-        f"{100 * official.lost_fraction:.1f} % of the objects to cells that are taken, clustered ones ({best.label}) "
-        f"{best.anchor_fit:.2f} and {100 * best.lost_fraction:.1f} %"
+        f"{_lost(official)} of the objects, clustered ones ({best.label}) {best.anchor_fit:.2f} and {_lost(best)}"
         + ("" if better else ": not enough to give up shapes that proved themselves"),
     )
     yield Prefer(
