@@ -46,9 +46,9 @@ from edgehone.search.finalists import SEED_NOISE, standings
 from edgehone.search.likeness import Identity
 from edgehone.search.placement import WORKERS
 from edgehone.search.plan import Rung, promotions, search_shares
-from edgehone.search.scope import TRUST
+from edgehone.search.scope import TRUST, without_augmentation
 from edgehone.search.searchers import make_searcher
-from edgehone.search.study import Study, Terms, Trial, Worth, without_augmentation
+from edgehone.search.study import Study, Terms, Trial, Worth
 from edgehone.space import Choice, Prefer, SearchSpace, Span, dimensions
 from edgehone.strategy import Strategy
 

@@ -27,9 +27,10 @@ from edgehone.search import postgres_journal
 from edgehone.search.journal import AnyJournal, Journal
 from edgehone.search.plan import FINAL, Rung
 from edgehone.search.postgres_journal import TABLE, PostgresJournal, check_study, connect, encrypted
+from edgehone.search.scope import without_augmentation
 from edgehone.search.searcher import stable_seed
 from edgehone.search.searchers import make_searcher
-from edgehone.search.study import Study, Terms, Trial, Worth, without_augmentation
+from edgehone.search.study import Study, Terms, Trial, Worth
 from edgehone.space import SearchSpace
 from edgehone.strategy import Strategy
 from edgehone.types import Json

@@ -17,9 +17,9 @@ from edgehone.data import Dataset, read_dataset
 from edgehone.search.journal import Journal
 from edgehone.search.plan import FINAL, Rung
 from edgehone.search.rung_zero import REDRAWS, CeilingScreen, Rejection, judged
-from edgehone.search.scope import Scope, open_study
+from edgehone.search.scope import Scope, open_study, without_augmentation
 from edgehone.search.searchers import make_searcher
-from edgehone.search.study import Study, Terms, Trial, Worth, without_augmentation
+from edgehone.search.study import Study, Terms, Trial, Worth
 from edgehone.space import SearchSpace, fingerprint, replace
 from edgehone.strategy import AUTHORS, DARKNET, Strategy
 

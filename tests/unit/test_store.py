@@ -18,7 +18,7 @@ from edgehone.errors import EdgehoneError, UsageError
 from edgehone.search.likeness import Identity, Likeness
 from edgehone.search.remembering import ENTRY, keep
 from edgehone.search.searcher import PriorSearcher, Result
-from edgehone.search.starts import Asking, StartingSearcher, evidence, starts, within
+from edgehone.search.starts import Asking, StartingSearcher, evidence, starts
 from edgehone.search.store import (
     Provenance,
     Store,
@@ -250,11 +250,12 @@ def test_starts_keep_to_limits_and_to_half_of_the_first_trials() -> None:
     for _ in range(30):
         drawn = wild.sample(rng)
         assert isinstance(drawn, Strategy)
-        kept = within(space, drawn)
+        kept = space.within(drawn)
+        assert isinstance(kept, Strategy)
         assert kept.input.size <= 320
         assert kept.projection.distillation.kind != "teacher"
         assert kept.optimisation.warm_start == Strategy().optimisation.warm_start
-        assert within(wild, drawn) == drawn
+        assert wild.within(drawn) == drawn
     given_ = starts([entry("a", rate=0.02), entry("b", rate=0.03), entry("c", rate=0.04)], ask())
     searcher = StartingSearcher(PriorSearcher(space, 0), space, given_)
     first, second = searcher.suggest(4), searcher.suggest(4)

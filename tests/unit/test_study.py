@@ -21,9 +21,10 @@ from edgehone.search.agreement import agree, correlations, independent_pairs
 from edgehone.search.finalists import SEED_NOISE, known_noise, seed_noise, standings
 from edgehone.search.journal import Journal
 from edgehone.search.plan import FINAL, REPEATED, Rung
+from edgehone.search.scope import without_augmentation
 from edgehone.search.searcher import stable_seed
 from edgehone.search.searchers import make_searcher
-from edgehone.search.study import Study, Terms, Trial, Worth, without_augmentation
+from edgehone.search.study import Study, Terms, Trial, Worth
 from edgehone.space import SearchSpace, fingerprint, replace
 from edgehone.strategy import Strategy
 

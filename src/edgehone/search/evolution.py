@@ -123,7 +123,7 @@ class GeneticSearcher(History):
         start = cast(Strategy, self.space.preferred())
         if number == 0:
             return Suggestion(start, "the defaults", trusted=True)
-        parents = [result.strategy for result in self.ranked()[:PARENTS]] or [start]
+        parents = [cast(Strategy, self.space.within(r.strategy)) for r in self.ranked()[:PARENTS]] or [start]
         weights = np.arange(len(parents), 0, -1) / np.arange(len(parents) + 1).sum()
         first, second = (parents[int(k)] for k in rng.choice(len(parents), size=2, p=weights))
         spare = flatten(second)

@@ -12,8 +12,8 @@ from edgehone.search.rung_zero import Screen
 from edgehone.search.searcher import Searcher
 from edgehone.search.searchers import AS_AUTHORS, make_searcher
 from edgehone.search.starts import Start, StartingSearcher
-from edgehone.search.study import Study, Terms, without_augmentation
-from edgehone.space import Forbid, Prior, SearchSpace, Settings, dimensions, parse_assignments
+from edgehone.search.study import AUGMENTATION, Study, Terms
+from edgehone.space import Forbid, Prior, SearchSpace, Settings, dimensions, flatten, parse_assignments
 from edgehone.strategy import Strategy
 
 WARM_START = frozenset({"optimisation.warm_start.frozen", "optimisation.warm_start.rate"})
@@ -97,6 +97,16 @@ def _paths(assignments: Sequence[str]) -> list[str]:
     if strange:
         raise UsageError(f"only what is searched can be fixed, and {', '.join(strange)} is not")
     return paths
+
+
+def without_augmentation(space: SearchSpace) -> SearchSpace:
+    """The part of a space that short trainings can decide; all of it, if there is nothing else.
+
+    Augmentation stays at what the space prefers, for every strategy alike.
+    """
+    base = space.preferred()
+    narrow = space.fix(base, [path for path in flatten(base) if path.startswith(f"{AUGMENTATION}.")])
+    return narrow if narrow.active(base) else space
 
 
 def open_study(

@@ -59,6 +59,8 @@ class Result:
         trial: its number in the study.
         rejected: before any training, by rung 0: not to be suggested again.
         fitness: 0.1 AP50 + 0.9 AP, where it is known: for the authors' evolution alone.
+        own: the searcher suggested it; not so what came from the store, or is another's variation.
+        diverged: it has values that say no more than that.
     """
 
     strategy: Strategy
@@ -68,6 +70,8 @@ class Result:
     trial: int = 0
     rejected: bool = False
     fitness: float | None = None
+    own: bool = True
+    diverged: bool = False
 
     @property
     def score(self) -> float:
@@ -103,6 +107,8 @@ class History:
         self.seed = seed
         self.seen: set[str] = set()
         self.rejected: set[str] = set()
+        self.foreign: set[str] = set()
+        """Strategies that it did not suggest."""
         self.best: dict[str, Result] = {}
         """By strategy, its result on the highest rung that it has reached; of several seeds the last."""
         self._order: list[Result] | None = []
@@ -118,6 +124,8 @@ class History:
         """See :class:`Searcher`."""
         for result in results:
             key = fingerprint(result.strategy)
+            if key not in self.seen and not result.own:
+                self.foreign.add(key)
             self.seen.add(key)
             if result.rejected:
                 self.rejected.add(key)
@@ -127,14 +135,18 @@ class History:
                 self._order = None
 
     def ranked(self) -> list[Result]:
-        """A result a strategy, best first: whoever was promoted is better than who was not, then by values."""
+        """A result a strategy, best first: whoever was promoted is better than who was not, then by values.
+
+        Who diverged comes last.
+        """
         if self._order is None:
-            found = list(self.best.values())
+            found = [result for result in self.best.values() if not result.diverged]
             self._order = []
             for rung in sorted({result.rung for result in found}, reverse=True):
                 level = [result for result in found if result.rung == rung]
                 values = [result.values for result in level if result.values is not None]
                 self._order += [level[index] for index in best_first(values)]
+            self._order += [result for result in self.best.values() if result.diverged]
         return self._order
 
     def draw(self, number: int, rng: np.random.Generator) -> Suggestion:
@@ -142,7 +154,8 @@ class History:
         raise NotImplementedError
 
     def _next(self) -> Suggestion | None:
-        number = len(self.seen) - len(self.rejected)  # what takes a rejected one's place is drawn in the same way
+        # What takes a rejected one's place is drawn in the same way.
+        number = len(self.seen) - len(self.rejected) - len(self.foreign)
         rng = np.random.default_rng([self.seed, len(self.seen)])
         for attempt in range(ATTEMPTS):
             if attempt < ATTEMPTS // 2:
@@ -201,8 +214,9 @@ class PriorSearcher(History):
             for key, result in self.best.items():
                 if key not in self._following:
                     self._following[key] = self._experience.following(result.strategy)
-            order = [self._following[fingerprint(result.strategy)] for result in self.ranked()]
-            self._taught = self._experience.taught(order)
+            # By the first objective alone: an end of a front may be worth nothing but its speed.
+            order = sorted(self.best.values(), key=lambda r: (r.diverged, -r.rung, -r.score))
+            self._taught = self._experience.taught([self._following[fingerprint(r.strategy)] for r in order])
         return self._taught
 
 
@@ -216,6 +230,7 @@ class RandomSearcher(History):
 
 
 def neighbour(space: SearchSpace, strategy: Strategy, rng: np.random.Generator) -> Strategy:
-    """A strategy that differs in a few dimensions."""
+    """A strategy that differs in a few dimensions; what the space does not search is as the space has it."""
+    strategy = cast(Strategy, space.within(strategy))
     rate = min(MOST_CHANGED, MUTATIONS / max(len(space.active(strategy)), 1))
     return cast(Strategy, space.mutate(strategy, rng, rate))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 from edgehone.errors import UsageError
 from edgehone.search.likeness import Identity, Likeness
 from edgehone.search.searcher import Result, Searcher, Suggestion
 from edgehone.search.store import StoredStrategy, StoreEntry
-from edgehone.space import Choice, SearchSpace, Settings, dimensions, fingerprint, flatten, load, replace
+from edgehone.space import SearchSpace, Settings, fingerprint, load
 from edgehone.strategy import Strategy
 
 STARTS = 3
@@ -121,32 +122,12 @@ def _together(first: Start, second: Start) -> Start:
     return heavier.model_copy(update={"weight": weight, "learnt_on": names})
 
 
-def within(space: SearchSpace, strategy: Strategy) -> Strategy:
-    """The strategy with what this search may not change, or what its limits forbid, replaced by what it prefers."""
-    preferred = flatten(space.preferred())
-    base = flatten(space.base)
-    seen: set[str] = set()
-    while True:
-        flat = flatten(strategy)
-        waiting = [d for d in dimensions(Strategy) if d.path in flat and d.path not in seen]
-        if not waiting:
-            return strategy
-        kinds = [d for d in waiting if d.path.endswith(".kind")]
-        for dimension in kinds[:1] or waiting:
-            path = dimension.path
-            seen.add(path)
-            if path in space.fixed and path in base and flat[path] != base[path]:
-                strategy = replace(strategy, {path: base[path]})
-            elif isinstance(dimension.domain, Choice) and flat[path] not in (allowed := space.allowed(dimension)):
-                strategy = replace(strategy, {path: preferred[path] if path in preferred else allowed[-1]})
-
-
 class StartingSearcher:
     """Any searcher, and the starts beside it: every second suggestion, and what becomes of them teaches it as well."""
 
     def __init__(self, searcher: Searcher, space: SearchSpace, starts: Sequence[Start]) -> None:
         self.searcher = searcher
-        kept = [(within(space, start.strategy), f"from the store: {start.because}") for start in starts]
+        kept = [(cast(Strategy, space.within(start.strategy)), f"from the store: {start.because}") for start in starts]
         self.starts: dict[str, Suggestion] = {}
         for strategy, origin in kept:
             self.starts.setdefault(fingerprint(strategy), Suggestion(strategy, origin, trusted=True))
@@ -171,6 +152,9 @@ class StartingSearcher:
         return None
 
     def update(self, results: Sequence[Result]) -> None:
-        """Learn from all, starts included."""
-        self.seen |= {fingerprint(result.strategy) for result in results}
-        self.searcher.update(results)
+        """Learn from all; the starts are not the searcher's own suggestions."""
+        keys = [fingerprint(result.strategy) for result in results]
+        self.seen |= set(keys)
+        self.searcher.update(
+            [replace(r, own=False) if key in self.starts else r for key, r in zip(keys, results, strict=True)]
+        )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace as replaced
 from typing import Literal, cast
 
 import numpy as np
@@ -23,7 +24,7 @@ from edgehone.search.pareto import best_first
 from edgehone.search.plan import REPEATED, Rung, full_trainings, search_shares
 from edgehone.search.rung_zero import Gate, Rejection, Screen
 from edgehone.search.searcher import Result, Searcher, Suggestion, stable_seed
-from edgehone.space import SearchSpace, Settings, diff, flatten, load
+from edgehone.space import SearchSpace, Settings, diff, load
 from edgehone.strategy import Strategy
 from edgehone.types import Json
 
@@ -88,16 +89,6 @@ class Terms(Settings):
     objectives: tuple[str, ...] = ("ap",)
     rungs: tuple[Rung, ...]
     repeats: int = 1
-
-
-def without_augmentation(space: SearchSpace) -> SearchSpace:
-    """The part of a space that short trainings can decide; all of it, if there is nothing else.
-
-    Augmentation stays at what the space prefers, for every strategy alike.
-    """
-    base = space.preferred()
-    narrow = space.fix(base, [path for path in flatten(base) if path.startswith(f"{AUGMENTATION}.")])
-    return narrow if narrow.active(base) else space
 
 
 class Study:
@@ -328,9 +319,12 @@ class Study:
         )
 
     def _result(self, trial: Trial) -> Result:
+        own = trial.kind == "suggested"
+        asked = Result(trial.strategy, None, trial.rung, trial.seed, trial.number, own=own)
         known = self.worth.get(trial.number)
-        values, fitness = (known.values, known.fitness) if known else (None, None)
-        return Result(trial.strategy, values, trial.rung, trial.seed, trial.number, fitness=fitness)
+        if known is None:
+            return asked
+        return replaced(asked, values=known.values, fitness=known.fitness, diverged=known.diverged)
 
     def _note_asked(self, trial: Trial) -> None:
         level = self._rungs[trial.rung]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Union
 
@@ -228,6 +228,35 @@ class SearchSpace:
             return self.draw(dimension, rng)
 
         return self.fill(settings, change)
+
+    def within(self, settings: Settings) -> Settings:
+        """The member nearest to settings: what may not change is the base's, what is forbidden as preferred."""
+        base = flatten(self.base)
+        seen: set[str] = set()
+        while True:
+            flat = flatten(settings)
+            wrong = [d for d in declared(type(self.base)) if d.path not in seen and self._misplaced(d, flat, base)]
+            if not wrong:
+                return settings
+            # One kind at a time: a changed kind resets its part.
+            kinds = [d for d in wrong if d.path.endswith(".kind")]
+            changes = {d.path: self._proper(d, base) for d in kinds[:1] or wrong}
+            seen |= set(changes)
+            settings = replace(settings, changes)
+
+    def _misplaced(self, dimension: Dimension, flat: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
+        if dimension.path not in flat or not all(flat.get(path) == kind for path, kind in dimension.when):
+            return False
+        value = flat[dimension.path]
+        if dimension.path in self.fixed and dimension.path in base:
+            return bool(value != base[dimension.path])
+        return isinstance(dimension.domain, Choice) and value not in self.allowed(dimension)
+
+    def _proper(self, dimension: Dimension, base: Mapping[str, Any]) -> Any:
+        if dimension.path in self.fixed and dimension.path in base:
+            return base[dimension.path]
+        allowed = self.allowed(dimension)
+        return flatten(self.preferred()).get(dimension.path, allowed[-1])
 
     def fill(self, settings: Settings, choose: Callable[[Dimension, Any], Any]) -> Settings:
         """Settings with every dimension passed through ``choose(dimension, value)``, parents first."""
