@@ -16,6 +16,7 @@ from edgehone.errors import UsageError
 from edgehone.evaluation import Evaluation
 from edgehone.files import read_json, write_json, write_text
 from edgehone.pipeline import FOUND, RESULTS, Found, Priors, task_maker
+from edgehone.preparation import same_data
 from edgehone.report.content import Headline, ReportContent
 from edgehone.report.explanation_sections import explanation_section
 from edgehone.report.page import exchange_section
@@ -183,6 +184,7 @@ def _ablate(run: FinishedRun, explanation: Explanation, budget_s: float, show: S
     if not changes:
         return None
     read = read_dataset(run.request.data, format=run.request.format, selection=run.request.selection)
+    same_data(RunFolder(run.path), read)
     dataset = replace(read, test=())
     weights = None if run.request.weights is None else StartWeights.of(run.request.weights)
     make = task_maker(run.request, run.plan, dataset, weights)

@@ -114,7 +114,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
         split = Split(known.dataset, folder.trials, known.aim)
         tested = all_on_test_split(explored.ladder, explored.presets, explored.evolved, split)
         monitor.say("evaluated on the test split")
-        decision = decide(explored.ladder, explored.presets, tested["found"], split)
+        decision = decide(explored.ladder, explored.presets, tested, split)
         boards = {name: deploy_winner(decision.outcome, name, request, known, monitor) for name in request.boards}
         export_winner(decision.outcome, folder)
         results = conclude(request, folder, explored, (tested, split), boards, decision)

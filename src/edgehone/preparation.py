@@ -8,6 +8,7 @@ from edgehone.analysis import Profile, Say, analyse, quiet
 from edgehone.boards import Measured
 from edgehone.data import Dataset, read_dataset
 from edgehone.equipment import measurements, place_run
+from edgehone.errors import UsageError
 from edgehone.models import architecture
 from edgehone.request import Request, check
 from edgehone.run_folder import RunFolder
@@ -20,9 +21,12 @@ from edgehone.search.progress import Monitor
 from edgehone.search.rules import apply_rules
 from edgehone.search.starts import Asking, Start, Starts, starts
 from edgehone.search.store import Store, known_searches
-from edgehone.space import Forbid, Prior
+from edgehone.space import Forbid, Prior, diff
 from edgehone.strategy import INPUT_SIZES
 from edgehone.teachers import open_teacher
+
+DATA = "data"
+"""The stage that says what a run's data are."""
 
 USUAL_SIZE = 256
 USUAL_PICTURES = 6500
@@ -46,6 +50,7 @@ def prepare(request: Request, folder: RunFolder, monitor: Monitor) -> Known:
     """Read and analyse the data; measure or estimate what the boards are asked about."""
     dataset = read_dataset(request.data, format=request.format, selection=request.selection)
     monitor.say(f"read {dataset.name} ({dataset.format}): " + describe_splits(dataset))
+    same_data(folder, dataset)
     if request.teacher is not None:
         open_teacher(request.teacher, dataset.class_names)  # refused now rather than in the first trial
     each = parse_objectives(request.objectives, dataset.class_names, request.boards)
@@ -61,11 +66,26 @@ def prepare(request: Request, folder: RunFolder, monitor: Monitor) -> Known:
     found = folder.stage("latency", Latencies, lambda: latencies(graph, timed, sizes, measured))
     limits = board_limits(graph, request.boards, sizes, asked, found)
     values = {cost.text: cost_by_size(cost, graph, sizes, found, monitor.say) for cost in costs}
-    begun = () if request.scope.blind else recall(request, dataset, profile, folder, monitor)
+    begun = () if not request.scope.advised else recall(request, dataset, profile, folder, monitor)
     placement = place_run(request, dataset, folder)
     if placement.name:
         monitor.say(f"trains on {placement.name} ({placement.device}), {placement.workers} side by side")
     return Known(dataset, profile, limits, measured, Objectives(each, values), begun, placement)
+
+
+def same_data(folder: RunFolder, dataset: Dataset) -> None:
+    """Note by what the data are known; a run that goes on goes on with the same.
+
+    Raises:
+        UsageError: labels, splits or pictures are others than when the run began.
+    """
+    here = Identity.of(dataset)
+    changes = diff(folder.stage(DATA, Identity, lambda: here), here)
+    if changes:
+        raise UsageError(
+            f"{folder.path} holds a run on other data: {', '.join(changes)} of {dataset.name} changed since it began; "
+            "its trainings cannot be compared with further ones: restore the data, or choose another --out"
+        )
 
 
 def recall(

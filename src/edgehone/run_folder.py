@@ -67,7 +67,7 @@ def open_run(path: Path, request: Settings) -> Generator[RunFolder]:
     """The folder of a run, new or gone on with; one process at a time.
 
     Raises:
-        UsageError: the folder holds something else, or a run of another request.
+        UsageError: the folder holds something else, or a run of another request, or cannot be written to.
         EdgehoneError: another process works on it.
     """
     stored = path / REQUEST
@@ -75,20 +75,13 @@ def open_run(path: Path, request: Settings) -> Generator[RunFolder]:
         raise UsageError(f"a run needs a folder, but {path} is a file; choose another --out")
     if path.is_dir() and not stored.is_file() and any(path.iterdir()):
         raise UsageError(f"{path} holds files but no run; choose an empty or new folder for --out")
-    if stored.is_file():
-        earlier = load(type(request), read_json(stored))
-        changes = diff(earlier, request)
-        if changes and nothing_trained(path):
-            for stale in path.glob("*.json"):
-                stale.unlink()
-        elif changes:
-            lines = [f"  {key}: there {old}, now {new}" for key, (old, new) in changes.items()]
-            raise UsageError(
-                f"{path} holds a run of another request; repeat its command to go on, or choose another --out:\n"
-                + "\n".join(lines)
-            )
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"a run needs a folder that it may write to, and {path}: {error.strerror}") from None
     with only_process(path):
+        if stored.is_file():
+            same_request(path, request)
         if not stored.is_file():
             write_json(stored, request.model_dump(mode="json"))
         folder = RunFolder(path)
@@ -96,6 +89,24 @@ def open_run(path: Path, request: Settings) -> Generator[RunFolder]:
             yield folder
         finally:
             folder.clock.save()
+
+
+def same_request(path: Path, request: Settings) -> None:
+    """Hold a request against that of a run's folder; another one begins anew where nothing was trained.
+
+    Raises:
+        UsageError: it is another one, and something was trained.
+    """
+    changes = diff(load(type(request), read_json(path / REQUEST)), request)
+    if changes and nothing_trained(path):
+        for stale in path.glob("*.json"):
+            stale.unlink()
+    elif changes:
+        lines = [f"  {key}: there {old}, now {new}" for key, (old, new) in changes.items()]
+        raise UsageError(
+            f"{path} holds a run of another request; repeat its command to go on, or choose another --out:\n"
+            + "\n".join(lines)
+        )
 
 
 def nothing_trained(path: Path) -> bool:
@@ -110,11 +121,15 @@ def only_process(folder: Path) -> Generator[None]:
     """Keep other processes off a run's folder; the operating system lets go when this one ends, however it ends.
 
     Raises:
+        UsageError: the folder cannot be written to.
         EdgehoneError: another process works on it.
     """
     import fcntl
 
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UsageError(f"a run needs a folder that it may write to, and {folder}: {error.strerror}") from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

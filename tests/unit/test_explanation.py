@@ -17,7 +17,7 @@ from edgehone.search.changes import Change, apply_changes, changes_between, poss
 from edgehone.search.explanation import judge_step
 from edgehone.search.importance import Importances, Surrogate, fullest_rung, importances
 from edgehone.search.plan import Calibration, Plan, Rung
-from edgehone.search.rule_verdicts import rule_verdicts
+from edgehone.search.rule_verdicts import interval95, rule_verdicts
 from edgehone.search.trial import Outcome, Task
 from edgehone.space import Forbid, Prefer, SearchSpace, diff, flatten, replace
 from edgehone.strategy import AUTHORS, DARKNET, PRESETS, Strategy
@@ -162,6 +162,14 @@ def test_rules_that_do_nothing_are_rarely_judged() -> None:
     false = [v for v in decided if v.verdict in ("borne out", "contradicted")]
     assert len(decided) > 50
     assert len(false) <= 0.1 * len(decided)
+
+
+def test_three_trials_a_side_are_rarely_enough() -> None:
+    """Of equal groups one in twenty is judged wrongly, however small they are."""
+    rng = np.random.default_rng(0)
+    draws = [[interval95(*rng.normal(0.3, 0.02, (2, count))) for _ in range(400)] for count in (3, 6)]
+    for intervals in draws:
+        assert np.mean([low > 0 or high < 0 for low, high in intervals]) < 0.08
 
 
 def test_a_rule_is_not_tested_where_a_side_is_empty_and_undecided_where_it_is_thin() -> None:

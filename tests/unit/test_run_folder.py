@@ -68,6 +68,12 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="may write to"), open_run(tmp_path / "file" / "run", Wish(data="d")):
+        pass
+
+
 def _hold(path: Path, held: Any) -> None:
     with open_run(path, Wish(data="d")):
         held.set()
@@ -81,8 +87,10 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
     process.start()
     try:
         assert held.wait(30)
-        with pytest.raises(EdgehoneError, match="another process"), open_run(tmp_path / "run", Wish(data="d")):
-            pass
+        for wish in (Wish(data="d"), Wish(data="e")):
+            with pytest.raises(EdgehoneError, match="another process"), open_run(tmp_path / "run", wish):
+                pass
+        assert read_json(tmp_path / "run" / "request.json")["data"] == "d", "what another one wanted cost it nothing"
     finally:
         process.kill()
         process.join()

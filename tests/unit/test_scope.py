@@ -77,6 +77,8 @@ def test_only_keeps_the_rest_at_what_is_preferred() -> None:
         ({"fix": ("optimisation.clip_norm=3",)}, "only what is searched can be fixed"),
         ({"fix": ("projection.nothing=3",)}, "projection.nothing: unknown key"),
         ({"only": ("augmentaton",)}, "did you mean augmentation"),
+        ({"searcher": "authors", "fix": ("optimisation.optimizer.lr=0.1",)}, "can name the input alone"),
+        ({"searcher": "authors", "only": ("projection",)}, "can name the input alone"),
     ],
 )
 def test_what_cannot_be_is_refused(changes: dict[str, object], words: str) -> None:

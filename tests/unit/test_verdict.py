@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from edgehone.data import read_dataset
 from edgehone.evaluation import Matches, evaluate_detections, match
 from edgehone.results import Entry
 from edgehone.run_folder import RunFolder
@@ -69,7 +70,8 @@ def decided(monkeypatch: pytest.MonkeyPatch, noise: float, aim: Objectives = AP,
     presets = PresetRuns([], {"authors": default}, aim)
     tested = cast(verdict.Tested, dataclasses.make_dataclass("T", ["answers"])(said(noise)))
     dataset = dataclasses.make_dataclass("D", ["class_names"])(("thing",))
-    return decide(ladder, presets, tested, Split(dataset, Path(), aim))
+    both = {"found": tested, "authors": tested}
+    return decide(ladder, presets, both, Split(dataset, Path(), aim))
 
 
 def test_what_is_clearly_better_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +104,22 @@ def test_a_wanted_precision_gives_thresholds(monkeypatch: pytest.MonkeyPatch) ->
     assert found.application is not None
     assert found.application.thresholds["thing"] == pytest.approx(0.5)
     assert found.application.test.mean_recall == 1.0
+
+
+def test_thresholds_are_those_of_the_detector_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The found one would need lower scores for this precision, and reach less."""
+    decision = decided(monkeypatch, 20.0, Objectives((RecallAtPrecision(0.5),), {}))
+    assert decision.kept == "default"
+    assert decision.application is not None
+    assert decision.application.validation.mean_recall == 1.0
+
+
+def test_a_preset_that_diverged_does_not_stop_the_run(tmp_path: Path) -> None:
+    dataset = read_dataset("builtin:digits?train=8&val=4&test=4&width=96&height=96&max_px=60")
+    gone = outcome("final-darknet", 1.0).model_copy(update={"status": "diverged", "ap": 0.0, "validation": None})
+    tested = verdict.on_test_split(gone, "darknet", Split(dataset, tmp_path))
+    assert (tested.entry.test.ap, tested.entry.validation.ap) == (0.0, 0.0)
+    assert not any(len(each.scores) for each in tested.answers.detections)
 
 
 def loose_or_loud(loose: bool) -> tuple[list[Truth], list[Detections]]:
@@ -182,7 +200,8 @@ def test_a_default_that_is_worse_in_what_was_asked_is_replaced(monkeypatch: pyte
         standing = Standing(name="final-00", trial=0, seeds=1, values=(score,), shown={}, low=score, high=score)
         ladder = Ladder([found], [found], [], (standing,))
         split = Split(dataclasses.make_dataclass("D", ["class_names"])(("thing",)), Path(), aim)
-        decision = decide(ladder, PresetRuns([], {"authors": default}, aim), on_test(True), split)
+        both = {"found": on_test(True), "authors": on_test(False)}
+        decision = decide(ladder, PresetRuns([], {"authors": default}, aim), both, split)
         kept[text] = decision.kept
         assert decision.margin is not None
         assert decision.margin.ap < 0

@@ -88,7 +88,7 @@ def explain_trials(
 ) -> Explanation:
     """What the trials of a search tell by themselves, without another training, about its first objective."""
     score = scoring(aim)
-    rules = tuple(rule_verdicts(priors, outcomes, seed, score))
+    rules = tuple(rule_verdicts(priors, outcomes, score))
     return Explanation(importances=importances(outcomes, seed, score), rules=rules, objective=aim.first.text)
 
 

@@ -42,7 +42,9 @@ class Standing(Settings):
 
 
 def standings(study: Study, noise: float) -> list[Standing]:
-    """Every strategy that was trained in full, by the lower end of its interval; a diverged seed counts as it is.
+    """Every strategy that was trained in full, by the lower end of its interval.
+
+    A seed that diverged counts as it is, one that failed with its workers not at all.
 
     Args:
         study: finished.
@@ -82,19 +84,25 @@ def known_noise(scores: Sequence[float], aps: Sequence[float]) -> float:
 
 
 def seed_noise(study: Study, known: float = SEED_NOISE) -> float:
-    """Standard deviation between seeds: pooled over the finalists, with what is known from elsewhere."""
-    groups = [[values[0] for values in group] for group in _by_strategy(study).values()]
+    """Standard deviation between seeds: pooled over the finalists, with what is known from elsewhere.
+
+    Of seeds that did not diverge: between those and one that did there is more than noise.
+    """
+    groups = [[values[0] for values in group] for group in _by_strategy(study, diverged=False).values()]
     squares = sum(float(np.var(group)) * len(group) for group in groups)
     freedom = sum(len(group) - 1 for group in groups)
     return math.sqrt((squares + WEIGHT * known**2) / (freedom + WEIGHT))
 
 
-def _by_strategy(study: Study) -> dict[int, list[tuple[float, ...]]]:
-    """Values of full trainings, by the number of the first training of a strategy."""
+def _by_strategy(study: Study, *, diverged: bool = True) -> dict[int, list[tuple[float, ...]]]:
+    """Values of full trainings, by the number of the first training of a strategy; without seeds that failed."""
     groups: dict[int, list[tuple[float, ...]]] = {}
     for trial in study.trials:
         known = study.worth.get(trial.number)
-        if trial.rung == len(study.terms.rungs) - 1 and known is not None:
+        if trial.rung < len(study.terms.rungs) - 1 or known is None:
+            continue
+        lost = known.failed and trial.kind == "repeated"
+        if not lost and (diverged or not known.diverged):
             first = trial.parent if trial.kind == "repeated" and trial.parent is not None else trial.number
             groups.setdefault(first, []).append(known.values)
     return groups

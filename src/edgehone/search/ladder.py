@@ -169,8 +169,13 @@ def freely(study: Study, make: TaskMaker, runs: Runs) -> Ladder:
 
 def worth(trial: Trial, outcome: Outcome, objectives: Objectives) -> Worth:
     """What an outcome says about a trial."""
-    nothing = outcome.status != "done"
-    return Worth(number=trial.number, values=objectives.values(outcome), diverged=nothing, fitness=outcome.fitness)
+    return Worth(
+        number=trial.number,
+        values=objectives.values(outcome),
+        diverged=outcome.status != "done",
+        failed=outcome.status == "failed",
+        fitness=outcome.fitness,
+    )
 
 
 def ladder(study: Study, make: TaskMaker, runs: Runs) -> Ladder:

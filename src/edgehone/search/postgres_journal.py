@@ -165,7 +165,10 @@ def check_study(address: str) -> SplitResult:
     Raises:
         UsageError: not one, or one with a password: addresses are kept in a run's folder and its report.
     """
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise UsageError(f"--study takes postgresql://USER@HOST:PORT/DATABASE: {error}") from None
     try:
         port_is_right = parts.port is None or parts.port > 0
     except ValueError:
@@ -191,7 +194,7 @@ def encrypted(parts: SplitResult) -> bool:
 
 def _errors(driver: Any) -> tuple[type[BaseException], ...]:
     """What is raised where the server refuses or the network fails."""
-    return (driver.Error, OSError)
+    return (driver.Error, OSError, UnicodeError)
 
 
 def _words(error: BaseException) -> str:

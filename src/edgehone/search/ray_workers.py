@@ -361,7 +361,7 @@ def check_address(address: str) -> None:
         raise UsageError(f"--ray takes HOST:PORT of a cluster, or auto on one of its machines; got {address!r}")
     try:
         socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise UsageError(f"--ray names a running cluster, but at {address} there is none: {error}") from None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from edgehone.search.importance import AP_OF, Scoring, fullest_rung
 from edgehone.search.origins import follows
@@ -17,7 +19,6 @@ from edgehone.types import Json
 
 Verdict = Literal["borne out", "contradicted", "undecided", "not tested"]
 
-DRAWS = 2000
 LEAST_TRIALS = 3
 """A side with fewer trials decides nothing."""
 
@@ -29,7 +30,7 @@ class RuleVerdict(Settings):
         path: of the setting, ``value`` what the rule wants there, ``confidence`` how sure it is, ``because`` why.
         followed: trials with that value (or, on a span, near it); ``departed`` trials with another.
         difference: mean AP of those that followed less that of those that departed; None where a side is empty.
-        interval95: of the difference, over draws of trials; None where a side has fewer than two.
+        interval95: of the difference, Welch's; None where a side has fewer than two.
         verdict: ``not tested`` where a side is empty; ``borne out`` or ``contradicted`` only where the interval leaves
             out zero and both sides hold at least three trials.
     """
@@ -45,9 +46,7 @@ class RuleVerdict(Settings):
     verdict: Verdict
 
 
-def rule_verdicts(
-    priors: Sequence[Prior], outcomes: Sequence[Outcome], seed: int = 0, score: Scoring = AP_OF
-) -> list[RuleVerdict]:
+def rule_verdicts(priors: Sequence[Prior], outcomes: Sequence[Outcome], score: Scoring = AP_OF) -> list[RuleVerdict]:
     """The verdict on every preference; of several for one setting the last counts, as it does in the search.
 
     Trials are compared within the rung that holds most strategies. They differ in other settings, too, so a verdict
@@ -57,12 +56,10 @@ def rule_verdicts(
     known = {dimension.path: dimension for dimension in dimensions(Strategy)}
     preferred = {prior.path: prior for prior in priors if isinstance(prior, Prefer)}
     scored = [(flatten(outcome.task.job.strategy), score(outcome)) for outcome in trials]
-    return [_verdict(prior, known.get(path), scored, seed) for path, prior in preferred.items()]
+    return [_verdict(prior, known.get(path), scored) for path, prior in preferred.items()]
 
 
-def _verdict(
-    prior: Prefer, dimension: Dimension | None, trials: Sequence[tuple[dict[str, Any], float]], seed: int
-) -> RuleVerdict:
+def _verdict(prior: Prefer, dimension: Dimension | None, trials: Sequence[tuple[dict[str, Any], float]]) -> RuleVerdict:
     sides: dict[bool, list[float]] = {True: [], False: []}
     for settings, score in trials:
         value = settings.get(prior.path)
@@ -74,7 +71,7 @@ def _verdict(
     if len(followed) and len(departed):
         difference, verdict = round(float(followed.mean() - departed.mean()), 4), "undecided"
         if min(len(followed), len(departed)) >= 2:
-            interval = _interval(followed, departed, seed)
+            interval = interval95(followed, departed)
         if interval is not None and min(len(followed), len(departed)) >= LEAST_TRIALS:
             verdict = "borne out" if interval[0] > 0 else "contradicted" if interval[1] < 0 else "undecided"
     return RuleVerdict(
@@ -90,17 +87,13 @@ def _verdict(
     )
 
 
-def _interval(first: NDArray[np.float64], second: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    """Percentiles over draws of trials on both sides; deviations are widened as few trials ask for."""
-    rng = np.random.default_rng(seed)
-    draws = [
-        side.mean() + (side[rng.integers(len(side), size=(DRAWS, len(side)))].mean(1) - side.mean()) * _widening(side)
-        for side in (first, second)
-    ]
-    low, high = np.percentile(draws[0] - draws[1], [2.5, 97.5])
-    return round(float(low), 4), round(float(high), 4)
-
-
-def _widening(side: NDArray[np.float64]) -> float:
-    """Draws of n values vary as if n were the truth: by sqrt((n - 1) / n) too little."""
-    return float(np.sqrt(len(side) / (len(side) - 1)))
+def interval95(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
+    """Of the difference of two means, by Student's t with Welch's degrees of freedom (Welch, 1947)."""
+    difference = float(first.mean() - second.mean())
+    squares = [float(side.var(ddof=1)) / len(side) for side in (first, second)]
+    error = math.sqrt(sum(squares))
+    if error == 0:
+        return round(difference, 4), round(difference, 4)
+    freedom = sum(squares) ** 2 / sum(s**2 / (len(side) - 1) for s, side in zip(squares, (first, second), strict=True))
+    half = float(stdtrit(freedom, 0.975)) * error
+    return round(difference - half, 4), round(difference + half, 4)

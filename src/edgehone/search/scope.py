@@ -10,7 +10,7 @@ from edgehone.search.journal import AnyJournal
 from edgehone.search.ladder import TaskMaker
 from edgehone.search.rung_zero import Screen
 from edgehone.search.searcher import Searcher
-from edgehone.search.searchers import AS_AUTHORS, make_searcher
+from edgehone.search.searchers import ADVISED, AS_AUTHORS, make_searcher
 from edgehone.search.starts import Start, StartingSearcher
 from edgehone.search.study import AUGMENTATION, Study, Terms
 from edgehone.space import Forbid, Prior, SearchSpace, Settings, dimensions, flatten, parse_assignments
@@ -43,6 +43,11 @@ class Scope(Settings):
     only: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()
     deterministic: bool = False
+
+    @property
+    def advised(self) -> bool:
+        """Whether rules and earlier searches have a say: all other searchers are yardsticks."""
+        return self.searcher == ADVISED and not self.blind
 
 
 @dataclass(frozen=True)
@@ -80,19 +85,39 @@ def declared_space(scope: Scope, priors: Sequence[Prior], given: Given) -> Searc
     Raises:
         UsageError: a fix or a path that is not searched, or a value that a limit forbids.
     """
+    if scope.searcher == AS_AUTHORS:
+        refuse_narrowed((*_names(scope.fix), *scope.only))
     fixed = frozenset[str]() if given.weights else WARM_START
     space = SearchSpace(Strategy(), (*priors, *given.limits()), fixed, TRUST)
-    if scope.blind or scope.searcher != "informed":
+    if not scope.advised:
         space = space.blind()
     if scope.fix:
         space = space.fix(parse_assignments(Strategy(), scope.fix), _paths(scope.fix))
     return space.keep_only(scope.only) if scope.only else space
 
 
+def refuse_narrowed(paths: Sequence[str]) -> None:
+    """The authors' evolution takes its input from the space, and nothing else.
+
+    Raises:
+        UsageError: something else was fixed, or is to be searched alone.
+    """
+    others = [path for path in paths if path.partition(".")[0] != "input"]
+    if others:
+        raise UsageError(
+            f"--searcher {AS_AUTHORS} moves the numbers of the authors' recipe as they did, so that --fix and --only "
+            f"can name the input alone; got {', '.join(others)}"
+        )
+
+
+def _names(assignments: Sequence[str]) -> list[str]:
+    return [text.partition("=")[0] for text in assignments]
+
+
 def _paths(assignments: Sequence[str]) -> list[str]:
     """What is fixed; only what is searched can be."""
     known = {dimension.path for dimension in dimensions(Strategy)}
-    paths = [text.partition("=")[0] for text in assignments]
+    paths = _names(assignments)
     strange = [path for path in paths if path not in known]
     if strange:
         raise UsageError(f"only what is searched can be fixed, and {', '.join(strange)} is not")
@@ -117,13 +142,13 @@ def open_study(
     begun: Sequence[Start] = (),
     screen: Screen | None = None,
 ) -> Study:
-    """The study of a plan, begun or gone on with; a blind one knows nothing of earlier searches.
+    """The study of a plan, begun or gone on with; one without advice knows nothing of earlier searches.
 
     The authors' evolution is left as they ran it: nothing screens it.
     """
     plan, searched = make.plan, without_augmentation(space)
     searcher: Searcher = make_searcher(scope.searcher, searched, make.seed, plan.rungs[0].trials)
-    if begun and not scope.blind:
+    if begun and scope.advised:
         searcher = StartingSearcher(searcher, searched, begun)
     terms = Terms(
         seed=make.seed,

@@ -12,10 +12,10 @@ from edgehone.search.searcher import PriorSearcher, RandomSearcher, Searcher
 from edgehone.space import SearchSpace
 from edgehone.strategy import AUTHORS, Strategy
 
-AS_AUTHORS = "authors"
+ADVISED, AS_AUTHORS = "informed", "authors"
 
 SEARCHERS: dict[str, Callable[[SearchSpace, int, int], Searcher]] = {
-    "informed": lambda space, seed, _: PriorSearcher(space, seed),
+    ADVISED: lambda space, seed, _: PriorSearcher(space, seed),
     "random": lambda space, seed, _: RandomSearcher(space.blind(), seed),
     "evolution": lambda space, seed, _: GeneticSearcher(space.blind(), seed),
     AS_AUTHORS: lambda space, seed, _: EvolutionSearcher(authors_at(space), seed),

@@ -65,11 +65,15 @@ class Trial(Settings):
 
 
 class Worth(Settings):
-    """One value an objective, larger is better; nothing if a trial diverged or failed; ``fitness`` for evolution."""
+    """One value an objective, larger is better; nothing if a trial diverged or failed; ``fitness`` for evolution.
+
+    One that failed with its workers says nothing about its strategy, which ``diverged`` ones do.
+    """
 
     number: int
     values: tuple[float, ...]
     diverged: bool = False
+    failed: bool = False
     fitness: float | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import numpy as np
 
 from edgehone.data import Dataset
 from edgehone.deploy.integer.accuracy import as_trained
-from edgehone.errors import EdgehoneError
 from edgehone.evaluation import (
     Matches,
     Score,
@@ -24,7 +24,7 @@ from edgehone.evaluation.operating_point import operating_point, score_threshold
 from edgehone.inference import CHECKPOINT, Detector, PostProcess, Runtime, TorchRuntime, open_network
 from edgehone.results import Application, Difference, Entry, Gain, Kept, Reached, judge
 from edgehone.search.ladder import Ladder
-from edgehone.search.objective import AP, Accuracy, Objectives, arithmetic_of, precision_of, score_of
+from edgehone.search.objective import AP, NOTHING, Accuracy, Objectives, arithmetic_of, precision_of, score_of
 from edgehone.search.proof import PresetRuns
 from edgehone.search.trial import Outcome
 from edgehone.types import Detections, no_boxes
@@ -99,9 +99,10 @@ def answers_on(name: str, outcome: Outcome, split: Split) -> Answers:
 
 
 def on_test_split(outcome: Outcome, preset: str | None, split: Split) -> Tested:
-    """Evaluate a finished full training on the test split, in fp32 as it is exported and as the objective asks."""
-    if outcome.validation is None:
-        raise EdgehoneError(f"{outcome.task.name} has no trained detector: {outcome.message}")
+    """Evaluate a finished full training on the test split, in fp32 as it is exported and as the objective asks.
+
+    One that diverged finds nothing there and nothing on validation.
+    """
     dataset, answers = split.dataset, answers_on("test", outcome, split)
     truths = [s.truth() for s in dataset.test]
     evaluation = evaluate_detections(truths, answers.detections, dataset.class_names, samples=DRAWS)
@@ -109,7 +110,7 @@ def on_test_split(outcome: Outcome, preset: str | None, split: Split) -> Tested:
         strategy=outcome.task.job.strategy,
         preset=preset,
         test=evaluation,
-        validation=outcome.validation,
+        validation=outcome.validation or NOTHING,
         interval95=dict(evaluation.interval95 or {}),
         reached=reached(outcome, answers, split),
         steps=outcome.task.job.steps,
@@ -171,15 +172,15 @@ def margin_on_validation(found: Outcome, default: Outcome, ladder: Ladder, split
     return judge(*around(found.ap - default.ap, plain, coco_ap), wanted)
 
 
-def application(found: Tested, outcome: Outcome, precision: float, split: Split) -> Application:
-    """Score thresholds chosen on validation, and what they are worth there and on the test split."""
+def application(kept: Tested, outcome: Outcome, precision: float, split: Split) -> Application:
+    """Score thresholds of the detector that is kept, chosen on validation; their worth there and on the test split."""
     names = split.dataset.class_names
     validation = answers_on("val", outcome, split).asked
     thresholds = score_thresholds(validation, precision)
     return Application(
         thresholds=dict(zip(names, thresholds, strict=True)),
         validation=operating_point(validation, thresholds, names),
-        test=operating_point(found.answers.asked, thresholds, names),
+        test=operating_point(kept.answers.asked, thresholds, names),
     )
 
 
@@ -193,17 +194,24 @@ class Decision:
     application: Application | None
 
 
-def decide(ladder: Ladder, presets: PresetRuns, found: Tested, split: Split) -> Decision:
-    """Keep what was found, unless validation cannot tell it from the default; then keep the default."""
-    winner, precision = ladder.finalists[0], precision_of(split.aim.first)
-    does = None if precision is None else application(found, winner, precision, split)
-    name = presets.default
-    if name is None or presets.finals[name].status != "done":
-        return Decision("found", winner, None, does)
-    margin = margin_on_validation(winner, presets.finals[name], ladder, split)
-    if margin.verdict == "better":
-        return Decision("found", winner, margin, does)
-    return Decision("default", presets.finals[name], margin, does)
+def decide(ladder: Ladder, presets: PresetRuns, tested: Mapping[str, Tested], split: Split) -> Decision:
+    """Keep what was found, unless validation cannot tell it from the default; then keep the default.
+
+    Args:
+        ladder: what was found.
+        presets: the default among them.
+        tested: the winner as ``found``, presets under their names.
+        split: by what they are judged.
+    """
+    kept, outcome, on_test = "found", ladder.finalists[0], tested["found"]
+    name, margin = presets.default, None
+    if name is not None and presets.finals[name].status == "done":
+        margin = margin_on_validation(outcome, presets.finals[name], ladder, split)
+        if margin.verdict != "better":
+            kept, outcome, on_test = "default", presets.finals[name], tested[name]
+    precision = precision_of(split.aim.first)
+    does = None if precision is None else application(on_test, outcome, precision, split)
+    return Decision(kept, outcome, margin, does)
 
 
 def all_on_test_split(ladder: Ladder, presets: PresetRuns, evolved: Outcome | None, split: Split) -> dict[str, Tested]:
