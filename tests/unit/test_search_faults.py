@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace as replaced
 from pathlib import Path
 from typing import cast
@@ -15,13 +16,17 @@ from edgehone.preparation import same_data
 from edgehone.run_folder import RunFolder
 from edgehone.search.finalists import SEED_NOISE, seed_noise, standings
 from edgehone.search.plan import FINAL, Rung
+from edgehone.search.pool import Pool
+from edgehone.search.progress import Monitor
 from edgehone.search.scope import without_augmentation
 from edgehone.search.searcher import PriorSearcher, Result, neighbour
 from edgehone.search.searchers import make_searcher
 from edgehone.search.starts import Start, StartingSearcher
 from edgehone.search.study import Study, Terms, Worth
+from edgehone.search.trial import Outcome, Task
 from edgehone.space import Prefer, SearchSpace, flatten, replace
 from edgehone.strategy import AUTHORS, Strategy
+from edgehone.training import Job
 
 WISHES = {
     "projection.assigner.kind": "task_aligned",
@@ -110,6 +115,25 @@ def test_a_seed_that_diverged_counts_against_its_strategy_and_is_not_noise() -> 
     study.tell([Worth(number=study.ask_batch(1)[0].number, values=(0.0,), diverged=True)])
     assert standings(study, SEED_NOISE)[0].values == (0.25,)
     assert seed_noise(study) <= SEED_NOISE + 1e-9
+
+
+def test_of_several_tasks_the_longest_is_handed_out_first(tmp_path: Path) -> None:
+    tasks = [
+        Task(name=f"t{k}", rung="r", job=Job(model="m", strategy=AUTHORS, steps=1, batch_size=1), gflops=g, origin="")
+        for k, g in enumerate((1.0, 3.0, 2.0, 3.0))
+    ]
+    taken: list[str] = []
+
+    class Line:
+        def run(self, tasks: Iterable[Task | None], tick: object) -> Iterator[Outcome]:
+            for task in tasks:
+                assert task is not None
+                taken.append(task.name)
+                yield Outcome(task=task, status="done", ap=0.0, validation=None, curve=[], seconds=0.0)
+
+    outcomes = Monitor(RunFolder(tmp_path), lambda status: None).run(cast(Pool, Line()), tasks)
+    assert taken == ["t1", "t3", "t2", "t0"]
+    assert [outcome.task.name for outcome in outcomes] == ["t0", "t1", "t2", "t3"]
 
 
 def test_a_run_goes_on_with_the_data_that_it_began_with(tmp_path: Path) -> None:

@@ -64,9 +64,12 @@ class Monitor:
         self.show(Status(message, True, self.folder.clock.seconds(), 0.0, 1.0))
 
     def run(self, workers: Pool, tasks: Sequence[Task]) -> list[Outcome]:
-        """The outcomes of the tasks, in their order; finished ones are taken from disk, not run again."""
+        """The outcomes of the tasks, in their order; finished ones are taken from disk, not run again.
+
+        The longest are handed out first, so that none of them begins when the others have ended.
+        """
         outcomes = {task.name: known for task in tasks if (known := self.stored(task.name)) is not None}
-        missing = [task for task in tasks if task.name not in outcomes]
+        missing = sorted((task for task in tasks if task.name not in outcomes), key=lambda task: -task.gflops)
         outcomes |= {outcome.task.name: outcome for outcome in self.flow(workers, missing)}
         return [outcomes[task.name] for task in tasks]
 

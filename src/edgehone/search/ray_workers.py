@@ -300,11 +300,7 @@ class RayWorkers:
 
 
 def _names(tasks: Iterable[Task | None], by_name: dict[str, Task]) -> Iterator[str | None]:
-    """Of tasks as they are taken, each noted; the longest first where all are there."""
-    if isinstance(tasks, Sequence):
-        known = [task for task in tasks if task is not None]
-        known.sort(key=lambda task: -task.gflops)
-        tasks = known
+    """Of tasks as they are taken, each noted."""
     for task in tasks:
         if task is not None:
             by_name[task.name] = task
