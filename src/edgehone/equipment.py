@@ -13,7 +13,7 @@ from edgehone.request import Request
 from edgehone.run_folder import RunFolder
 from edgehone.search.in_process import in_this_process
 from edgehone.search.journal import AnyJournal, Journal
-from edgehone.search.placement import Placement, heaviest_job, place, still_here
+from edgehone.search.placement import Placement, check_placement, heaviest_job, place, still_here
 from edgehone.search.pool import Pool
 from edgehone.search.postgres_journal import PostgresJournal
 from edgehone.search.ray_workers import start_ray_workers
@@ -70,6 +70,20 @@ def place_run(request: Request, dataset: Dataset, folder: RunFolder) -> Placemen
             return one.device_bytes(heaviest_job(request.model, request.max_input, chosen.device), chosen.free_bytes)
 
     return still_here(folder.stage("device", Placement, lambda: place(wanted, request.workers, found, measure)), found)
+
+
+def check_trains_here(device: str, *, cluster: bool) -> None:
+    """Whether what was trained on a device can be compared with further trainings.
+
+    Raises:
+        UsageError: the device is not on this machine, or a cluster is to stand in for it.
+    """
+    check_placement(device, deterministic=False, cluster=cluster)
+    if device != CPU and device not in {accelerator.device for accelerator in accelerators()}:
+        raise UsageError(
+            f"the run was trained on {device}, which is not here: explain it where it was run, or give --budget 0% for "
+            "what its trials tell by themselves"
+        )
 
 
 def open_journal(request: Request, folder: RunFolder) -> AbstractContextManager[AnyJournal]:

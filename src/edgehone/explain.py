@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgehone.data import Dataset, read_dataset
-from edgehone.equipment import start_pool
+from edgehone.equipment import check_trains_here, start_pool
 from edgehone.errors import UsageError
 from edgehone.evaluation import Evaluation
 from edgehone.files import read_json, write_json, write_text
@@ -183,6 +183,7 @@ def _ablate(run: FinishedRun, explanation: Explanation, budget_s: float, show: S
     changes = changes_between(base, run.winner)
     if not changes:
         return None
+    check_trains_here(run.plan.calibration.device, cluster=run.request.ray is not None)
     read = read_dataset(run.request.data, format=run.request.format, selection=run.request.selection)
     same_data(RunFolder(run.path), read)
     dataset = replace(read, test=())

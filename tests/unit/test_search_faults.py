@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from edgehone import equipment
 from edgehone.data import Dataset, read_dataset
 from edgehone.errors import UsageError
 from edgehone.preparation import same_data
@@ -134,6 +135,15 @@ def test_of_several_tasks_the_longest_is_handed_out_first(tmp_path: Path) -> Non
     outcomes = Monitor(RunFolder(tmp_path), lambda status: None).run(cast(Pool, Line()), tasks)
     assert taken == ["t1", "t3", "t2", "t0"]
     assert [outcome.task.name for outcome in outcomes] == ["t0", "t1", "t2", "t3"]
+
+
+def test_what_was_trained_on_a_device_is_explained_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(equipment, "accelerators", list)
+    equipment.check_trains_here("cpu", cluster=True)
+    with pytest.raises(UsageError, match="trained on cuda:0, which is not here: .* --budget 0%"):
+        equipment.check_trains_here("cuda:0", cluster=False)
+    with pytest.raises(UsageError, match="processors of a cluster"):
+        equipment.check_trains_here("cuda:0", cluster=True)
 
 
 def test_a_run_goes_on_with_the_data_that_it_began_with(tmp_path: Path) -> None:
