@@ -140,7 +140,7 @@ def test_of_several_tasks_the_longest_is_handed_out_first(tmp_path: Path) -> Non
 def test_what_was_trained_on_a_device_is_explained_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(equipment, "accelerators", list)
     equipment.check_trains_here("cpu", cluster=True)
-    with pytest.raises(UsageError, match="trained on cuda:0, which is not here: .* --budget 0%"):
+    with pytest.raises(UsageError, match=r"trained on cuda:0, which is not here: .* --budget 0%"):
         equipment.check_trains_here("cuda:0", cluster=False)
     with pytest.raises(UsageError, match="processors of a cluster"):
         equipment.check_trains_here("cuda:0", cluster=True)

@@ -55,7 +55,7 @@ class Experience:
         """The space with the rules as confident as trials allow, given what those followed, the best first."""
         table = np.array(ranked, np.float64).reshape(len(ranked), len(self.rules))
         if len(table) and followed_share(table[0]) < MOSTLY:
-            return self.space.unadvised()
+            return self.space.blind()
         taught: dict[str, Prefer] = {}
         for rule, column in zip(self.rules, table.T, strict=True):
             followed = column[~np.isnan(column)] == 1.0
