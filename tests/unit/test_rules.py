@@ -99,8 +99,12 @@ def test_anchors_that_lose_more_objects_are_not_preferred() -> None:
 
 
 def test_an_assigner_that_loses_objects_is_not_advised() -> None:
-    losing = (*CANDIDATES[:3], projection("task_aligned", unclaimed_fraction=0.1))
+    losing = (*CANDIDATES[:3], projection("task_aligned", lost_fraction=0.1))
     assert "projection.assigner.kind" not in advice(candidates=losing)
+    both = (CANDIDATES[0], projection("authors", lost_fraction=0.1), *losing[2:])
+    found = advice(candidates=both)["projection.assigner.kind"]
+    assert found.value == "task_aligned", "crowded objects are lost by any assigner"
+    assert "loses 10.0 % of the objects, ratio match 10.0 %" in found.because
 
 
 def test_objects_vote_where_sizes_differ() -> None:
