@@ -96,7 +96,7 @@ def weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
 
 
 def test_trials_of_killed_workers_are_trained_again_to_the_same_bit(dataset: Dataset, tmp_path: Path) -> None:
-    tasks = [task(f"short-0{k}", steps).model_copy(update={"keep": True}) for k, steps in enumerate((2, 12, 8))]
+    tasks = [task(f"short-0{k}", steps).model_copy(update={"keep": True}) for k, steps in enumerate((2, 24, 8))]
     folder = RunFolder(tmp_path)
     said: list[Status] = []
     monitor = Monitor(folder, said.append)
@@ -106,11 +106,11 @@ def test_trials_of_killed_workers_are_trained_again_to_the_same_bit(dataset: Dat
     def kill_now_and_then(status: Status) -> None:
         said.append(status)
         running = len(monitor.running_gflops)
-        if running and len(kills) < LOSSES - 1 and (folder.trials / "short-00" / "result.json").is_file():
+        if running and len(kills) < LOSSES - 1 and (folder.trials / "short-02" / "result.json").is_file():
             kills.extend([time.monotonic()] * kill_a_worker(rng))
 
     monitor.show = kill_now_and_then
-    monitor.total_gflops = 22.0
+    monitor.total_gflops = 34.0
     with start_workers(2, dataset, folder.trials) as workers:
         disturbed = monitor.run(workers, tasks)
     assert len(kills) == LOSSES - 1
