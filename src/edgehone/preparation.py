@@ -66,7 +66,7 @@ def prepare(request: Request, folder: RunFolder, monitor: Monitor) -> Known:
     found = folder.stage("latency", Latencies, lambda: latencies(graph, timed, sizes, measured))
     limits = board_limits(graph, request.boards, sizes, asked, found)
     values = {cost.text: cost_by_size(cost, graph, sizes, found, monitor.say) for cost in costs}
-    begun = () if not request.scope.advised else recall(request, dataset, profile, folder, monitor)
+    begun = recall(request, dataset, profile, folder, monitor) if request.scope.advised else ()
     placement = place_run(request, dataset, folder)
     if placement.name:
         monitor.say(f"trains on {placement.name} ({placement.device}), {placement.workers} side by side")

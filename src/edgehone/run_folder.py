@@ -16,8 +16,8 @@ from edgehone.space import Settings, diff, load
 S = TypeVar("S", bound=Settings)
 
 CLOCK_SECONDS = 3.0
-REQUEST = "request.json"
-"""What a run's folder was asked for."""
+LOCK, REQUEST = "lock", "request.json"
+"""Whose folder it is now, and what it was asked for."""
 
 
 class Clock:
@@ -73,7 +73,7 @@ def open_run(path: Path, request: Settings) -> Generator[RunFolder]:
     stored = path / REQUEST
     if path.exists() and not path.is_dir():
         raise UsageError(f"a run needs a folder, but {path} is a file; choose another --out")
-    if path.is_dir() and not stored.is_file() and any(path.iterdir()):
+    if path.is_dir() and not stored.is_file() and any(file.name != LOCK for file in path.iterdir()):
         raise UsageError(f"{path} holds files but no run; choose an empty or new folder for --out")
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def open_run(path: Path, request: Settings) -> Generator[RunFolder]:
         raise UsageError(f"a run needs a folder that it may write to, and {path}: {error.strerror}") from None
     with only_process(path):
         if stored.is_file():
-            same_request(path, request)
+            take_request(path, request)
         if not stored.is_file():
             write_json(stored, request.model_dump(mode="json"))
         folder = RunFolder(path)
@@ -91,7 +91,7 @@ def open_run(path: Path, request: Settings) -> Generator[RunFolder]:
             folder.clock.save()
 
 
-def same_request(path: Path, request: Settings) -> None:
+def take_request(path: Path, request: Settings) -> None:
     """Hold a request against that of a run's folder; another one begins anew where nothing was trained.
 
     Raises:
@@ -111,7 +111,7 @@ def same_request(path: Path, request: Settings) -> None:
 
 def nothing_trained(path: Path) -> bool:
     """Whether a run's folder holds nothing that took long: only facts and plans, no weights and no results."""
-    return all(file.suffix == ".json" or file.name == "lock" for file in path.rglob("*") if file.is_file()) and not any(
+    return all(file.suffix == ".json" or file.name == LOCK for file in path.rglob("*") if file.is_file()) and not any(
         path.glob("trials/*/*.json")
     )
 
@@ -127,7 +127,7 @@ def only_process(folder: Path) -> Generator[None]:
     import fcntl
 
     try:
-        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise UsageError(f"a run needs a folder that it may write to, and {folder}: {error.strerror}") from None
     try:

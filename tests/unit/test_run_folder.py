@@ -74,6 +74,12 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
         pass
 
 
+def test_a_start_that_was_killed_before_it_began_leaves_a_usable_folder(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    with open_run(tmp_path, Wish(data="d")) as folder:
+        assert read_json(folder.path / "request.json")["data"] == "d"
+
+
 def _hold(path: Path, held: Any) -> None:
     with open_run(path, Wish(data="d")):
         held.set()

@@ -39,9 +39,7 @@ def keep(store: Store, entry: StoreEntry, folder: Path) -> str:
 
 def learnt_on(scope: Scope, priors: Sequence[Prior], begun: Sequence[Start]) -> tuple[str, ...]:
     """Names of the data sets that had a part in a search: through its rules, or through those it started from."""
-    rules = (
-        () if not scope.advised else [name for prior in priors if prior.kind == "prefer" for name in prior.learnt_on]
-    )
+    rules = [name for prior in priors if scope.advised and prior.kind == "prefer" for name in prior.learnt_on]
     return tuple(sorted({*rules, *(name for start in begun for name in start.learnt_on)}))
 
 

@@ -67,7 +67,7 @@ class Trial(Settings):
 class Worth(Settings):
     """One value an objective, larger is better; nothing if a trial diverged or failed; ``fitness`` for evolution.
 
-    One that failed with its workers says nothing about its strategy, which ``diverged`` ones do.
+    A trial that ``failed`` with its workers says nothing about its strategy; one that diverged by itself does.
     """
 
     number: int
