@@ -162,20 +162,21 @@ def disturb(words: Sequence[str], out: Path, seconds: float, most: int, rng: ran
     while code or not stamps:  # until it ends well
         with log.open("w", encoding="utf-8") as said:
             process = subprocess.Popen(words, stderr=said, stdout=subprocess.DEVNULL)
-        gap = rng.uniform(0.05, 0.3) * seconds if kills < most else None
-        victim = "main process" if rng.random() < 0.5 else "worker"
-        what = "ran to its end"
-        try:
-            process.wait(gap)
-        except subprocess.TimeoutExpired:
-            kill(process.pid, victim, rng)
-            kills += 1
-            what = f"{victim} killed after {gap:.1f} s"
-        code = process.wait()
+        what: list[str] = []
+        while process.poll() is None:  # who loses a worker goes on, until it is killed itself or ends
+            gap = rng.uniform(0.05, 0.3) * seconds if kills < most else None
+            victim = "main process" if rng.random() < 0.5 else "worker"
+            try:
+                process.wait(gap)
+            except subprocess.TimeoutExpired:
+                kill(process.pid, victim, rng)
+                kills += 1
+                what.append(f"{victim} killed after {gap:.1f} s")
+        code = process.returncode
         repeated += [path.parent.name for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp]
         stamps = {path: path.stat().st_mtime_ns for path in out.glob("trials/*/result.json")}
-        print(f"{out.name}: {what}, code {code}, {len(stamps)} trials finished", flush=True)
-        if code and gap is None:
+        print(f"{out.name}: {', '.join(what) or 'ran to its end'}, code {code}, {len(stamps)} finished", flush=True)
+        if code and not what:
             print(f"{out.name}: it fails by itself: {' '.join(log.read_text(encoding='utf-8').split())[-300:]}")
             break
     return kills, repeated

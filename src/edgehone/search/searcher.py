@@ -25,13 +25,13 @@ from edgehone.space import SearchSpace, fingerprint
 from edgehone.strategy import Strategy
 
 MUTATIONS = 8
-"""Dimensions that change, on average, between an incumbent and its neighbour."""
+"""From 1 to so many dimensions change, on average, between an incumbent and its neighbour."""
 
 MOST_CHANGED = 1 / 3
 """But at most this share of them: in a space that was narrowed to a few it would be another place altogether."""
 
 BLIND_EVERY = 8
-"""One suggestion in so many asks no rule; of the first of them the second: rules that mislead are to be found out."""
+"""One suggestion in so many asks no rule, and the second does not: rules that mislead are to be found out soon."""
 
 ATTEMPTS, PATIENCE = 80, 10
 """Draws for one suggestion before the space counts as exhausted, and before another way of drawing is tried."""
@@ -173,7 +173,7 @@ class History:
 class PriorSearcher(History):
     """Draws from the priors, and near the best results so far (the mixture of PriorBand, Mallik et al., 2023).
 
-    The first suggestion is the priors' own favourite, the second asks no rule, nor does one in eight of the later ones:
+    The first suggestion is the priors' own favourite, the second asks no rule, nor does one in eight:
     without trials that depart from a rule nobody would learn that it is wrong. Half of the others are drawn by the
     priors, half are neighbours of the best, or of the favourite before any result. Rules are believed as trials bear
     them out (:mod:`~edgehone.search.experience`).
@@ -194,7 +194,7 @@ class PriorSearcher(History):
         """See :class:`History`."""
         if number == 0:
             return Suggestion(cast(Strategy, self.space.preferred()), "what the rules prefer", trusted=True)
-        if number == 1 or (number > BLIND_EVERY and number % BLIND_EVERY == BLIND_EVERY // 2):
+        if number == 1 or number % BLIND_EVERY == BLIND_EVERY // 2:
             return Suggestion(cast(Strategy, self.space.blind().sample(rng)), "drawn without the rules, to try them")
         if number % 2 == 0:
             return Suggestion(cast(Strategy, self.taught.sample(rng)), "drawn by the rules' priors")
@@ -230,7 +230,12 @@ class RandomSearcher(History):
 
 
 def neighbour(space: SearchSpace, strategy: Strategy, rng: np.random.Generator) -> Strategy:
-    """A strategy that differs in a few dimensions; what the space does not search is as the space has it."""
+    """A strategy that differs in some dimensions; what the space does not search is as the space has it.
+
+    One to :data:`MUTATIONS` differ, each order of magnitude as likely (heavy-tailed rates: Doerr et al., 2017): a wide
+    step finds another place, a narrow one the best of this one.
+    """
     strategy = cast(Strategy, space.within(strategy))
-    rate = min(MOST_CHANGED, MUTATIONS / max(len(space.active(strategy)), 1))
-    return cast(Strategy, space.mutate(strategy, rng, rate))
+    active = max(len(space.active(strategy)), 1)
+    changed = max(1.0, min(MUTATIONS, MOST_CHANGED * active)) ** rng.random()
+    return cast(Strategy, space.mutate(strategy, rng, changed / active))
