@@ -7,12 +7,15 @@ measured again. Whoever wants a piece anew deletes its file. Each says by which 
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
 import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from scipy.stats import t as student
 import edgehone
 from edgehone.deploy.latency import cpu_name
 from edgehone.files import read_json, write_json
+from edgehone.search.processes import end_with
 from edgehone.space import diff, replace
 from edgehone.strategy import Strategy
 
@@ -70,6 +74,12 @@ class Slice:
             raise SliceOver from None
         if code:
             sys.exit(f"edgehone {words[0]} ended with code {code}")
+
+
+def pool(workers: int) -> ProcessPoolExecutor:
+    """Processes that compute side by side, and end where this one is killed."""
+    spawned = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, spawned, initializer=end_with, initargs=(os.getpid(),))
 
 
 def stop(left: object = "") -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from evidence import Row, SliceOver
+from evidence import Row, SliceOver, pool
 from proof_record import judged
 
 from edgehone.data import read_dataset
@@ -73,8 +72,8 @@ def side_by_side(finals: Iterable[Final], workers: int) -> Iterator[tuple[Final,
         SliceOver: some were not begun or not finished.
     """
     over = False
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        running = {pool.submit(_row, final): final for final in finals}
+    with pool(workers) as processes:
+        running = {processes.submit(_row, final): final for final in finals}
         for future in as_completed(running):
             row = future.result()
             over = over or row is None

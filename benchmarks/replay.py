@@ -24,17 +24,16 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
-import multiprocessing
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-from evidence import RECORDED, Row, Slice, SliceOver, record, recorded, stamp, stop
+from evidence import RECORDED, Row, Slice, SliceOver, pool, record, recorded, stamp, stop
 from neps_searcher import Search, priorband
 from recorded_trainings import RUNGS, preferences, space_of
 from replay_table import packed, replay_table, savings
@@ -240,8 +239,8 @@ def replay(pieces: Sequence[Piece], workers: int, keep: Callable[[Piece, Row], N
         SliceOver: some are left.
     """
     over = False
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        running = {pool.submit(row_of, piece): piece for piece in pieces}
+    with pool(workers) as processes:
+        running = {processes.submit(row_of, piece): piece for piece in pieces}
         for future in as_completed(running):
             row = future.result()
             over = over or row is None

@@ -186,7 +186,7 @@ def out_of_memory(error: Exception) -> bool:
 def _serve(pipe: Connection, parent: int, setup: Setup, arguments: tuple[Any, ...]) -> None:
     """What a process does: calls as they come, until it is told to end or nobody is there any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with(parent)
     setup(*arguments)
 
     def note(value: Any) -> None:
@@ -211,11 +211,15 @@ def _serve(pipe: Connection, parent: int, setup: Setup, arguments: tuple[Any, ..
         os._exit(ORPHANED)
 
 
-def _end_with(parent: int) -> None:
-    """End this process, busy or idle, soon after the one that started it."""
-    while os.getppid() == parent:
-        time.sleep(WATCH_SECONDS)
-    os._exit(ORPHANED)
+def end_with(parent: int) -> None:
+    """From now on this process ends, busy or idle, soon after the one that started it."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_SECONDS)
+        os._exit(ORPHANED)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _portable(error: Exception) -> Exception:
