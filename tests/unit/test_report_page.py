@@ -360,6 +360,15 @@ def test_headline_is_honest(story: Story, gain: Gain, words: str) -> None:
     assert headline.verdict == gain.verdict
 
 
+@pytest.mark.parametrize("gain", [judge(0.04, (0.01, 0.06)), judge(0.01, (-0.01, 0.03)), judge(-0.04, (-0.06, -0.01))])
+def test_headline_says_what_is_delivered_where_validation_kept_the_default(story: Story, gain: Gain) -> None:
+    told = replace(story, results=story.results.model_copy(update={"gain": gain, "kept": "default"}))
+    sentence = run_content(told).headline.sentence
+    assert "not delivered" in sentence
+    assert "hold the default's detector" in sentence
+    assert "Use the preset" not in sentence
+
+
 def test_an_objective_that_is_not_ap_stands_before_it(story: Story) -> None:
     asked = "recall@precision=0.9"
     reached = Reached(objective=asked, validation=0.61, test=0.58, interval95=(0.5, 0.66))

@@ -12,7 +12,7 @@ from edgehone.report import charts
 from edgehone.report.content import Block, Fact, Figure, Gallery, Headline, Photo, Section, Table, Text
 from edgehone.report.examples import draw_example
 from edgehone.report.story import Story, duration, number, with_interval
-from edgehone.results import Entry, Reached
+from edgehone.results import Entry, Reached, Results
 
 EXAMPLES = 8
 EXAMPLE_THRESHOLD = 0.3
@@ -73,13 +73,22 @@ def _answer(story: Story) -> str:
         )
     measured = f"{gain.words()} against the default ({name}, the preset that did better on validation)"
     if gain.verdict == "better":
-        return f"The found strategy is better: {measured}, at the same input size and for the same training compute."
+        answer = f"The found strategy is better: {measured}, at the same input size and for the same training compute."
+        return f"{answer}{_delivered(results, 'but is not delivered')}"
     if gain.verdict == "worse":
-        return f"The search did not help, the found strategy is worse: {measured}. Use the preset."
+        answer = f"The search did not help, the found strategy is worse: {measured}."
+        return f"{answer}{_delivered(results, 'and is not delivered') or ' Use the preset.'}"
     return (
         f"No difference could be shown: {measured}. The interval includes zero, so the test pictures "
-        "cannot tell them apart."
+        f"cannot tell them apart.{_delivered(results, 'so that the found strategy is not delivered')}"
     )
+
+
+def _delivered(results: Results, verdict: str) -> str:
+    """What model and bundles hold, where that is not the found strategy."""
+    if results.kept == "found":
+        return ""
+    return f" Validation could not tell it from the default, {verdict}: model and bundles hold the default's detector."
 
 
 def _cost_facts(story: Story) -> list[Fact]:
