@@ -58,7 +58,8 @@ def proof(folder: Path) -> Iterator[str]:
         for length in dict.fromkeys(length for record in together for length in lengths(record)):
             yield from (f"### Searches of {budget / 60:g} minutes, final trainings {bought(length)}", "")
             shown = [record for record in together if length in lengths(record)]
-            yield from ("; ".join(f"{record['data']}: {origin(record).rstrip('.')}" for record in shown) + ".", "")
+            origins = "; ".join(f"{record['data']}: {origin(record).rstrip('.')}" for record in shown)
+            yield from (f"With `--budget {budget / 60:g}m{asked(length)}`. {origins}.", "")
             yield from (*proof_table(shown, length), "")
     yield from all_together(longest(records))
     missing = [arm for arm in FURTHER if not any(arm in record["arms"] for record in records)]
@@ -69,6 +70,14 @@ def proof(folder: Path) -> Iterator[str]:
 def bought(length: str) -> str:
     """A length of final trainings, in words."""
     return "as long as the budget bought" if length == OWN else f"of {length.replace('-', ', ')}"
+
+
+def asked(length: str) -> str:
+    """The options of a length of final trainings; none for what the budget bought."""
+    if length == OWN:
+        return ""
+    size, epochs = length.removesuffix("epochs").split("px-")
+    return f" --final-size {size} --final-epochs {epochs}"
 
 
 def all_together(chosen: Sequence[tuple[Row, str]]) -> Iterator[str]:
@@ -102,7 +111,8 @@ def cross(folder: Path) -> Iterator[str]:
     for content in contents(folder / "cross"):
         yield (
             f"Searches of {content['budget_s'] / 60:g} minutes at {content['size']} px; every strategy trained for "
-            f"{content['steps']} steps of {content['batch']} pictures. {origin(content)}"
+            f"{content['steps']} steps of {content['batch']} pictures. With `--budget {content['budget_s'] / 60:g}m "
+            f"--steps {content['steps']}`. {origin(content)}"
         )
         yield from ("", *cross_table(content), "")
 
