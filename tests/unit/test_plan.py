@@ -32,8 +32,8 @@ CALIBRATION = Calibration(
 CHEAPEST = 1.0
 
 
-def plan_of(minutes: float, proof: Proof = "full") -> Plan:
-    return make_plan(60 * minutes, 40.0, proof, CALIBRATION, CHEAPEST)
+def plan_of(minutes: float, proof: Proof = "full", objectives: int = 1) -> Plan:
+    return make_plan(60 * minutes, 40.0, proof, CALIBRATION, CHEAPEST, objectives)
 
 
 @pytest.mark.parametrize("minutes", [6, 12, 30, 120, 600])
@@ -105,6 +105,13 @@ def test_a_quarter_is_trained_in_full_and_comes_from_enough(first: int) -> None:
     assert 2 <= finalists <= middle <= first
     assert finalists >= first / 4
     assert 1 <= varied <= middle
+
+
+@pytest.mark.parametrize(("minutes", "shorter"), [(6, 0.7), (12, 0.8), (30, 0.99), (120, 0.99)])
+def test_trainings_of_a_front_are_nearly_as_long_as_those_for_accuracy_alone(minutes: float, shorter: float) -> None:
+    front, alone = plan_of(minutes, "off", objectives=2), plan_of(minutes, "off")
+    assert front.finalists >= 3, "two ends and one between"
+    assert front.full_gflops >= shorter * alone.full_gflops
 
 
 def test_only_the_best_finalists_are_repeated() -> None:

@@ -44,6 +44,9 @@ REPEATED = 3
 FULL = 4
 """One strategy in so many of the lowest rung is trained in full; see ADR 0034."""
 
+LEAST, LEAST_OF_FRONT = 2, 3
+"""But so many at least; of a front its two ends and one between, since each more makes all trainings shorter."""
+
 TRIAL_OVERHEAD_S = 5.0
 """Decoding, warming up and evaluating, for a trial, on one core."""
 
@@ -246,7 +249,7 @@ def longer(share: float) -> bool:
 def _shape(budget_s: float, objectives: int) -> _Shape:
     """How many trainings of which length, for a budget on two workers."""
     first = _population(budget_s)
-    middle, varied, finalists = promotions(first, 2 if objectives == 1 else 4)
+    middle, varied, finalists = promotions(first, LEAST if objectives == 1 else LEAST_OF_FRONT)
     return _Shape(
         rungs=(
             Rung(name="short", share=SHORT, trials=first),
@@ -257,7 +260,7 @@ def _shape(budget_s: float, objectives: int) -> _Shape:
     )
 
 
-def promotions(first: int, least: int = 2) -> tuple[int, int, int]:
+def promotions(first: int, least: int = LEAST) -> tuple[int, int, int]:
     """Of ``first`` short trainings: longer ones, those with another augmentation beside them, and full ones."""
     finalists = max(least, -(-first // FULL))
     middle = max(finalists, 3 * first // 8)
