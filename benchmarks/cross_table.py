@@ -1,12 +1,15 @@
 """Are strategies specific? Those found for data sets and models, each trained in the place of every other.
 
-python benchmarks/cross_table.py DATA [DATA ...] --models yolov4-tiny yolo-fastest-1.1-xl.cfg [--size 160]
-    [--budget 20m] [--steps 400] [--batch 8] [--seeds 0 1 2] [--minutes 60] [further options of `edgehone run`]
+python benchmarks/cross_table.py DATA [DATA ...] --models yolov4-tiny yolo-fastest-1.1-xl.cfg
+    [--weights none yolo-fastest-1.1-xl.weights] [--size 160] [--budget 20m] [--steps 400] [--batch 8] [--seeds 0 1 2]
+    [--minutes 60] [further options of `edgehone run`]
 
 A place is a data set and a model. Finds a strategy for each (``edgehone run --proof off --leave-out DATA`` at one input
 size, no store) and trains every found strategy in every place, alike in steps, batch and seeds; anchors are always
 those of the place. Scores are AP on the test split. How often the native strategy wins its place, and by how much, is
-said with 95 % intervals; a win by less than the noise between seeds is counted apart (``cross_wins.py``).
+said with 95 % intervals; a win by less than the noise between seeds is counted apart (``cross_wins.py``). A model may
+start from weights, in searches and trainings alike: a network of many thin layers learns too little afresh in so few
+steps to tell strategies apart.
 
 Strategies and scores are recorded one by one in ``recorded/cross/SIZEpx-BUDGET-STEPSxBATCH.json``, to which later
 places and seeds are added; what is there is not made again. Prints the core-hours that are planned, works for
@@ -31,17 +34,18 @@ from edgehone.files import read_json
 from edgehone.search.likeness import Identity
 from edgehone.search.placement import WORKERS
 from edgehone.strategy import load_strategy
-from edgehone.training import Job
+from edgehone.training import Job, StartWeights
 from edgehone.training.device import device_here
 
 
 @dataclass(frozen=True)
 class Place:
-    """A data set and a model."""
+    """A data set and a model, and the weights that it starts from, if any."""
 
     source: str
     data: str
     model: str
+    weights: str | None
 
     @property
     def name(self) -> str:
@@ -95,11 +99,18 @@ class Cross:
         folder = self.given.out / "found" / place.name
         print(place.name, flush=True)
         words = ["run", place.source, "--model", place.model, "--budget", self.given.budget, "--proof", "off"]
+        words += ["--weights", place.weights] if place.weights is not None else []
         words += ["--fix", f"input.size={self.given.size}", "--store", "none", "--leave-out", place.data]
         self.time.edgehone([*words, "--device", self.given.device, *self.more, "--out", str(folder)])
         results = read_json(folder / "results.json")
         strategy = load_strategy(str(folder / "strategy.json"))
-        row = {"strategy": changed(strategy), "seconds": results["seconds"], "hardware": results["hardware"]}
+        began = None if place.weights is None else Path(place.weights).name
+        row = {
+            "strategy": changed(strategy),
+            "weights": began,
+            "seconds": results["seconds"],
+            "hardware": results["hardware"],
+        }
         self.add("found", place.name, {**row, "stamp": stamp()})
 
     def left(self) -> Iterator[tuple[str, Place, int]]:
@@ -122,6 +133,7 @@ class Cross:
             seed=seed,
             precision="bf16",
             device=device_here(given.device),
+            weights=None if place.weights is None else StartWeights.of(place.weights),
         )
         return Final(place.source, job, given.out / "states", self.time.end)
 
@@ -154,6 +166,7 @@ def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+")
     parser.add_argument("--models", nargs="+", required=True)
+    parser.add_argument("--weights", nargs="+", metavar="FILE", help="of each model, or none")
     parser.add_argument("--out", type=Path, default=Path("runs/cross"), help="folders of searches; may be lost")
     parser.add_argument("--recorded", type=Path, default=RECORDED)
     parser.add_argument("--size", type=int, default=160)
@@ -170,8 +183,12 @@ def options() -> argparse.ArgumentParser:
 def main() -> None:
     """Find, train across, and print the table."""
     given, more = options().parse_known_args()
+    begun = [None if each == "none" else each for each in given.weights or ["none"] * len(given.models)]
+    if len(begun) != len(given.models):
+        raise SystemExit(f"--weights names one file a model, or none; got {len(begun)} for {len(given.models)} models")
     names = {source: Identity.of(read_dataset(source)).name for source in given.data}
-    places = [Place(source, names[source], model) for source in given.data for model in given.models]
+    models = list(zip(given.models, begun, strict=True))
+    places = [Place(source, names[source], *model) for source in given.data for model in models]
     cross = Cross(given, more, places, Slice(given.minutes))
     print(f"planned: {cross.hours():.1f} core-hours", flush=True)
     try:

@@ -109,10 +109,12 @@ def replays(folder: Path) -> Iterator[str]:
 def cross(folder: Path) -> Iterator[str]:
     """A table for each way of searching."""
     for content in contents(folder / "cross"):
+        begun = {name: row.get("weights") for name, row in content["found"].items()}
+        said = "; ".join(f"{name} starts from {file}" for name, file in begun.items() if file)
         yield (
             f"Searches of {content['budget_s'] / 60:g} minutes at {content['size']} px; every strategy trained for "
             f"{content['steps']} steps of {content['batch']} pictures. With `--budget {content['budget_s'] / 60:g}m "
-            f"--steps {content['steps']}`. {origin(content)}"
+            f"--steps {content['steps']}`. {said + '. ' if said else ''}{origin(content)}"
         )
         yield from ("", *cross_table(content), "")
 
@@ -166,7 +168,8 @@ SECTIONS: Sequence[tuple[str, str, str, Callable[[Path], Iterator[str]]]] = (
     ),
     (
         "Are strategies specific?",
-        "python benchmarks/cross_table.py bccd cards-640 --models yolov4-tiny yolo-fastest-1.1-xl.cfg",
+        "python benchmarks/cross_table.py bccd cards-640 --models yolov4-tiny yolo-fastest-1.1-xl.cfg --weights none "
+        "yolo-fastest-1.1-xl.weights",
         "The strategy found for each data set and model (without what was learnt on that set), trained in the place of "
         "every other, three seeds, on the test split.",
         cross,
