@@ -18,7 +18,7 @@ from edgehone.errors import EdgehoneError, UsageError
 from edgehone.search.likeness import Identity, Likeness
 from edgehone.search.remembering import ENTRY, keep
 from edgehone.search.searcher import PriorSearcher, Result
-from edgehone.search.starts import Asking, StartingSearcher, evidence, starts
+from edgehone.search.starts import Asking, StartingSearcher, evidence, faster, starts
 from edgehone.search.store import (
     Provenance,
     Store,
@@ -28,7 +28,7 @@ from edgehone.search.store import (
     read_foreign,
     store_text,
 )
-from edgehone.space import Forbid, SearchSpace, fingerprint, replace
+from edgehone.space import Forbid, Prefer, SearchSpace, diff, fingerprint, replace
 from edgehone.strategy import AUTHORS, Strategy
 
 FISH = Likeness(
@@ -263,6 +263,22 @@ def test_starts_keep_to_limits_and_to_half_of_the_first_trials() -> None:
     assert origins == [[True, False, True, False], [True, False, False, False]]
     searcher.update([Result(s.strategy, 0.1) for s in (*first, *second)])
     assert len({fingerprint(s.strategy) for s in (*first, *second)}) == 8
+
+
+@pytest.mark.parametrize(("preferred", "sizes"), [(416, {160, 288}), (224, {160, 192}), (192, {160}), (160, set())])
+def test_a_front_begins_at_smaller_inputs_too(preferred: int, sizes: set[int]) -> None:
+    rule = Prefer(path="input.size", value=preferred, confidence=0.9, because="test")
+    space = SearchSpace(Strategy(), (rule,))
+    begun = faster(space)
+    assert {start.strategy.input.size for start in begun} == sizes
+    for start in begun:
+        assert diff(space.preferred(), start.strategy).keys() == {"input.size"}
+    tried = StartingSearcher(PriorSearcher(space, 0), space, begun).suggest(4)
+    assert {s.strategy.input.size for s in tried} >= sizes | {preferred}
+
+
+def test_a_front_of_one_size_has_no_smaller_starts() -> None:
+    assert faster(SearchSpace(Strategy()).keep_only(["projection"])) == []
 
 
 def test_what_the_rules_prefer_is_not_tried_twice_where_it_is_a_start_already() -> None:

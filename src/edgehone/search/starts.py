@@ -11,6 +11,7 @@ from edgehone.search.likeness import Identity, Likeness
 from edgehone.search.searcher import Result, Searcher, Suggestion
 from edgehone.search.store import StoredStrategy, StoreEntry
 from edgehone.space import SearchSpace, Settings, fingerprint, load
+from edgehone.space import replace as change
 from edgehone.strategy import Strategy
 
 STARTS = 3
@@ -31,16 +32,18 @@ class Start(Settings):
     """A strategy to begin with.
 
     Attributes:
-        strategy: from the store.
+        strategy: from the store, or what the rules prefer at another input size.
         weight: similarity times evidence, 0..1; summed where several searches found the same.
         because: which data, how like, what it was worth there.
         learnt_on: names of the data sets that had a part in it.
+        origin: where it comes from, for people.
     """
 
     strategy: Strategy
     weight: float
     because: str
     learnt_on: tuple[str, ...] = ()
+    origin: str = "from the store"
 
 
 class Starts(Settings):
@@ -122,12 +125,28 @@ def _together(first: Start, second: Start) -> Start:
     return heavier.model_copy(update={"weight": weight, "learnt_on": names})
 
 
+def faster(space: SearchSpace) -> list[Start]:
+    """What the rules prefer, at the smallest input and half-way to the one that they prefer.
+
+    A search for a front needs them: few trials may all have one size, and so has the whole front then.
+    """
+    favourite = cast(Strategy, space.preferred())
+    dimension = next((d for d in space.active(favourite) if d.path == "input.size"), None)
+    smaller = sorted(s for s in space.allowed(dimension) if s < favourite.input.size) if dimension is not None else []
+    sizes = dict.fromkeys((smaller[0], smaller[len(smaller) // 2])) if smaller else ()
+    origin = "what the rules prefer, faster"
+    return [
+        Start(strategy=change(favourite, {"input.size": s}), weight=1.0, because=f"at {s} px", origin=origin)
+        for s in sizes
+    ]
+
+
 class StartingSearcher:
     """Any searcher, and the starts beside it: every second suggestion, and what becomes of them teaches it as well."""
 
     def __init__(self, searcher: Searcher, space: SearchSpace, starts: Sequence[Start]) -> None:
         self.searcher = searcher
-        kept = [(cast(Strategy, space.within(start.strategy)), f"from the store: {start.because}") for start in starts]
+        kept = [(cast(Strategy, space.within(start.strategy)), f"{start.origin}: {start.because}") for start in starts]
         self.starts: dict[str, Suggestion] = {}
         for strategy, origin in kept:
             self.starts.setdefault(fingerprint(strategy), Suggestion(strategy, origin, trusted=True))
