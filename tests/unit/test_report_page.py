@@ -41,6 +41,12 @@ HOSTILE = "<script>alert(1)</script>"
 OBJECTIVE = f"ap['{HOSTILE}']"
 NAMES = ("fish", HOSTILE, "a\"b'c & d")
 SIDE = 200
+HEADLINES = (
+    (judge(0.01, (-0.01, 0.03)), "found", "No difference could be shown"),
+    (judge(-0.04, (-0.06, -0.01)), "found", "did not help.*Use the preset[.]$"),
+    (judge(-0.04, (-0.06, -0.01)), "default", "did not help.*is not delivered: .*the default's detector[.]$"),
+    (judge(0.04, (0.01, 0.06)), "default", "is better.*is not delivered: .*the default's detector[.]$"),
+)
 
 
 @dataclass(frozen=True)
@@ -346,27 +352,12 @@ def test_sections_without_content_are_left_out(story: Story, tmp_path: Path) -> 
     assert "None" not in reader.text
 
 
-@pytest.mark.parametrize(
-    ("gain", "words"),
-    [
-        (judge(0.01, (-0.01, 0.03)), "No difference could be shown"),
-        (judge(-0.04, (-0.06, -0.01)), "did not help"),
-    ],
-)
-def test_headline_is_honest(story: Story, gain: Gain, words: str) -> None:
-    told = replace(story, results=story.results.model_copy(update={"gain": gain}))
+@pytest.mark.parametrize(("gain", "kept", "words"), HEADLINES)
+def test_headline_is_honest(story: Story, gain: Gain, kept: str, words: str) -> None:
+    told = replace(story, results=story.results.model_copy(update={"gain": gain, "kept": kept}))
     headline = run_content(told).headline
-    assert words in headline.sentence
+    assert re.search(words, headline.sentence)
     assert headline.verdict == gain.verdict
-
-
-@pytest.mark.parametrize("gain", [judge(0.04, (0.01, 0.06)), judge(0.01, (-0.01, 0.03)), judge(-0.04, (-0.06, -0.01))])
-def test_headline_says_what_is_delivered_where_validation_kept_the_default(story: Story, gain: Gain) -> None:
-    told = replace(story, results=story.results.model_copy(update={"gain": gain, "kept": "default"}))
-    sentence = run_content(told).headline.sentence
-    assert "not delivered" in sentence
-    assert "hold the default's detector" in sentence
-    assert "Use the preset" not in sentence
 
 
 def test_an_objective_that_is_not_ap_stands_before_it(story: Story) -> None:
