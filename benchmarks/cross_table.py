@@ -108,6 +108,7 @@ class Cross:
         row = {
             "strategy": changed(strategy),
             "weights": began,
+            "options": " ".join(self.more),
             "seconds": results["seconds"],
             "hardware": results["hardware"],
         }

@@ -110,11 +110,12 @@ def cross(folder: Path) -> Iterator[str]:
     """A table for each way of searching."""
     for content in contents(folder / "cross"):
         begun = {name: row.get("weights") for name, row in content["found"].items()}
+        more = " ".join(dict.fromkeys(words for row in content["found"].values() if (words := row.get("options"))))
         said = "; ".join(f"{name} starts from {file}" for name, file in begun.items() if file)
         yield (
             f"Searches of {content['budget_s'] / 60:g} minutes at {content['size']} px; every strategy trained for "
             f"{content['steps']} steps of {content['batch']} pictures. With `--budget {content['budget_s'] / 60:g}m "
-            f"--steps {content['steps']}`. {said + '. ' if said else ''}{origin(content)}"
+            f"--steps {content['steps']}{' ' * bool(more)}{more}`. {said + '. ' if said else ''}{origin(content)}"
         )
         yield from ("", *cross_table(content), "")
 

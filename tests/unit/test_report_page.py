@@ -42,10 +42,10 @@ OBJECTIVE = f"ap['{HOSTILE}']"
 NAMES = ("fish", HOSTILE, "a\"b'c & d")
 SIDE = 200
 HEADLINES = (
-    (judge(0.01, (-0.01, 0.03)), "found", "No difference could be shown"),
+    (judge(0.01, (-0.01, 0.03)), "found", "No difference could be shown.*apart[.]$"),
     (judge(-0.04, (-0.06, -0.01)), "found", "did not help.*Use the preset[.]$"),
-    (judge(-0.04, (-0.06, -0.01)), "default", "did not help.*is not delivered: .*the default's detector[.]$"),
-    (judge(0.04, (0.01, 0.06)), "default", "is better.*is not delivered: .*the default's detector[.]$"),
+    (judge(-0.04, (-0.06, -0.01)), "default", "did not help.*hold its detector[.]$"),
+    (judge(0.04, (0.01, 0.06)), "default", "is better.*hold its detector[.]$"),
 )
 
 

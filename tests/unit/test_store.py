@@ -18,7 +18,7 @@ from edgehone.errors import EdgehoneError, UsageError
 from edgehone.search.likeness import Identity, Likeness
 from edgehone.search.remembering import ENTRY, keep
 from edgehone.search.searcher import PriorSearcher, Result
-from edgehone.search.starts import Asking, StartingSearcher, evidence, faster, starts
+from edgehone.search.starts import Asking, StartingSearcher, evidence, faster_starts, starts
 from edgehone.search.store import (
     Provenance,
     Store,
@@ -269,7 +269,7 @@ def test_starts_keep_to_limits_and_to_half_of_the_first_trials() -> None:
 def test_a_front_begins_at_smaller_inputs_too(preferred: int, sizes: set[int]) -> None:
     rule = Prefer(path="input.size", value=preferred, confidence=0.9, because="test")
     space = SearchSpace(Strategy(), (rule,))
-    begun = faster(space)
+    begun = faster_starts(space)
     assert {start.strategy.input.size for start in begun} == sizes
     for start in begun:
         assert diff(space.preferred(), start.strategy).keys() == {"input.size"}
@@ -278,7 +278,7 @@ def test_a_front_begins_at_smaller_inputs_too(preferred: int, sizes: set[int]) -
 
 
 def test_a_front_of_one_size_has_no_smaller_starts() -> None:
-    assert faster(SearchSpace(Strategy()).keep_only(["projection"])) == []
+    assert faster_starts(SearchSpace(Strategy()).keep_only(["projection"])) == []
 
 
 def test_what_the_rules_prefer_is_not_tried_twice_where_it_is_a_start_already() -> None:

@@ -74,21 +74,21 @@ def _answer(story: Story) -> str:
     measured = f"{gain.words()} against the default ({name}, the preset that did better on validation)"
     if gain.verdict == "better":
         answer = f"The found strategy is better: {measured}, at the same input size and for the same training compute."
-        return f"{answer}{_delivered(results, 'but is not delivered')}"
+        return answer + _kept(results)
     if gain.verdict == "worse":
         answer = f"The search did not help, the found strategy is worse: {measured}."
-        return f"{answer}{_delivered(results, 'and is not delivered') or ' Use the preset.'}"
+        return answer + (_kept(results) or " Use the preset.")
     return (
         f"No difference could be shown: {measured}. The interval includes zero, so the test pictures "
-        f"cannot tell them apart.{_delivered(results, 'so that the found strategy is not delivered')}"
-    )
+        "cannot tell them apart."
+    ) + _kept(results)
 
 
-def _delivered(results: Results, verdict: str) -> str:
+def _kept(results: Results) -> str:
     """What model and bundles hold, where that is not the found strategy."""
     if results.kept == "found":
         return ""
-    return f" Validation could not tell it from the default, {verdict}: model and bundles hold the default's detector."
+    return " Validation could not tell the two apart, so the default was kept: model and bundles hold its detector."
 
 
 def _cost_facts(story: Story) -> list[Fact]:

@@ -11,7 +11,7 @@ from edgehone.search.ladder import TaskMaker
 from edgehone.search.rung_zero import Screen
 from edgehone.search.searcher import Searcher
 from edgehone.search.searchers import ADVISED, AS_AUTHORS, make_searcher
-from edgehone.search.starts import Start, StartingSearcher, faster
+from edgehone.search.starts import Start, StartingSearcher, faster_starts
 from edgehone.search.study import AUGMENTATION, Study, Terms
 from edgehone.space import Forbid, Prior, SearchSpace, Settings, dimensions, flatten, parse_assignments
 from edgehone.strategy import Strategy
@@ -149,7 +149,7 @@ def open_study(
     """
     plan, searched = make.plan, without_augmentation(space)
     searcher: Searcher = make_searcher(scope.searcher, searched, make.seed, plan.rungs[0].trials)
-    begun = (*faster(searched), *begun) if make.objectives.costs else begun
+    begun = (*faster_starts(searched), *begun) if make.objectives.costs else begun
     if begun and scope.advised:
         searcher = StartingSearcher(searcher, searched, begun)
     terms = Terms(

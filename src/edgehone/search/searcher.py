@@ -173,9 +173,9 @@ class History:
 class PriorSearcher(History):
     """Draws from the priors, and near the best results so far (the mixture of PriorBand, Mallik et al., 2023).
 
-    The first suggestion is the priors' own favourite, the second asks no rule, nor does one in eight:
-    without trials that depart from a rule nobody would learn that it is wrong. Half of the others are drawn by the
-    priors, half are neighbours of the best, or of the favourite before any result. Rules are believed as trials bear
+    The first suggestion is the priors' own favourite, the second asks no rule, nor does one in eight: without trials
+    that depart from a rule nobody would learn that it is wrong. Half of the others are drawn by the priors, half are
+    neighbours of the best, or of the favourite before any result. Rules are believed as trials bear
     them out (:mod:`~edgehone.search.experience`).
     """
 
