@@ -80,6 +80,7 @@ def test_an_objective_is_worth_what_it_says(text: str, expected: float) -> None:
         ("ap +", "an expression of at most"),
         ("ap" + "+ap" * 400, "an expression of at most"),
         ("mAP", "the metrics are ap, ap50"),
+        ("latncy", "got 'latncy'; what a picture costs is latency, memory, energy"),
         ("ap[WBC]", "the classes are RBC, red cell"),
         ("ap / ap50", "divides by numbers other than 0"),
         ("ap / 0", "divides by numbers other than 0"),

@@ -267,7 +267,12 @@ def parse_objective(text: str, class_names: Sequence[str], boards: Sequence[str]
 def _plain_accuracy(text: str, class_names: Sequence[str]) -> Expression | RecallAtPrecision:
     recall = RECALL.fullmatch(text.strip())
     if recall is None:
-        return Expression.parse(text, class_names)
+        try:
+            return Expression.parse(text, class_names)
+        except UsageError as error:
+            if not text.strip().isidentifier():
+                raise
+            raise UsageError(f"{error}; what a picture costs is {', '.join(UNITS)}") from None
     precision = float(recall[1])
     if not 0 < precision < 1:
         raise UsageError(f"a precision lies between 0 and 1, got {text!r}")
