@@ -45,7 +45,7 @@ FULL = 4
 """One strategy in so many of the lowest rung is trained in full; see ADR 0034."""
 
 LEAST, LEAST_OF_FRONT = 2, 3
-"""But so many at least; of a front its two ends and one between, since each more makes all trainings shorter."""
+"""But so many at least; of a front its two ends and one between."""
 
 TRIAL_OVERHEAD_S = 5.0
 """Decoding, warming up and evaluating, for a trial, on one core."""
@@ -247,14 +247,19 @@ def longer(share: float) -> bool:
 
 
 def _shape(budget_s: float, objectives: int) -> _Shape:
-    """How many trainings of which length, for a budget on two workers."""
+    """How many trainings of which length, for a budget on two workers.
+
+    A front whose middle rung would choose nothing has none: what it saves lets all of its trainings be as long as in a
+    search for accuracy alone.
+    """
     first = _population(budget_s)
     middle, varied, finalists = promotions(first, LEAST if objectives == 1 else LEAST_OF_FRONT)
+    rungs = (
+        Rung(name="short", share=SHORT, trials=first),
+        Rung(name="middle", share=MIDDLE, trials=middle, varied=varied),
+    )
     return _Shape(
-        rungs=(
-            Rung(name="short", share=SHORT, trials=first),
-            Rung(name="middle", share=MIDDLE, trials=middle, varied=varied),
-        ),
+        rungs=rungs[:1] if objectives > 1 and middle == finalists else rungs,
         finalists=finalists,
         repeats=1 + sum(budget_s >= limit for limit in REPEAT_FROM_S),
     )
