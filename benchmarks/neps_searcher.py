@@ -62,7 +62,7 @@ def parameters(space: SearchSpace, neps: Any) -> dict[str, Any]:
     """Path to its parameter: choices by number, spans by how far along; a preference is a prior."""
     found: dict[str, Any] = {FIDELITY: neps.HPOInteger(LEVELS[0], LEVELS[-1], is_fidelity=True)}
     for path, candidates in domains().items():
-        prior = prior_of(space.preference(path), candidates[0])
+        prior = prior_of(space.preference(candidates[0]), candidates[0])
         if isinstance(candidates[0].domain, Choice):
             found[path] = neps.HPOCategorical([str(k) for k in range(len(candidates[0].domain.values))], **prior)
         else:

@@ -19,7 +19,7 @@ from typing import Any, cast
 
 import numpy as np
 from evidence import RECORDED, UNFINISHED, SliceOver
-from recorded_trainings import job_of, preferences, space_of
+from recorded_trainings import job_of, preferences, published_kinds, space_of
 from trainings import Table
 
 from edgehone.data import read_dataset
@@ -46,7 +46,7 @@ CHANGES: tuple[dict[str, Any], ...] = (
 
 def arms(table: Table) -> dict[str, Strategy]:
     """The rules' strategy under the name of nothing, and what each change makes of it, by its text."""
-    base = cast(Strategy, space_of(preferences(table.dataset), 0.0).preferred())
+    base = cast(Strategy, space_of(preferences(table.dataset), 0.0, published_kinds()).preferred())
     flat = flatten(base)
     changes = [each for each in CHANGES if any(flat[path] != value for path, value in each.items())]
     return {"": base, **{told(each): replace(base, each) for each in changes}}

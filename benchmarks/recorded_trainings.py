@@ -59,10 +59,16 @@ BASE = replace(
 )
 
 
-def published() -> Strategy:
-    """The searched dimensions at their published defaults, all else as recorded."""
+def published_kinds() -> Strategy:
+    """The kinds at their defaults, all else as recorded."""
     flat = flatten(Strategy())
     return replace(BASE, {path: flat[path] for path in PATHS if path.endswith(".kind")})
+
+
+def published() -> Strategy:
+    """The searched dimensions at their defaults, as a run has what no rule speaks about; all else as recorded."""
+    flat = flatten(Strategy())
+    return replace(published_kinds(), {path: flat[path] for path in PATHS if not path.endswith(".kind")})
 
 
 def space_of(priors: Sequence[Prefer], trust: float, base: Strategy | None = None) -> SearchSpace:

@@ -66,7 +66,7 @@ TOLD = 3
 
 def opposite(prior: Prefer) -> Prefer:
     """A preference for another choice, or for the other end of the span."""
-    domain = next(d.domain for d in dimensions(Strategy) if d.path == prior.path)
+    domain = next(d.domain for d in dimensions(Strategy) if prior.about(d))
     if isinstance(domain, Span):
         return prior.model_copy(update={"value": domain.low if domain.unit(float(prior.value)) > 0.5 else domain.high})
     assert isinstance(domain, Choice)

@@ -164,8 +164,15 @@ class TestInformed(SearcherConformance):
 
     def test_after_results_neighbours_of_the_best_are_tried(self) -> None:
         searcher = self.make()
-        explored(searcher, waves=2)
+        explored(searcher, waves=1)
         assert sum("neighbour of the best so far" in s.origin for s in searcher.suggest(8)) == 4
+
+    def test_after_a_handful_of_results_it_chooses_among_many(self) -> None:
+        searcher = self.make()
+        explored(searcher, waves=4)
+        found = searcher.suggest(8)
+        assert sum("may be worth most" in s.origin for s in found) == 7, "one in eight asks nobody"
+        assert len({fingerprint(s.strategy) for s in found}) == 8
 
     def test_who_was_promoted_counts_more_than_a_lucky_short_training(self) -> None:
         searcher = self.make()

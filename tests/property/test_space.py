@@ -130,6 +130,25 @@ def test_a_later_preference_replaces_an_earlier_one() -> None:
     assert diff(Strategy(), preferred) == {"input.size": (416, 256)}
 
 
+ADAMW = (("optimisation.optimizer.kind", "adamw"),)
+
+
+def test_advice_for_one_kind_leaves_the_others_alone() -> None:
+    rate = Prefer(path="optimisation.optimizer.lr", value=2e-3, confidence=0.9, because="x", when=ADAMW)
+    kind = Prefer(path="optimisation.optimizer.kind", value="adamw", confidence=0.9, because="x")
+    assert flatten(SPACE.prefer([rate]).preferred())["optimisation.optimizer.lr"] == 0.01, "SGD has its own"
+    assert flatten(SPACE.prefer([rate, kind]).preferred())["optimisation.optimizer.lr"] == 2e-3
+    general = rate.model_copy(update={"value": 5e-3, "when": ()})
+    assert in_force([rate.model_copy(), general, rate]) == (general, rate)
+    assert rate.applies(flatten(SPACE.prefer([kind]).preferred()))
+    assert not rate.applies(flatten(Strategy()))
+    rng = np.random.default_rng(0)
+    drawn = [flatten(SPACE.prefer([rate]).sample(rng)) for _ in range(200)]
+    near = [abs(np.log(flat["optimisation.optimizer.lr"] / 2e-3)) < 0.6 for flat in drawn
+            if flat["optimisation.optimizer.kind"] == "adamw"]  # fmt: skip
+    assert np.mean(near) > 0.6
+
+
 def test_all_limits_are_in_force_and_the_last_preference_of_each_setting() -> None:
     limit = Forbid(path="input.size", values=(416,), because="slow")
     first, last = (Prefer(path="input.size", value=size, confidence=0.5, because="") for size in (320, 256))

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from edgehone.search.experience import LEAST, LEAST_TRIALS, MOST, Experience, revised
 from edgehone.search.searcher import PriorSearcher, Result
-from edgehone.space import Forbid, Prefer, SearchSpace, flatten, replace
+from edgehone.space import Forbid, Prefer, SearchSpace, dimensions, flatten, replace
 from edgehone.strategy import Strategy
 
 ASSIGNER, BOX = "projection.assigner.kind", "projection.box_loss.weight"
 WISHES = {ASSIGNER: "best_anchor", BOX: 0.2, "projection.objectness.target": "quality", "projection.vote": "object"}
+DIMENSIONS = {dimension.path: dimension for dimension in dimensions(Strategy)}
 ORDERS = st.lists(st.booleans(), max_size=40)
 
 
@@ -93,8 +94,8 @@ def test_searches_keep_to_rules_that_are_right_and_let_go_of_wrong_ones(right: b
         score = 0.3 * (flat[ASSIGNER] == good) + 0.03 * noise.normal()
         searcher.update([Result(suggestion.strategy, (float(score),), trial=number)])
         late += [flat[ASSIGNER] == good] if number >= 40 else []
-    sure = cast(Prefer, searcher.taught.preference(ASSIGNER)).confidence
+    sure = cast(Prefer, searcher.taught.preference(DIMENSIONS[ASSIGNER])).confidence
     assert sure > 0.9 if right else sure < 0.4
     assert np.mean(late) > 0.4, "one of five by chance"
-    assert cast(Prefer, searcher.taught.preference(BOX)).confidence == pytest.approx(0.8, abs=0.19)
-    assert cast(Prefer, searcher.space.preference(ASSIGNER)).confidence == 0.8
+    assert cast(Prefer, searcher.taught.preference(DIMENSIONS[BOX])).confidence == pytest.approx(0.8, abs=0.19)
+    assert cast(Prefer, searcher.space.preference(DIMENSIONS[ASSIGNER])).confidence == 0.8

@@ -24,7 +24,7 @@ from edgehone.search.board_costs import Latencies, LatencyLimit, cost_by_size, l
 from edgehone.search.objective import Cost, parse_objective, unit_of
 from edgehone.search.scope import Given, Scope, declared_space, without_augmentation
 from edgehone.search.searchers import SEARCHERS, make_searcher
-from edgehone.space import Forbid, Prefer, Prior, SearchSpace, flatten, load
+from edgehone.space import Forbid, Prefer, Prior, SearchSpace, dimensions, flatten, load
 from edgehone.strategy import Strategy
 
 PRIORS: tuple[Prior, ...] = (
@@ -38,16 +38,20 @@ def space(**changes: object) -> SearchSpace:
     return declared_space(Scope.model_validate(changes), PRIORS, GIVEN)
 
 
+def preferred(found: SearchSpace, path: str) -> Prefer | None:
+    return found.preference(next(d for d in dimensions(Strategy) if d.path == path))
+
+
 def drawn(found: SearchSpace, count: int = 8) -> list[Strategy]:
     rng = np.random.default_rng(0)
     return [cast(Strategy, found.sample(rng)) for _ in range(count)]
 
 
 def test_blind_and_other_searchers_hear_limits_but_no_advice() -> None:
-    assert space().preference("projection.assigner.kind") is not None
+    assert preferred(space(), "projection.assigner.kind") is not None
     for changes in ({"blind": True}, {"searcher": "random"}):
         found = space(**changes)
-        assert found.preference("projection.assigner.kind") is None
+        assert preferred(found, "projection.assigner.kind") is None
         assert found.trust == 0
         assert all(strategy.input.size < 384 for strategy in drawn(found))
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehone.search.origins import follows
-from edgehone.space import Prefer, SearchSpace, dimensions, flatten
+from edgehone.search.origins import follows, subject_of
+from edgehone.space import Prefer, SearchSpace, flatten
 from edgehone.strategy import Strategy
 
 LEAST_TRIALS = 2
@@ -40,15 +41,15 @@ class Experience:
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
-        self.rules = list({prior.path: prior for prior in space.priors if isinstance(prior, Prefer)}.values())
-        self._known = {dimension.path: dimension for dimension in dimensions(Strategy)}
+        self.rules = list({prior.subject: prior for prior in space.priors if isinstance(prior, Prefer)}.values())
+        self._subjects = [subject_of(rule) for rule in self.rules]
 
     def following(self, strategy: Strategy) -> Following:
         """Which rules a strategy follows."""
         flat = flatten(strategy)
         return tuple(
-            float(follows(flat[rule.path], rule.value, self._known.get(rule.path))) if rule.path in flat else np.nan
-            for rule in self.rules
+            float(follows(flat[rule.path], rule.value, dimension)) if rule.applies(flat) else np.nan
+            for rule, dimension in zip(self.rules, self._subjects, strict=True)
         )
 
     def taught(self, ranked: Sequence[Following]) -> SearchSpace:
@@ -56,11 +57,11 @@ class Experience:
         table = np.array(ranked, np.float64).reshape(len(ranked), len(self.rules))
         if len(table) and followed_share(table[0]) < MOSTLY:
             return self.space.blind()
-        taught: dict[str, Prefer] = {}
+        taught: dict[Any, Prefer] = {}
         for rule, column in zip(self.rules, table.T, strict=True):
             followed = column[~np.isnan(column)] == 1.0
-            taught[rule.path] = rule.model_copy(update={"confidence": revised(rule.confidence, followed.tolist())})
-        priors = tuple(taught.get(p.path, p) if isinstance(p, Prefer) else p for p in self.space.priors)
+            taught[rule.subject] = rule.model_copy(update={"confidence": revised(rule.confidence, followed.tolist())})
+        priors = tuple(taught.get(p.subject, p) if isinstance(p, Prefer) else p for p in self.space.priors)
         return dataclasses.replace(self.space, priors=priors)
 
 

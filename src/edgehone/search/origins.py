@@ -7,7 +7,7 @@ from typing import Any
 
 from edgehone.search.trial import Outcome
 from edgehone.space import Dimension, Prefer, Prior, Span, flatten, replace
-from edgehone.space.search_space import NEAR
+from edgehone.space.search_space import NEAR, declared
 from edgehone.strategy import Strategy
 from edgehone.types import Json
 
@@ -33,7 +33,7 @@ def value_origins(strategy: Strategy, priors: Sequence[Prior], trials: Sequence[
     # A part of another kind than the default's has defaults of its own.
     alike = flatten(replace(Strategy(), kinds))
     plain = flatten(Strategy())
-    preferred = {prior.path: prior for prior in priors if isinstance(prior, Prefer)}
+    preferred = {prior.path: prior for prior in priors if isinstance(prior, Prefer) and prior.applies(found)}
     tried = [(outcome, flatten(outcome.task.job.strategy)) for outcome in trials]
 
     def origin(path: str, value: Json) -> dict[str, Json]:
@@ -57,6 +57,11 @@ def nearly(value: Any, wanted: Any) -> bool:
     if not numbers:
         return bool(value == wanted)
     return abs(value - wanted) <= NEARLY * max(abs(value), abs(wanted))
+
+
+def subject_of(rule: Prefer) -> Dimension | None:
+    """The dimension that a rule speaks of; of several the last."""
+    return next((d for d in reversed(declared(Strategy)) if rule.about(d)), None)
 
 
 def follows(value: Any, wanted: Any, dimension: Dimension | None) -> bool:

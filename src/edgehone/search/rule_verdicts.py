@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from edgehone.search.importance import AP_OF, Scoring, fullest_rung
-from edgehone.search.origins import follows
+from edgehone.search.origins import follows, subject_of
 from edgehone.search.trial import Outcome
-from edgehone.space import Dimension, Prefer, Prior, Settings, dimensions, flatten
-from edgehone.strategy import Strategy
+from edgehone.space import Dimension, Prefer, Prior, Settings, flatten
 from edgehone.types import Json
 
 Verdict = Literal["borne out", "contradicted", "undecided", "not tested"]
@@ -53,16 +52,15 @@ def rule_verdicts(priors: Sequence[Prior], outcomes: Sequence[Outcome], score: S
     is about the company that a value kept, not about the value alone: that is what ablations are for.
     """
     trials = fullest_rung(outcomes)
-    known = {dimension.path: dimension for dimension in dimensions(Strategy)}
-    preferred = {prior.path: prior for prior in priors if isinstance(prior, Prefer)}
+    preferred = {prior.subject: prior for prior in priors if isinstance(prior, Prefer)}
     scored = [(flatten(outcome.task.job.strategy), score(outcome)) for outcome in trials]
-    return [_verdict(prior, known.get(path), scored) for path, prior in preferred.items()]
+    return [_verdict(prior, subject_of(prior), scored) for prior in preferred.values()]
 
 
 def _verdict(prior: Prefer, dimension: Dimension | None, trials: Sequence[tuple[dict[str, Any], float]]) -> RuleVerdict:
     sides: dict[bool, list[float]] = {True: [], False: []}
     for settings, score in trials:
-        value = settings.get(prior.path)
+        value = settings.get(prior.path) if prior.applies(settings) else None
         if value is not None:
             sides[follows(value, prior.value, dimension)].append(score)
     followed, departed = np.array(sides[True]), np.array(sides[False])

@@ -136,6 +136,15 @@ def _short_run(facts: Facts, size: int) -> Iterator[Prefer]:
         because=f"{short}; AdamW starts faster than SGD (study: +0.03 to +0.07 AP)",
     )
     yield Prefer(
+        path="optimisation.optimizer.lr",
+        value=0.002,
+        confidence=0.65,
+        learnt_on=(*STUDY, "cards-640"),
+        when=(("optimisation.optimizer.kind", "adamw"),),
+        evidence=evidence,
+        because=f"{short}; with it AdamW's usual 0.001 was 2.6 and 1.4 AP points worse on two sets (docs/adr/0036)",
+    )
+    yield Prefer(
         path="projection.normalisation",
         value="mean",
         confidence=0.95,

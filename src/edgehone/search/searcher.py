@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 import numpy as np
 
+from edgehone.search.expectation import Expectation, Training
 from edgehone.search.experience import Experience, Following
 from edgehone.search.pareto import best_first
 from edgehone.space import SearchSpace, fingerprint
@@ -32,6 +33,9 @@ MOST_CHANGED = 1 / 3
 
 BLIND_EVERY = 8
 """One suggestion in so many asks no rule, and the second does not: rules that mislead are to be found out soon."""
+
+CANDIDATES = 32
+"""Drawn for one suggestion where trials have taught enough to choose among them."""
 
 ATTEMPTS, PATIENCE = 80, 10
 """Draws for one suggestion before the space counts as exhausted, and before another way of drawing is tried."""
@@ -176,12 +180,14 @@ class PriorSearcher(History):
     The first suggestion is the priors' own favourite, the second asks no rule, nor does one in eight: without trials
     that depart from a rule nobody would learn that it is wrong. Half of the others are drawn by the priors, half are
     neighbours of the best, or of the favourite before any result. Rules are believed as trials bear
-    them out (:mod:`~edgehone.search.experience`).
+    them out (:mod:`~edgehone.search.experience`). Once there is a handful of results, many are drawn for one
+    suggestion, and the one is taken that may be worth most (:mod:`~edgehone.search.expectation`).
     """
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
         super().__init__(space, seed)
         self._experience = Experience(space)
+        self._expectation = Expectation(space)
         self._following: dict[str, Following] = {}
         self._taught: SearchSpace | None = None
 
@@ -189,6 +195,11 @@ class PriorSearcher(History):
         """See :class:`Searcher`."""
         super().update(results)
         self._taught = None
+        for result in results:
+            if result.values is not None:
+                values = None if result.diverged else result.values
+                key = fingerprint(result.strategy)
+                self._expectation.learn(Training(key, result.strategy, result.rung, values))
 
     def draw(self, number: int, rng: np.random.Generator) -> Suggestion:
         """See :class:`History`."""
@@ -196,6 +207,16 @@ class PriorSearcher(History):
             return Suggestion(cast(Strategy, self.space.preferred()), "what the rules prefer", trusted=True)
         if number == 1 or number % BLIND_EVERY == BLIND_EVERY // 2:
             return Suggestion(cast(Strategy, self.space.blind().sample(rng)), "drawn without the rules, to try them")
+        if not self._expectation.ready:
+            return self._candidate(number, rng)
+        drawn = [self._candidate(number, rng) for _ in range(CANDIDATES)]
+        fresh = [each for each in drawn if fingerprint(each.strategy) not in self.seen] or drawn
+        worth = self._expectation.draw([each.strategy for each in fresh], rng)
+        chosen = fresh[int(np.argmax(worth))]
+        return replace(chosen, origin=f"{chosen.origin}; of {len(fresh)} the one that may be worth most")
+
+    def _candidate(self, number: int, rng: np.random.Generator) -> Suggestion:
+        """By the priors where the number is even, else near the best."""
         if number % 2 == 0:
             return Suggestion(cast(Strategy, self.taught.sample(rng)), "drawn by the rules' priors")
         ranked = self.ranked()

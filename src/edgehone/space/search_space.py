@@ -28,6 +28,8 @@ class Prefer(Settings):
         evidence: the facts behind it.
         learnt_on: names of the data sets whose trainings say so, each by itself; empty for what is published or
             calculated.
+        when: ``(path, kind)`` pairs that must hold for the advice to count, as for a dimension to exist: one path may
+            mean different settings.
     """
 
     kind: Literal["prefer"] = "prefer"
@@ -37,6 +39,20 @@ class Prefer(Settings):
     because: str
     evidence: dict[str, Json] = Field(default_factory=dict)
     learnt_on: tuple[str, ...] = ()
+    when: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def subject(self) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """What it is about: of several preferences for that the last counts."""
+        return self.path, self.when
+
+    def about(self, dimension: Dimension) -> bool:
+        """Whether it speaks of a dimension."""
+        return dimension.path == self.path and set(self.when) <= set(dimension.when)
+
+    def applies(self, flat: Mapping[str, Any]) -> bool:
+        """Whether it speaks about these settings, by dotted path."""
+        return self.path in flat and all(flat.get(path) == kind for path, kind in self.when)
 
     def leave_out(self, names: Collection[str]) -> Prefer | None:
         """What is left of it without some of the data sets that it was learnt on; None where nothing is.
@@ -71,8 +87,8 @@ Prior = Union[Prefer, Forbid]  # noqa: UP007 - isinstance and pydantic both take
 
 def in_force(priors: Sequence[Prior]) -> tuple[Prior, ...]:
     """Those that count, in their order: all limits, and of several preferences for one dimension the last."""
-    last = {prior.path: prior for prior in priors if isinstance(prior, Prefer)}
-    return tuple(prior for prior in priors if isinstance(prior, Forbid) or prior is last[prior.path])
+    last = {prior.subject: prior for prior in priors if isinstance(prior, Prefer)}
+    return tuple(prior for prior in priors if isinstance(prior, Forbid) or prior is last[prior.subject])
 
 
 NEAR = 0.12
@@ -145,12 +161,11 @@ class SearchSpace:
 
     def active(self, settings: Settings) -> list[Dimension]:
         """The searched dimensions that exist for these settings."""
-        flat = flatten(settings)
-        return [
-            d
-            for d in declared(type(self.base))
-            if d.path not in self.fixed and all(flat.get(path) == kind for path, kind in d.when)
-        ]
+        return self._existing(flatten(settings))
+
+    def _existing(self, flat: Mapping[str, Any]) -> list[Dimension]:
+        searched = (d for d in declared(type(self.base)) if d.path not in self.fixed)
+        return [d for d in searched if all(flat.get(path) == kind for path, kind in d.when)]
 
     def allowed(self, dimension: Dimension) -> tuple[Any, ...]:
         """The values of a choice that no prior forbids.
@@ -167,13 +182,13 @@ class SearchSpace:
             raise UsageError(f"the limits leave no value for {dimension.path}: all of {values} are ruled out")
         return left
 
-    def preference(self, path: str) -> Prefer | None:
+    def preference(self, dimension: Dimension) -> Prefer | None:
         """The preference that counts for a dimension, if any."""
-        return next((p for p in reversed(self.priors) if isinstance(p, Prefer) and p.path == path), None)
+        return next((p for p in reversed(self.priors) if isinstance(p, Prefer) and p.about(dimension)), None)
 
     def draw(self, dimension: Dimension, rng: np.random.Generator) -> Any:
         """One value: by the prior with its confidence, without a prior the default with the trust, else uniformly."""
-        prior = self.preference(dimension.path)
+        prior = self.preference(dimension)
         if prior is None and self.trust and rng.random() < self.trust:
             return self._by_default(dimension, rng)
         trusted = prior is not None and rng.random() < prior.confidence
@@ -198,7 +213,7 @@ class SearchSpace:
         """The member that takes every preference and leaves the rest at its default."""
 
         def choose(dimension: Dimension, value: Any) -> Any:
-            prior = self.preference(dimension.path)
+            prior = self.preference(dimension)
             wanted = value if prior is None else prior.value
             if isinstance(dimension.domain, Choice):
                 allowed = self.allowed(dimension)
@@ -213,11 +228,11 @@ class SearchSpace:
 
     def mutate(self, settings: Settings, rng: np.random.Generator, rate: float) -> Settings:
         """A neighbour: each dimension drawn again with probability ``rate``, at least one."""
-        count = len(self.active(settings))
-        if count == 0:
+        active = self.active(settings)
+        if not active:
             return settings
-        chosen = set(np.flatnonzero(rng.random(count) < rate).tolist()) or {int(rng.integers(count))}
-        paths = {d.path for i, d in enumerate(self.active(settings)) if i in chosen}
+        chosen = set(np.flatnonzero(rng.random(len(active)) < rate).tolist()) or {int(rng.integers(len(active)))}
+        paths = {active[i].path for i in chosen}
 
         def change(dimension: Dimension, value: Any) -> Any:
             if dimension.path not in paths:
@@ -262,10 +277,10 @@ class SearchSpace:
         """Settings with every dimension passed through ``choose(dimension, value)``, parents first."""
         seen: set[str] = set()
         while True:
-            pending = [d for d in self.active(settings) if d.path not in seen]
+            flat = flatten(settings)
+            pending = [d for d in self._existing(flat) if d.path not in seen]
             if not pending:
                 return settings
-            flat = flatten(settings)
             changes: dict[str, Any] = {}
             # Kinds first: a changed kind resets its part, so its members are drawn in the next pass.
             kinds = [d for d in pending if d.path.endswith(".kind")]
