@@ -22,6 +22,7 @@ from sklearn.gaussian_process.kernels import (  # pyright: ignore[reportMissingT
     Matern,
     WhiteKernel,
 )
+from threadpoolctl import threadpool_limits
 
 from edgehone.space import Choice, Dimension, SearchSpace, flatten
 from edgehone.space.search_space import declared
@@ -72,6 +73,10 @@ class Expectation:
 
     def draw(self, strategies: Sequence[Strategy], rng: np.random.Generator) -> Rows:
         """``[strategies]`` what they may be worth in a training of the longest kind so far, in no particular unit."""
+        with threadpool_limits(1):  # small tables, and the cores are at work on trainings
+            return self._draw(strategies, rng)
+
+    def _draw(self, strategies: Sequence[Strategy], rng: np.random.Generator) -> Rows:
         objectives = next(len(training.values) for training in self._known if training.values is not None)
         weights = rng.dirichlet(np.ones(objectives))
         fitted_on = LEAST

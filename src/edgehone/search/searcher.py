@@ -236,8 +236,8 @@ class PriorSearcher(History):
                 if key not in self._following:
                     self._following[key] = self._experience.following(result.strategy)
             # By the first objective alone: an end of a front may be worth nothing but its speed.
-            order = sorted(self.best.values(), key=lambda r: (r.diverged, -r.rung, -r.score))
-            self._taught = self._experience.taught([self._following[fingerprint(r.strategy)] for r in order])
+            order = sorted(self.best.items(), key=lambda item: (item[1].diverged, -item[1].rung, -item[1].score))
+            self._taught = self._experience.taught([self._following[key] for key, _ in order])
         return self._taught
 
 
