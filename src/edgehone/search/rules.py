@@ -142,7 +142,7 @@ def _short_run(facts: Facts, size: int) -> Iterator[Prefer]:
         learnt_on=(*STUDY, "cards-640"),
         when=(("optimisation.optimizer.kind", "adamw"),),
         evidence=evidence,
-        because=f"{short}; with it AdamW's usual 0.001 was 2.6 and 1.4 AP points worse on two sets (docs/adr/0036)",
+        because=f"{short}; AdamW's usual 0.001 was 2.9 and 2.8 AP points worse on two sets (docs/adr/0036)",
     )
     yield Prefer(
         path="projection.normalisation",
