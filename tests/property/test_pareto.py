@@ -34,6 +34,7 @@ def ranks_by_definition(values: Sequence[Sequence[float]]) -> list[int]:
     return ranks
 
 
+@settings(deadline=None)
 @given(TABLES)
 def test_ranks_are_those_of_the_definition(values: list[tuple[float, ...]]) -> None:
     ranks = front_ranks(values).tolist()
@@ -41,6 +42,7 @@ def test_ranks_are_those_of_the_definition(values: list[tuple[float, ...]]) -> N
     assert front(values) == [i for i, rank in enumerate(ranks) if rank == 0]
 
 
+@settings(deadline=None)
 @given(TABLES)
 def test_the_order_takes_front_by_front_and_is_a_permutation(values: list[tuple[float, ...]]) -> None:
     order, ranks = best_first(values), front_ranks(values)
@@ -48,6 +50,7 @@ def test_the_order_takes_front_by_front_and_is_a_permutation(values: list[tuple[
     assert [ranks[i] for i in order] == sorted(ranks)
 
 
+@settings(deadline=None)
 @given(st.lists(WHOLE, min_size=1, max_size=20))
 def test_one_objective_is_sorted_and_ties_keep_their_order(values: list[float]) -> None:
     assert best_first([(v,) for v in values]) == sorted(range(len(values)), key=lambda i: (-values[i], i))
@@ -60,6 +63,7 @@ def test_ends_and_lonely_members_of_a_front_come_first() -> None:
     assert crowding(np.array([(1.0, 1.0)])).tolist() == [np.inf]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(WHOLE, WHOLE, WHOLE), min_size=1, max_size=12))
 def test_the_volume_counts_the_unit_cubes_below_the_front(values: list[tuple[float, ...]]) -> None:
     corners = [(x, y, z) for x in range(6) for y in range(6) for z in range(6)]
@@ -70,7 +74,7 @@ def test_the_volume_counts_the_unit_cubes_below_the_front(values: list[tuple[flo
 
 
 @needs_optuna
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.integers(2, 3))
 def test_volumes_are_optunas(seed: int, objectives: int) -> None:
     from optuna._hypervolume import compute_hypervolume
@@ -81,7 +85,7 @@ def test_volumes_are_optunas(seed: int, objectives: int) -> None:
 
 
 @needs_optuna
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.integers(2, 4))
 def test_ranks_are_optunas(seed: int, objectives: int) -> None:
     from optuna.study._multi_objective import _fast_non_domination_rank
