@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ from edgehone.search.remembering import entry_of, keep, learnt_on
 from edgehone.search.rules import apply_rules, describe_prior, taught_by
 from edgehone.search.rung_zero import CeilingScreen
 from edgehone.search.scope import declared_space, open_study
+from edgehone.search.starts import faster_starts
 from edgehone.search.store import Store
 from edgehone.search.sufficiency import too_short
 from edgehone.search.trial import Outcome
@@ -246,8 +248,16 @@ def explore(request: Request, known: Known, bench: Bench) -> Explored:
     space = declared_space(request.scope, priors, given(request))
     screen = CeilingScreen(cast(Strategy, space.preferred()), request.model, dataset)
     monitor.follow(plan, plan.total_gflops(), known.aim)
+    begun = known.begun
+    if known.aim.costs:  # a front needs fast ones, too
+
+        def preferred_at(size: int) -> Strategy:
+            advice = apply_rules(dataclasses.replace(facts, max_input=size), left_out)
+            return cast(Strategy, declared_space(request.scope, advice, given(request)).preferred())
+
+        begun = (*faster_starts(space, preferred_at), *begun)
     with open_journal(request, folder) as journal:
-        study = open_study(request.scope, space, make, journal, known.begun, screen)
+        study = open_study(request.scope, space, make, journal, begun, screen)
         if request.scope.deterministic:
             ladder = in_batches(study, make, bench, request.batch)
         else:

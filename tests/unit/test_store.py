@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -261,7 +261,7 @@ def test_starts_keep_to_limits_and_to_half_of_the_first_trials() -> None:
     first, second = searcher.suggest(4), searcher.suggest(4)
     origins = [[s.origin.startswith("from the store: ") for s in wave] for wave in (first, second)]
     assert origins == [[True, False, True, False], [True, False, False, False]]
-    searcher.update([Result(s.strategy, 0.1) for s in (*first, *second)])
+    searcher.update([Result(s.strategy, (0.1,)) for s in (*first, *second)])
     assert len({fingerprint(s.strategy) for s in (*first, *second)}) == 8
 
 
@@ -269,16 +269,22 @@ def test_starts_keep_to_limits_and_to_half_of_the_first_trials() -> None:
 def test_a_front_begins_at_smaller_inputs_too(preferred: int, sizes: set[int]) -> None:
     rule = Prefer(path="input.size", value=preferred, confidence=0.9, because="test")
     space = SearchSpace(Strategy(), (rule,))
-    begun = faster_starts(space)
+
+    def preferred_at(size: int) -> Strategy:
+        weight = Prefer(path="projection.box_loss.weight", value=size / 2000, confidence=0.9, because="test")
+        return cast(Strategy, space.prefer([weight]).preferred())
+
+    begun = faster_starts(space, preferred_at)
     assert {start.strategy.input.size for start in begun} == sizes
     for start in begun:
-        assert diff(space.preferred(), start.strategy).keys() == {"input.size"}
+        assert diff(space.preferred(), start.strategy).keys() == {"input.size", "projection.box_loss.weight"}
+        assert start.strategy.projection.box_loss.weight == start.strategy.input.size / 2000, "what suits that size"
     tried = StartingSearcher(PriorSearcher(space, 0), space, begun).suggest(4)
     assert {s.strategy.input.size for s in tried} >= sizes | {preferred}
 
 
 def test_a_front_of_one_size_has_no_smaller_starts() -> None:
-    assert faster_starts(SearchSpace(Strategy()).keep_only(["projection"])) == []
+    assert faster_starts(SearchSpace(Strategy()).keep_only(["projection"]), lambda size: Strategy()) == []
 
 
 def test_what_the_rules_prefer_is_not_tried_twice_where_it_is_a_start_already() -> None:

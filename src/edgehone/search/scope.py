@@ -11,7 +11,7 @@ from edgehone.search.ladder import TaskMaker
 from edgehone.search.rung_zero import Screen
 from edgehone.search.searcher import Searcher
 from edgehone.search.searchers import ADVISED, AS_AUTHORS, make_searcher
-from edgehone.search.starts import Start, StartingSearcher, faster_starts
+from edgehone.search.starts import Start, StartingSearcher
 from edgehone.search.study import AUGMENTATION, Study, Terms
 from edgehone.space import Forbid, Prior, SearchSpace, Settings, dimensions, flatten, parse_assignments
 from edgehone.strategy import Strategy
@@ -144,12 +144,10 @@ def open_study(
 ) -> Study:
     """The study of a plan, begun or gone on with; one without advice knows nothing of earlier searches.
 
-    A search for a front of accuracies and costs begins with what the rules prefer at smaller inputs, too. The authors'
-    evolution is left as they ran it: nothing screens it.
+    The authors' evolution is left as they ran it: nothing screens it.
     """
     plan, searched = make.plan, without_augmentation(space)
     searcher: Searcher = make_searcher(scope.searcher, searched, make.seed, plan.rungs[0].trials)
-    begun = (*faster_starts(searched), *begun) if make.objectives.costs else begun
     if begun and scope.advised:
         searcher = StartingSearcher(searcher, searched, begun)
     terms = Terms(

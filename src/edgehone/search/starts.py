@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -125,10 +125,14 @@ def _together(first: Start, second: Start) -> Start:
     return heavier.model_copy(update={"weight": weight, "learnt_on": names})
 
 
-def faster_starts(space: SearchSpace) -> list[Start]:
-    """What the rules prefer, at the smallest input and half-way to the one that they prefer.
+def faster_starts(space: SearchSpace, preferred_at: Callable[[int], Strategy]) -> list[Start]:
+    """What the rules prefer at the smallest input, and half-way to the one that they prefer.
 
     A search for a front needs them: few trials may all have one size, and so has the whole front then.
+
+    Args:
+        space: that is searched.
+        preferred_at: what the rules prefer where no input is larger: what suits a large one may harm a small one.
     """
     favourite = cast(Strategy, space.preferred())
     dimension = next((d for d in space.active(favourite) if d.path == "input.size"), None)
@@ -136,7 +140,7 @@ def faster_starts(space: SearchSpace) -> list[Start]:
     sizes = dict.fromkeys((smaller[0], smaller[len(smaller) // 2])) if smaller else ()
     origin = "what the rules prefer, faster"
     return [
-        Start(strategy=change(favourite, {"input.size": s}), weight=1.0, because=f"at {s} px", origin=origin)
+        Start(strategy=change(preferred_at(s), {"input.size": s}), weight=1.0, because=f"at {s} px", origin=origin)
         for s in sizes
     ]
 
