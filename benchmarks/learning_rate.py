@@ -13,6 +13,7 @@ again; exit 3 while trainings are left. ``--table`` trains nothing. One thread.
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from pathlib import Path
 from typing import cast
@@ -29,10 +30,16 @@ from edgehone.strategy import Strategy
 from edgehone.training import Job
 
 
+@functools.cache
+def base_of(source: str) -> Strategy:
+    """The strategy of the rules for a data set, without what they learnt on it: analysed once."""
+    dataset = read_dataset(source)
+    return cast(Strategy, space_of(preferences(dataset, (Identity.of(dataset).name,)), 0.0).preferred())
+
+
 def jobs(dataset: Dataset, rate: float, seeds: list[int]) -> list[Job]:
     """The trainings at a rate, a seed each."""
-    rules = preferences(dataset, (Identity.of(dataset).name,))
-    strategy = replace(cast(Strategy, space_of(rules, 0.0).preferred()), {"optimisation.optimizer.lr": rate})
+    strategy = replace(base_of(dataset.source), {"optimisation.optimizer.lr": rate})
     return [job_of(strategy, seed, 1.0) for seed in seeds]
 
 

@@ -248,14 +248,12 @@ def explore(request: Request, known: Known, bench: Bench) -> Explored:
     space = declared_space(request.scope, priors, given(request))
     screen = CeilingScreen(cast(Strategy, space.preferred()), request.model, dataset)
     monitor.follow(plan, plan.total_gflops(), known.aim)
-    begun = known.begun
-    if known.aim.costs:  # a front needs fast ones, too
 
-        def preferred_at(size: int) -> Strategy:
-            advice = apply_rules(dataclasses.replace(facts, max_input=size), left_out)
-            return cast(Strategy, declared_space(request.scope, advice, given(request)).preferred())
+    def preferred_at(size: int) -> Strategy:
+        advice = apply_rules(dataclasses.replace(facts, max_input=size), left_out)
+        return cast(Strategy, declared_space(request.scope, advice, given(request)).preferred())
 
-        begun = (*faster_starts(space, preferred_at), *begun)
+    begun = (*faster_starts(space, preferred_at), *known.begun) if known.aim.costs else known.begun
     with open_journal(request, folder) as journal:
         study = open_study(request.scope, space, make, journal, begun, screen)
         if request.scope.deterministic:

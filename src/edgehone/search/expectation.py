@@ -60,7 +60,8 @@ class Expectation:
         self._dimensions = [d for d in declared(type(space.base)) if d.path not in space.fixed]
         self._known: list[Training] = []
         self._codes: dict[str, Rows] = {}
-        self._kernels: dict[int, Any] = {}
+        self._kernel: tuple[int, Any] = (0, None)
+        """Of the first so many trainings."""
 
     def learn(self, training: Training) -> None:
         """One more."""
@@ -82,10 +83,10 @@ class Expectation:
         fitted_on = LEAST
         while (longer := int(np.ceil(GROWTH * fitted_on))) <= len(self._known):
             fitted_on = longer
-        if fitted_on not in self._kernels:
+        if self._kernel[0] != fitted_on:
             equal = np.full(objectives, 1 / objectives)
-            self._kernels = {fitted_on: _fitted(_begun(), *self._table(self._known[:fitted_on], equal)).kernel_}
-        kernel = self._kernels[fitted_on]
+            self._kernel = fitted_on, _fitted(_begun(), *self._table(self._known[:fitted_on], equal)).kernel_
+        kernel = self._kernel[1]
         process = _fitted(kernel, *self._table(self._known, weights), optimizer=None)
         top = max(training.rung for training in self._known)
         asked = np.stack([_beside(self._code(strategy), top) for strategy in strategies])
