@@ -5,8 +5,8 @@ python benchmarks/replay.py DATA [DATA ...] [--replays 200] [--studies 4 8 16 32
 
 Searchers choose over the dimensions of ``recorded_trainings.py``; what they ask is answered by a surrogate fitted to
 the recorded trainings of the data set, with resampled noise (``surrogate.py``). Studies are those of a run: so many
-trials at the shortest length, promotion by measured trust, variations of the augmentation, the best quarter in full;
-the lengths are those that were recorded, 1/8, 1/4 and 1 of a full training, where a run has 1/6, 1/3 and 1. What counts
+trials at the shortest length, promotion by measured trust, variations of the augmentation, the best quarter in full,
+and for ``informed`` the compute of more than 32 of them in new strategies at once; the lengths are those that were recorded, 1/8, 1/4 and 1 of a full training, where a run has 1/6, 1/3 and 1. What counts
 is the noiseless score of what is chosen in the end, held against the best of the space and of what was recorded.
 ``informed`` uses the rules' preferences without what they learnt on this very set, or none (blind), or their opposites
 (wrong). ``tpe`` and ``gp`` are asked for one strategy at a time, since each answer teaches them; their first ten are
@@ -44,9 +44,9 @@ from edgehone.data import read_dataset
 from edgehone.search.finalists import SEED_NOISE, standings
 from edgehone.search.likeness import Identity
 from edgehone.search.placement import WORKERS
-from edgehone.search.plan import Rung, promotions, search_shares
-from edgehone.search.scope import TRUST, without_augmentation
-from edgehone.search.searchers import make_searcher
+from edgehone.search.plan import MOST_SHORT, Rung, promotions, search_shares
+from edgehone.search.scope import TRUST
+from edgehone.search.searchers import ADVISED, make_searcher
 from edgehone.search.study import Study, Terms, Trial, Worth
 from edgehone.space import Choice, Prefer, SearchSpace, Span, dimensions
 from edgehone.strategy import Strategy
@@ -73,34 +73,40 @@ def opposite(prior: Prefer) -> Prefer:
     return prior.model_copy(update={"value": next(v for v in reversed(domain.values) if v != prior.value)})
 
 
-def rungs_of(study: str) -> tuple[Rung, ...]:
-    """The trials at each length: of ``16`` short ones, or of ``16,8,4,2``: short, middle, variations of these, full.
+def rungs_of(study: str, *, learns: bool = False) -> tuple[Rung, ...]:
+    """The trials at each length, as a run plans them.
 
-    A fifth number is not for this: seeds of each of the best finalists.
+    Args:
+        study: ``64``, short ones and what follows them; or ``32,12,6,8,16``: short, middle, variations of these,
+            promoted to full, and full at once.
+        learns: the searcher does: the compute of more than so many short ones goes to full trainings at once.
     """
     first, *others = (int(count) for count in study.split(","))
-    middle, varied, finalists = others[:3] or promotions(first)
-    counts = zip(RUNGS, (first, middle, finalists), (0, varied, 0), strict=True)
-    return tuple(Rung(name=f"rung{k}", share=s, trials=n, varied=v) for k, (s, n, v) in enumerate(counts))
+    kept = min(first, MOST_SHORT) if learns and not others else first
+    middle, varied, finalists, *more = others or promotions(kept)
+    counts = zip(RUNGS, (kept, middle, finalists), (0, varied, 0), strict=True)
+    rungs = tuple(Rung(name=f"rung{k}", share=s, trials=n, varied=v) for k, (s, n, v) in enumerate(counts))
+    fresh = more[0] if more else round(shares(rungs_of(study)) - shares(rungs)) if kept < first else 0
+    return (*rungs[:-1], rungs[-1].model_copy(update={"fresh": fresh}))
 
 
-def repeats_of(study: str) -> int:
-    """Seeds of each of the best finalists: the fifth number, else one."""
-    return int((study.split(",")[4:] or ["1"])[0])
+def shares(rungs: Sequence[Rung]) -> float:
+    """Compute of a study, in full trainings."""
+    *shorter, top = rungs
+    return search_shares(shorter, top.trials, 1, top.fresh)
 
 
 def compute(study: str) -> float:
-    """Of a study, in full trainings."""
-    *rungs, top = rungs_of(study)
-    return search_shares(rungs, top.trials, repeats_of(study))
+    """What a search of other making may spend, in full trainings."""
+    return shares(rungs_of(study))
 
 
 def searched(name: str, space: SearchSpace, surrogate: Surrogate) -> Search:
     """A search by a study of some size, with a seed: compute in full trainings, and the strategy that is chosen."""
 
     def search(size: str, seed: int) -> tuple[float, Strategy]:
-        terms = Terms(seed=seed, searcher=name, rungs=rungs_of(size), repeats=repeats_of(size))
-        study = Study(terms, space, make_searcher(name, without_augmentation(space), seed, terms.rungs[0].trials))
+        terms = Terms(seed=seed, searcher=name, rungs=rungs_of(size, learns=name == ADVISED))
+        study = Study(terms, space, make_searcher(name, space, seed, terms.rungs[0].trials))
         cost = 0.0
         while trials := study.ask_batch(1 if name in ONE_BY_ONE else BATCH):
             for share, group in by_share(trials).items():

@@ -32,13 +32,14 @@ from edgehone.search.ladder import FORWARD_SHARE, Ladder, TaskMaker, freely, in_
 from edgehone.search.likeness import model_name
 from edgehone.search.objective import AP, Objectives
 from edgehone.search.origins import value_origins
-from edgehone.search.plan import Plan, make_plan
+from edgehone.search.plan import Kind, Plan, make_plan
 from edgehone.search.progress import Bench, Monitor, Show
 from edgehone.search.proof import PresetRuns, train_presets
 from edgehone.search.remembering import entry_of, keep, learnt_on
 from edgehone.search.rules import apply_rules, describe_prior, taught_by
 from edgehone.search.rung_zero import CeilingScreen
 from edgehone.search.scope import declared_space, open_study
+from edgehone.search.searchers import ADVISED
 from edgehone.search.starts import faster_starts
 from edgehone.search.store import Store
 from edgehone.search.sufficiency import too_short
@@ -190,11 +191,11 @@ def plan_run(request: Request, known: Known, bench: Bench) -> Plan:
     """
     classes, folder = len(known.dataset.class_names), bench.monitor.folder
     cheapest = image_flops(request.model, classes, INPUT_SIZES[0]) / 1e9
-    wanted = len(known.aim.each), len(known.aim.integer_boards)
+    kind = Kind(len(known.aim.each), len(known.aim.integer_boards), request.scope.searcher == ADVISED)
     if request.scope.deterministic:
-        return make_plan(request.budget_s, 0.0, request.proof, nominal(request.batch), cheapest, *wanted)
+        return make_plan(request.budget_s, 0.0, request.proof, nominal(request.batch), cheapest, kind)
     calibration = calibrate(bench.workers, request.model, classes, known.placement)
-    return make_plan(request.budget_s, folder.clock.seconds(), request.proof, calibration, cheapest, *wanted)
+    return make_plan(request.budget_s, folder.clock.seconds(), request.proof, calibration, cheapest, kind)
 
 
 def pictures_by_size(plan: Plan, model: str, dataset: Dataset) -> dict[int, int]:

@@ -27,7 +27,6 @@ from edgehone.search import postgres_journal
 from edgehone.search.journal import AnyJournal, Journal
 from edgehone.search.plan import FINAL, Rung
 from edgehone.search.postgres_journal import TABLE, PostgresJournal, check_study, connect, encrypted
-from edgehone.search.scope import without_augmentation
 from edgehone.search.searcher import stable_seed
 from edgehone.search.searchers import make_searcher
 from edgehone.search.study import Study, Terms, Trial, Worth
@@ -55,7 +54,7 @@ def worth(trial: Trial) -> Worth:
 
 def study(journal: AnyJournal | None) -> Study:
     terms = Terms(seed=5, searcher="random", rungs=RUNGS)
-    return Study(terms, SPACE, make_searcher("random", without_augmentation(SPACE), 5), journal)
+    return Study(terms, SPACE, make_searcher("random", SPACE, 5), journal)
 
 
 class Killed(Exception):

@@ -80,12 +80,21 @@ def test_rules_are_set_aside_while_the_best_trial_departs_from_most(departures: 
 
 @pytest.mark.parametrize("right", [True, False])
 def test_searches_keep_to_rules_that_are_right_and_let_go_of_wrong_ones(right: bool) -> None:
+    found = [searched(right, seed) for seed in range(5)]
+    sure, other, late = (float(np.median(each)) for each in zip(*found, strict=True))
+    assert sure > 0.9 if right else sure < 0.4
+    assert late > 0.4, "one of five by chance"
+    assert other == pytest.approx(0.8, abs=0.19), "what makes no difference stays as sure as it was"
+
+
+def searched(right: bool, seed: int) -> tuple[float, float, float]:
+    """A search of 80: confidence in the rule that matters, in the other, and how often the later half was good."""
     good = "task_aligned"
     rule = prefers(ASSIGNER, good if right else "best_anchor")
     limit = Forbid(path="optimisation.optimizer.kind", values=("adamw",), because="a test says so")
     space = SearchSpace(Strategy(), (rule, limit, prefers(BOX, 0.1)))
-    searcher = PriorSearcher(space, 0)
-    noise = np.random.default_rng(0)
+    searcher = PriorSearcher(space, seed)
+    noise = np.random.default_rng(seed)
     late: list[bool] = []
     for number in range(80):
         (suggestion,) = searcher.suggest(1)
@@ -94,8 +103,6 @@ def test_searches_keep_to_rules_that_are_right_and_let_go_of_wrong_ones(right: b
         score = 0.3 * (flat[ASSIGNER] == good) + 0.03 * noise.normal()
         searcher.update([Result(suggestion.strategy, (float(score),), trial=number)])
         late += [flat[ASSIGNER] == good] if number >= 40 else []
-    sure = cast(Prefer, searcher.taught.preference(DIMENSIONS[ASSIGNER])).confidence
-    assert sure > 0.9 if right else sure < 0.4
-    assert np.mean(late) > 0.4, "one of five by chance"
-    assert cast(Prefer, searcher.taught.preference(DIMENSIONS[BOX])).confidence == pytest.approx(0.8, abs=0.19)
-    assert cast(Prefer, searcher.space.preference(DIMENSIONS[ASSIGNER])).confidence == 0.8
+    assert cast(Prefer, space.preference(DIMENSIONS[ASSIGNER])).confidence == 0.8
+    sure, other = (cast(Prefer, searcher.taught.preference(DIMENSIONS[path])).confidence for path in (ASSIGNER, BOX))
+    return sure, other, float(np.mean(late))

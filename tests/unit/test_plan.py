@@ -15,6 +15,7 @@ from edgehone.search.plan import (
     SHORT_STEPS,
     TRIAL_OVERHEAD_S,
     Calibration,
+    Kind,
     Plan,
     Proof,
     full_trainings,
@@ -33,7 +34,7 @@ CHEAPEST = 1.0
 
 
 def plan_of(minutes: float, proof: Proof = "full", objectives: int = 1) -> Plan:
-    return make_plan(60 * minutes, 40.0, proof, CALIBRATION, CHEAPEST, objectives)
+    return make_plan(60 * minutes, 40.0, proof, CALIBRATION, CHEAPEST, Kind(objectives))
 
 
 @pytest.mark.parametrize("minutes", [6, 12, 30, 120, 600])

@@ -17,7 +17,7 @@ from edgehone.data import Dataset, read_dataset
 from edgehone.search.journal import Journal
 from edgehone.search.plan import FINAL, Rung
 from edgehone.search.rung_zero import REDRAWS, CeilingScreen, Rejection, judged
-from edgehone.search.scope import Scope, open_study, without_augmentation
+from edgehone.search.scope import Scope, open_study
 from edgehone.search.searchers import make_searcher
 from edgehone.search.study import Study, Terms, Trial, Worth
 from edgehone.space import SearchSpace, fingerprint, replace
@@ -46,7 +46,7 @@ def no_ratio_match(strategy: Strategy) -> Rejection | None:
 
 def study(searcher: str, journal: Any = None, screen: Any = no_ratio_match) -> Study:
     terms = Terms(seed=3, searcher=searcher, rungs=RUNGS)
-    return Study(terms, SPACE, make_searcher(searcher, without_augmentation(SPACE), 3), journal, screen)
+    return Study(terms, SPACE, make_searcher(searcher, SPACE, 3), journal, screen)
 
 
 def worth(trial: Trial) -> Worth:

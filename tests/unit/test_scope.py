@@ -21,8 +21,9 @@ from edgehone.report.search_sections import command
 from edgehone.request import Request, check
 from edgehone.run_folder import RunFolder
 from edgehone.search.board_costs import Latencies, LatencyLimit, cost_by_size, latencies
+from edgehone.search.lengths import without_augmentation
 from edgehone.search.objective import Cost, parse_objective, unit_of
-from edgehone.search.scope import Given, Scope, declared_space, without_augmentation
+from edgehone.search.scope import Given, Scope, declared_space
 from edgehone.search.searchers import SEARCHERS, make_searcher
 from edgehone.space import Forbid, Prefer, Prior, SearchSpace, dimensions, flatten, load
 from edgehone.strategy import Strategy

@@ -16,10 +16,10 @@ from edgehone.errors import UsageError
 from edgehone.preparation import same_data
 from edgehone.run_folder import RunFolder
 from edgehone.search.finalists import SEED_NOISE, seed_noise, standings
+from edgehone.search.lengths import without_augmentation
 from edgehone.search.plan import FINAL, Rung
 from edgehone.search.pool import Pool
 from edgehone.search.progress import Monitor
-from edgehone.search.scope import without_augmentation
 from edgehone.search.searcher import PriorSearcher, Result, neighbour
 from edgehone.search.searchers import make_searcher
 from edgehone.search.starts import Start, StartingSearcher

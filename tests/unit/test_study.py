@@ -21,7 +21,6 @@ from edgehone.search.agreement import agree, correlations, independent_pairs
 from edgehone.search.finalists import SEED_NOISE, known_noise, seed_noise, standings
 from edgehone.search.journal import Journal
 from edgehone.search.plan import FINAL, REPEATED, Rung
-from edgehone.search.scope import without_augmentation
 from edgehone.search.searcher import stable_seed
 from edgehone.search.searchers import make_searcher
 from edgehone.search.study import Study, Terms, Trial, Worth
@@ -38,7 +37,7 @@ RUNGS = (
 
 def study(journal: Journal | None = None, space: SearchSpace = SPACE, **changes: object) -> Study:
     terms = Terms.model_validate({"seed": 5, "searcher": "informed", "rungs": RUNGS, **changes})
-    return Study(terms, space, make_searcher(terms.searcher, without_augmentation(space), terms.seed), journal)
+    return Study(terms, space, make_searcher(terms.searcher, space, terms.seed), journal)
 
 
 def worth(trial: Trial) -> Worth:

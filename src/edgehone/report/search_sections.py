@@ -256,7 +256,8 @@ def reproduce_section(story: Story) -> Section:
         (rung.name, str(rung.trials), percent(rung.share), _steps(story.ladder.outcomes, rung.name))
         for rung in plan.rungs
     )
-    final = ("final", str(plan.finalists), percent(1.0), _steps(story.ladder.outcomes, "final"))
+    trained = f"{plan.finalists} promoted, {plan.fresh} new" if plan.fresh else str(plan.finalists)
+    final = ("final", trained, percent(1.0), _steps(story.ladder.outcomes, "final"))
     setting = (
         ("budget", duration(plan.budget_s)),
         ("proof", plan.proof),

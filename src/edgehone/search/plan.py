@@ -47,6 +47,10 @@ FULL = 4
 LEAST, LEAST_OF_FRONT = 2, 3
 """But so many at least; of a front its two ends and one between."""
 
+MOST_SHORT, SHORT_EACH = 32, 4
+"""Where the searcher learns from trainings of every length, more budget than for so many short ones (or for so many for
+each worker) buys full trainings of new strategies: what short ones can tell is told by then (ADR 0046)."""
+
 TRIAL_OVERHEAD_S = 5.0
 """Decoding, warming up and evaluating, for a trial, on one core."""
 
@@ -65,12 +69,14 @@ class Rung(Settings):
         share: of the full compute, of each training.
         trials: strategies that are trained at this length.
         varied: trainings that vary the augmentation of the best of them.
+        fresh: strategies that are trained at this length first, in the rung of full trainings.
     """
 
     name: str
     share: float
     trials: int
     varied: int = 0
+    fresh: int = 0
 
 
 class Calibration(Settings):
@@ -109,7 +115,8 @@ class Plan(Settings):
         calibration: speed of the machine.
         full_gflops: compute of one full training.
         rungs: below the full trainings.
-        finalists: strategies that are trained in full.
+        finalists: strategies that are trained in full, after shorter trainings.
+        fresh: strategies that are trained in full at once.
         repeats: seeds of each of the best :data:`REPEATED` finalists.
         reserve_s: kept for what is not training.
     """
@@ -120,6 +127,7 @@ class Plan(Settings):
     full_gflops: float
     rungs: tuple[Rung, ...]
     finalists: int
+    fresh: int = 0
     repeats: int = 1
     reserve_s: float
 
@@ -133,11 +141,11 @@ class Plan(Settings):
 
     def search_shares(self) -> float:
         """Compute of the search, in full trainings."""
-        return search_shares(self.rungs, self.finalists, self.repeats)
+        return search_shares(self.rungs, self.finalists, self.repeats, self.fresh)
 
     def levels(self) -> tuple[Rung, ...]:
         """The rungs with the full trainings on top."""
-        return (*self.rungs, Rung(name=FINAL, share=1.0, trials=self.finalists))
+        return (*self.rungs, Rung(name=FINAL, share=1.0, trials=self.finalists, fresh=self.fresh))
 
     def batch_size(self, gflops_per_image: float, wanted: int) -> int:
         """The wanted batch size, halved until full trainings and the shortest have steps enough: one for all rungs.
@@ -156,13 +164,14 @@ class Plan(Settings):
         return max(1, self.images(gflops_per_image, share) // batch), batch
 
 
-def search_shares(rungs: Sequence[Rung], finalists: int, repeats: int) -> float:
+def search_shares(rungs: Sequence[Rung], finalists: int, repeats: int, fresh: int = 0) -> float:
     """Compute of a search, in full trainings."""
-    return sum(rung.share * (rung.trials + rung.varied) for rung in rungs) + full_trainings(finalists, repeats)
+    shorter = sum(rung.share * (rung.trials + rung.varied) for rung in rungs)
+    return shorter + full_trainings(finalists + fresh, repeats)
 
 
 def full_trainings(finalists: int, repeats: int) -> int:
-    """Of the finalists, and of the best of them with further seeds."""
+    """Of the finalists, promoted or not, and of the best of them with further seeds."""
     return finalists + (repeats - 1) * min(finalists, REPEATED)
 
 
@@ -172,14 +181,28 @@ def proof_shares(proof: Proof) -> float:
     return {"full": 2 + short, "quick": 1 + short, "off": 0.0}[proof]
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What a search is like.
+
+    Attributes:
+        objectives: how many; a front takes more finalists than a winner.
+        integer_boards: in whose arithmetic longer trainings are evaluated.
+        learns: its searcher does, from trainings of every length, so that it can suggest full ones.
+    """
+
+    objectives: int = 1
+    integer_boards: int = 0
+    learns: bool = True
+
+
 def make_plan(
     budget_s: float,
     spent_s: float,
     proof: Proof,
     calibration: Calibration,
     min_gflops_per_image: float,
-    objectives: int = 1,
-    integer_boards: int = 0,
+    kind: Kind = Kind(),
 ) -> Plan:
     """Fit search, finalists and proof into what is left of the budget.
 
@@ -189,15 +212,15 @@ def make_plan(
         proof: how much of the budget proves the gain.
         calibration: speed of this machine.
         min_gflops_per_image: of the smallest input size that may be searched.
-        objectives: of the search; a front takes more finalists than a winner.
-        integer_boards: in whose arithmetic longer trainings are evaluated.
+        kind: of the search.
 
     Raises:
         UsageError: the budget does not buy a meaningful training; says what would.
     """
-    shape = _shape(budget_s * calibration.workers / 2, objectives)
+    most = max(MOST_SHORT, SHORT_EACH * calibration.workers) if kind.learns else None
+    shape = _shape(budget_s * calibration.workers / 2, kind.objectives, most)
     reserve = 40 + 0.03 * budget_s
-    overhead = shape.overhead_s(proof, integer_boards)
+    overhead = shape.overhead_s(proof, kind.integer_boards)
     left = (budget_s - spent_s - reserve) * calibration.workers - overhead
     shares = shape.shares() + proof_shares(proof)
     # Workers idle a little at the end of every rung.
@@ -217,6 +240,7 @@ def make_plan(
         full_gflops=full,
         rungs=shape.rungs,
         finalists=shape.finalists,
+        fresh=shape.fresh,
         repeats=shape.repeats,
         reserve_s=reserve,
     )
@@ -226,16 +250,17 @@ def make_plan(
 class _Shape:
     rungs: tuple[Rung, ...]
     finalists: int
+    fresh: int
     repeats: int
 
     def shares(self) -> float:
-        return search_shares(self.rungs, self.finalists, self.repeats)
+        return search_shares(self.rungs, self.finalists, self.repeats, self.fresh)
 
     def overhead_s(self, proof: Proof, integer_boards: int) -> float:
         """Of all trainings, on one core."""
         short = sum(rung.trials + rung.varied for rung in self.rungs if not longer(rung.share))
         long = sum(rung.trials + rung.varied for rung in self.rungs if longer(rung.share))
-        long += full_trainings(self.finalists, self.repeats)
+        long += full_trainings(self.finalists + self.fresh, self.repeats)
         if proof != "off":
             short, long = short + 2 * len(LEARNING_RATE_FACTORS), long + 2
         return (short + long) * TRIAL_OVERHEAD_S + long * integer_boards * INTEGER_OVERHEAD_S
@@ -246,23 +271,28 @@ def longer(share: float) -> bool:
     return share > SHORT
 
 
-def _shape(budget_s: float, objectives: int) -> _Shape:
-    """How many trainings of which length, for a budget on two workers.
+def _shape(budget_s: float, objectives: int, most: int | None) -> _Shape:
+    """How many trainings of which length, for a budget on two workers; no more than the most short ones."""
+    wanted = _population(budget_s)
+    first = wanted if most is None else min(wanted, most)
+    rungs, finalists = _rungs(first, objectives)
+    more = search_shares(*_rungs(wanted, objectives), 1) - search_shares(rungs, finalists, 1)
+    repeats = 1 + sum(budget_s >= limit for limit in REPEAT_FROM_S)
+    return _Shape(rungs, finalists, round(more), repeats)
+
+
+def _rungs(first: int, objectives: int) -> tuple[tuple[Rung, ...], int]:
+    """Below the full trainings, and how many of these follow.
 
     A front whose middle rung would choose nothing has none: what it saves lets all of its trainings be as long as in a
     search for accuracy alone.
     """
-    first = _population(budget_s)
     middle, varied, finalists = promotions(first, LEAST if objectives == 1 else LEAST_OF_FRONT)
     rungs = (
         Rung(name="short", share=SHORT, trials=first),
         Rung(name="middle", share=MIDDLE, trials=middle, varied=varied),
     )
-    return _Shape(
-        rungs=rungs[:1] if objectives > 1 and middle == finalists else rungs,
-        finalists=finalists,
-        repeats=1 + sum(budget_s >= limit for limit in REPEAT_FROM_S),
-    )
+    return rungs[:1] if objectives > 1 and middle == finalists else rungs, finalists
 
 
 def promotions(first: int, least: int = LEAST) -> tuple[int, int, int]:

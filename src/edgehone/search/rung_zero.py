@@ -120,10 +120,10 @@ class Gate:
         self.rejected: list[Rejection] = []
         self._written = 0
 
-    def suggest(self, searcher: Searcher) -> Suggestion | None:
-        """The searcher's next suggestion that the screen lets pass; None where it has none left."""
+    def suggest(self, searcher: Searcher, *, full: bool = False) -> Suggestion | None:
+        """The searcher's next suggestion (for a full training) that the screen lets pass; None where none is left."""
         for attempt in range(REDRAWS + 1):
-            found = searcher.suggest(1)
+            found = searcher.suggest(1, full=full)
             if not found or found[0].trusted or self.screen is None or attempt == REDRAWS:
                 return found[0] if found else None
             rejection = self.screen(found[0].strategy)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from edgehone.errors import UsageError
 from edgehone.search.journal import AnyJournal
 from edgehone.search.ladder import TaskMaker
+from edgehone.search.lengths import without_augmentation
 from edgehone.search.rung_zero import Screen
 from edgehone.search.searcher import Searcher
 from edgehone.search.searchers import ADVISED, AS_AUTHORS, make_searcher
 from edgehone.search.starts import Start, StartingSearcher
-from edgehone.search.study import AUGMENTATION, Study, Terms
-from edgehone.space import Forbid, Prior, SearchSpace, Settings, dimensions, flatten, parse_assignments
+from edgehone.search.study import Study, Terms
+from edgehone.space import Forbid, Prior, SearchSpace, Settings, dimensions, parse_assignments
 from edgehone.strategy import Strategy
 
 WARM_START = frozenset({"optimisation.warm_start.frozen", "optimisation.warm_start.rate"})
@@ -124,16 +125,6 @@ def _paths(assignments: Sequence[str]) -> list[str]:
     return paths
 
 
-def without_augmentation(space: SearchSpace) -> SearchSpace:
-    """The part of a space that short trainings can decide; all of it, if there is nothing else.
-
-    Augmentation stays at what the space prefers, for every strategy alike.
-    """
-    base = space.preferred()
-    narrow = space.fix(base, [path for path in flatten(base) if path.startswith(f"{AUGMENTATION}.")])
-    return narrow if narrow.active(base) else space
-
-
 def open_study(
     scope: Scope,
     space: SearchSpace,
@@ -146,10 +137,10 @@ def open_study(
 
     The authors' evolution is left as they ran it: nothing screens it.
     """
-    plan, searched = make.plan, without_augmentation(space)
-    searcher: Searcher = make_searcher(scope.searcher, searched, make.seed, plan.rungs[0].trials)
+    plan = make.plan
+    searcher: Searcher = make_searcher(scope.searcher, space, make.seed, plan.rungs[0].trials)
     if begun and scope.advised:
-        searcher = StartingSearcher(searcher, searched, begun)
+        searcher = StartingSearcher(searcher, without_augmentation(space), begun)
     terms = Terms(
         seed=make.seed,
         searcher=scope.searcher,

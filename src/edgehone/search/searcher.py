@@ -13,7 +13,7 @@ searcher that is made anew and told the same therefore goes on where another one
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
@@ -21,6 +21,7 @@ import numpy as np
 
 from edgehone.search.expectation import Expectation, Training
 from edgehone.search.experience import Experience, Following
+from edgehone.search.lengths import AUGMENTATION, without_augmentation
 from edgehone.search.pareto import best_first
 from edgehone.space import SearchSpace, fingerprint
 from edgehone.strategy import Strategy
@@ -34,8 +35,8 @@ MOST_CHANGED = 1 / 3
 BLIND_EVERY = 8
 """One suggestion in so many asks no rule, and the second does not: rules that mislead are to be found out soon."""
 
-CANDIDATES = 32
-"""Drawn for one suggestion where trials have taught enough to choose among them."""
+CANDIDATES, CANDIDATES_FULL = 32, 128
+"""Drawn for one suggestion where trials have taught enough to choose among them: a full training is worth more."""
 
 ATTEMPTS, PATIENCE = 80, 10
 """Draws for one suggestion before the space counts as exhausted, and before another way of drawing is tried."""
@@ -88,8 +89,11 @@ class Result:
 class Searcher(Protocol):
     """Anything that proposes strategies."""
 
-    def suggest(self, count: int) -> list[Suggestion]:
-        """The next strategies, all different from each other and from earlier ones; fewer where nothing new is left."""
+    def suggest(self, count: int, *, full: bool = False) -> list[Suggestion]:
+        """The next strategies, all different from each other and from earlier ones; fewer where nothing new is left.
+
+        For short trainings, or for ``full`` ones, which can decide more; a searcher may see no difference.
+        """
         ...
 
     def update(self, results: Sequence[Result]) -> None:
@@ -117,10 +121,10 @@ class History:
         """By strategy, its result on the highest rung that it has reached; of several seeds the last."""
         self._order: list[Result] | None = []
 
-    def suggest(self, count: int) -> list[Suggestion]:
+    def suggest(self, count: int, *, full: bool = False) -> list[Suggestion]:
         """See :class:`Searcher`."""
         found: list[Suggestion] = []
-        while len(found) < count and (suggestion := self._next()) is not None:
+        while len(found) < count and (suggestion := self._next(full=full)) is not None:
             found.append(suggestion)
         return found
 
@@ -157,14 +161,19 @@ class History:
         """The suggestion of this number (0 is the first); may be one that was made before."""
         raise NotImplementedError
 
-    def _next(self) -> Suggestion | None:
+    def draw_full(self, number: int, rng: np.random.Generator) -> Suggestion:
+        """The same for a full training."""
+        return self.draw(number, rng)
+
+    def _next(self, *, full: bool) -> Suggestion | None:
         # What takes a rejected one's place is drawn in the same way.
         number = len(self.seen) - len(self.rejected) - len(self.foreign)
         rng = np.random.default_rng([self.seed, len(self.seen)])
+        draw = self.draw_full if full else self.draw
         for attempt in range(ATTEMPTS):
             if attempt < ATTEMPTS // 2:
                 # After some attempts as a later suggestion would be drawn: one way may be exhausted before another.
-                suggestion = self.draw(number + attempt // PATIENCE, rng)
+                suggestion = draw(number + attempt // PATIENCE, rng)
             else:
                 suggestion = Suggestion(cast(Strategy, self.space.blind().sample(rng)), "one of the last untried")
             key = fingerprint(suggestion.strategy)
@@ -182,10 +191,14 @@ class PriorSearcher(History):
     neighbours of the best, or of the favourite before any result. Rules are believed as trials bear
     them out (:mod:`~edgehone.search.experience`). Once there is a handful of results, many are drawn for one
     suggestion, and the one is taken that may be worth most (:mod:`~edgehone.search.expectation`).
+
+    Short trainings have the rules' augmentation; those that ask no rule have the default one, and so do their
+    neighbours, lest wrong rules spoil them, too. Full trainings search augmentation as everything else.
     """
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
-        super().__init__(space, seed)
+        super().__init__(without_augmentation(space), seed)
+        self._plain = without_augmentation(space.blind())
         self._experience = Experience(space)
         self._expectation = Expectation(space)
         self._following: dict[str, Following] = {}
@@ -206,31 +219,50 @@ class PriorSearcher(History):
         if number == 0:
             return Suggestion(cast(Strategy, self.space.preferred()), "what the rules prefer", trusted=True)
         if number == 1 or number % BLIND_EVERY == BLIND_EVERY // 2:
-            return Suggestion(cast(Strategy, self.space.blind().sample(rng)), "drawn without the rules, to try them")
+            return self._chosen(lambda: self._unruled(rng), CANDIDATES, rng)
+        space = without_augmentation(self.taught)
+        return self._chosen(lambda: self._candidate(number, space, rng), CANDIDATES, rng)
+
+    def draw_full(self, number: int, rng: np.random.Generator) -> Suggestion:
+        """See :class:`History`."""
+        return self._chosen(lambda: self._candidate(number, self.taught, rng), CANDIDATES_FULL, rng)
+
+    def _chosen(self, draw: Callable[[], Suggestion], count: int, rng: np.random.Generator) -> Suggestion:
+        """Of so many candidates the one that may be worth most; the only one before there are results enough."""
         if not self._expectation.ready:
-            return self._candidate(number, rng)
-        drawn = [self._candidate(number, rng) for _ in range(CANDIDATES)]
+            return draw()
+        drawn = [draw() for _ in range(count)]
         fresh = [each for each in drawn if fingerprint(each.strategy) not in self.seen] or drawn
         worth = self._expectation.draw([each.strategy for each in fresh], rng)
         chosen = fresh[int(np.argmax(worth))]
         return replace(chosen, origin=f"{chosen.origin}; of {len(fresh)} the one that may be worth most")
 
-    def _candidate(self, number: int, rng: np.random.Generator) -> Suggestion:
+    def _unruled(self, rng: np.random.Generator) -> Suggestion:
+        return Suggestion(cast(Strategy, self._plain.sample(rng)), "drawn without the rules, to try them")
+
+    def _candidate(self, number: int, space: SearchSpace, rng: np.random.Generator) -> Suggestion:
         """By the priors where the number is even, else near the best."""
         if number % 2 == 0:
-            return Suggestion(cast(Strategy, self.taught.sample(rng)), "drawn by the rules' priors")
+            return Suggestion(cast(Strategy, space.sample(rng)), "drawn by the rules' priors")
         ranked = self.ranked()
         if not ranked:
-            favourite = cast(Strategy, self.space.preferred())
-            return Suggestion(neighbour(self.space, favourite, rng), "a neighbour of what the rules prefer")
+            favourite = cast(Strategy, space.preferred())
+            return Suggestion(neighbour(space, favourite, rng), "a neighbour of what the rules prefer")
         best = ranked[: max(1, len(ranked) // 4)]
         chosen = best[int(len(best) * rng.random() ** 2)]  # the very best more often
         origin = f"a neighbour of the best so far (trial {chosen.trial}, {chosen.score:.3f})"
-        return Suggestion(neighbour(self.taught, chosen.strategy, rng), origin)
+        return Suggestion(neighbour(self._around(space, chosen.strategy), chosen.strategy, rng), origin)
+
+    def _around(self, space: SearchSpace, strategy: Strategy) -> SearchSpace:
+        """The space with the default augmentation where the strategy has it: it may owe that what it is worth."""
+        plain = cast(Strategy, self._plain.base).augmentation
+        if strategy.augmentation != plain:
+            return space
+        return replace(space, base=cast(Strategy, space.base).model_copy(update={AUGMENTATION: plain}))
 
     @property
     def taught(self) -> SearchSpace:
-        """The space, its rules as sure as the trials so far allow."""
+        """The whole space, its rules as sure as the trials so far allow."""
         if self._taught is None:
             for key, result in self.best.items():
                 if key not in self._following:

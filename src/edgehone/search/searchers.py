@@ -7,6 +7,7 @@ from typing import cast
 
 from edgehone.errors import UsageError
 from edgehone.search.evolution import EvolutionSearcher, GeneticSearcher
+from edgehone.search.lengths import without_augmentation
 from edgehone.search.optuna_searcher import OptunaSearcher
 from edgehone.search.searcher import PriorSearcher, RandomSearcher, Searcher
 from edgehone.space import SearchSpace
@@ -16,16 +17,21 @@ ADVISED, AS_AUTHORS = "informed", "authors"
 
 SEARCHERS: dict[str, Callable[[SearchSpace, int, int], Searcher]] = {
     ADVISED: lambda space, seed, _: PriorSearcher(space, seed),
-    "random": lambda space, seed, _: RandomSearcher(space.blind(), seed),
-    "evolution": lambda space, seed, _: GeneticSearcher(space.blind(), seed),
+    "random": lambda space, seed, _: RandomSearcher(_unadvised(space), seed),
+    "evolution": lambda space, seed, _: GeneticSearcher(_unadvised(space), seed),
     AS_AUTHORS: lambda space, seed, _: EvolutionSearcher(authors_at(space), seed),
-    "tpe": lambda space, seed, trials: OptunaSearcher(space.blind(), seed, "tpe", trials),
-    "gp": lambda space, seed, trials: OptunaSearcher(space.blind(), seed, "gp", trials),
+    "tpe": lambda space, seed, trials: OptunaSearcher(_unadvised(space), seed, "tpe", trials),
+    "gp": lambda space, seed, trials: OptunaSearcher(_unadvised(space), seed, "gp", trials),
 }
 """``informed`` alone listens to the rules; ``authors`` moves numbers of the authors' recipe only."""
 
 MANY = 100
 """Trials of a search whose length nobody has said."""
+
+
+def _unadvised(space: SearchSpace) -> SearchSpace:
+    """What searchers draw from that know neither rules nor lengths of trainings."""
+    return without_augmentation(space).blind()
 
 
 def authors_at(space: SearchSpace) -> Strategy:
@@ -38,7 +44,7 @@ def make_searcher(name: str, space: SearchSpace, seed: int, trials: int = MANY) 
 
     Args:
         name: of :data:`SEARCHERS`.
-        space: to draw from.
+        space: of whole strategies.
         seed: of everything random.
         trials: strategies that are to be tried: some begin at random in proportion.
 

@@ -156,20 +156,20 @@ class StartingSearcher:
             self.starts.setdefault(fingerprint(strategy), Suggestion(strategy, origin, trusted=True))
         self.seen: set[str] = set()
 
-    def suggest(self, count: int) -> list[Suggestion]:
+    def suggest(self, count: int, *, full: bool = False) -> list[Suggestion]:
         """A start, then the searcher's own, in turn; nothing that was tried before; fewer where nothing new is left."""
         found: list[Suggestion] = []
-        while len(found) < count and (suggestion := self._next()) is not None:
+        while len(found) < count and (suggestion := self._next(full=full)) is not None:
             self.seen.add(fingerprint(suggestion.strategy))
             found.append(suggestion)
         return found
 
-    def _next(self) -> Suggestion | None:
+    def _next(self, *, full: bool) -> Suggestion | None:
         left = [suggestion for key, suggestion in self.starts.items() if key not in self.seen]
         if left and len(self.seen) % 2 == 0:
             return left[0]
         for _ in range(ATTEMPTS):
-            fresh = self.searcher.suggest(1)
+            fresh = self.searcher.suggest(1, full=full)
             if not fresh or fingerprint(fresh[0].strategy) not in self.seen:
                 return fresh[0] if fresh else None
         return None

@@ -13,13 +13,15 @@ import gc
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace as replaced
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 
 from edgehone.errors import UsageError
 from edgehone.search.agreement import RungAgreement, agree
 from edgehone.search.journal import AnyJournal
+from edgehone.search.lengths import AUGMENTATION
+from edgehone.search.level import Kind, Level
 from edgehone.search.pareto import best_first
 from edgehone.search.plan import REPEATED, Rung, full_trainings, search_shares
 from edgehone.search.rung_zero import Gate, Rejection, Screen
@@ -31,15 +33,10 @@ from edgehone.types import Json
 SETTLED = 16
 """Results that a rung must have, or all that are planned, before any of them is promoted."""
 
-AUGMENTATION = "augmentation"
-"""How much a training can take depends on its length: short ones are all trained with what the rules prefer."""
-
 VARIED_RATE = 0.4
 """Share of the augmentation's dimensions that are drawn anew where a good strategy is varied."""
 
 SLACK = 1e-6
-
-Kind = Literal["suggested", "promoted", "varied", "repeated"]
 
 
 class Trial(Settings):
@@ -125,7 +122,7 @@ class Study:
         self.gate = Gate(screen)
         self.trials: list[Trial] = []
         self.worth: dict[int, Worth] = {}
-        self._rungs = [_Level() for _ in terms.rungs]
+        self._rungs = [Level() for _ in terms.rungs]
         self._open: set[int] = set()
         self._spent = 0.0
         self._exhausted = False
@@ -203,7 +200,7 @@ class Study:
             trial = self._varied(rung) or self._promoted(rung, self._quota(rung))
             if trial is not None:
                 return trial
-        trial = self._suggested() if new > 0 else None
+        trial = (self._suggested() or self._fresh()) if new > 0 else None
         if trial is not None or any(self.trials[n].kind != "repeated" for n in self._open):
             return trial
         # Nothing runs and nothing is new: where trials diverged or the space is small, rungs stay below their plan.
@@ -222,6 +219,16 @@ class Study:
             self._exhausted = True
             return None
         return self._trial(0, "suggested", None, suggestion)
+
+    def _fresh(self) -> Trial | None:
+        """A new strategy for a full training, once shorter ones have told what they can."""
+        top = len(self._rungs) - 1
+        level, planned = self._rungs[top], self.terms.rungs[top]
+        settled = not any(self.trials[n].rung < top for n in self._open)
+        if len(level.suggested) >= planned.fresh or not settled or not self._affordable(top):
+            return None
+        suggestion = self.gate.suggest(self.searcher, full=True)
+        return None if suggestion is None else self._trial(top, "suggested", None, suggestion)
 
     def _promoted(self, rung: int, quota: int) -> Trial | None:
         """The best of a rung that has not been trained longer, if more may be."""
@@ -244,7 +251,7 @@ class Study:
             return None
         parent = best[len(level.varied) % len(best)]
         rng = np.random.default_rng([self.terms.seed, len(self.trials)])
-        if len(level.varied) % 2:  # all trials so far have shared the rules' augmentation: they may be wrong about it
+        if len(level.varied) % 2:  # short ones that ask the rules all had theirs: they may be wrong about it
             strategy = cast(Strategy, self.augmentations.unadvised().redraw(parent.strategy, rng))
             origin = f"an augmentation that asks no rule, for {self.name(parent)}"
         else:
@@ -289,20 +296,20 @@ class Study:
         due = sum(self._due(above) for above in range(rung + 1, len(self._rungs)))
         if not repeat:
             top = self.terms.rungs[-1]
-            again = full_trainings(top.trials, self.terms.repeats) - top.trials
+            once = top.trials + top.fresh
+            again = full_trainings(once, self.terms.repeats) - once
             due += max(again - len(self._rungs[-1].repeated), 0) * top.share
         return self._spent + self.terms.rungs[rung].share + due <= self._compute() + SLACK
 
     def _due(self, rung: int) -> float:
         level, planned = self._rungs[rung], self.terms.rungs[rung]
-        promoted = len(level.asked) - len(level.varied) - len(level.repeated)
-        left = max(self._target(rung) - promoted, 0) + max(planned.varied - len(level.varied), 0)
-        return left * planned.share
+        left = max(self._target(rung) - level.arrived, 0) + max(planned.varied - len(level.varied), 0)
+        return (left + max(planned.fresh - len(level.suggested), 0)) * planned.share
 
     def _compute(self) -> float:
         """Of the plan, in full trainings."""
         *rungs, top = self.terms.rungs
-        return search_shares(rungs, top.trials, self.terms.repeats) + top.share * top.varied
+        return search_shares(rungs, top.trials, self.terms.repeats, top.fresh) + top.share * top.varied
 
     # What is known.
 
@@ -331,16 +338,11 @@ class Study:
         return replaced(asked, values=known.values, fitness=known.fitness, diverged=known.diverged)
 
     def _note_asked(self, trial: Trial) -> None:
-        level = self._rungs[trial.rung]
         self.trials.append(trial)
         self._open.add(trial.number)
         self._spent += self.terms.rungs[trial.rung].share
-        level.asked.append(trial.number)
-        if trial.kind == "varied":
-            level.varied.add(trial.number)
-        elif trial.kind == "repeated":
-            level.repeated.add(trial.number)
-        elif trial.kind == "promoted" and trial.parent is not None:
+        self._rungs[trial.rung].begin(trial.number, trial.kind)
+        if trial.kind == "promoted" and trial.parent is not None:
             self._rungs[trial.rung - 1].promoted.add(trial.parent)
 
     def _note_told(self, worth: Sequence[Worth]) -> None:
@@ -384,14 +386,3 @@ def _uncollected() -> Generator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-class _Level:
-    """The trials of a rung, by number."""
-
-    def __init__(self) -> None:
-        self.asked: list[int] = []
-        self.told: list[int] = []
-        self.promoted: set[int] = set()
-        self.varied: set[int] = set()
-        self.repeated: set[int] = set()
