@@ -6,11 +6,12 @@ python benchmarks/replay.py DATA [DATA ...] [--replays 200] [--studies 4 8 16 32
 Searchers choose over the dimensions of ``recorded_trainings.py``; what they ask is answered by a surrogate fitted to
 the recorded trainings of the data set, with resampled noise (``surrogate.py``). Studies are those of a run: so many
 trials at the shortest length, promotion by measured trust, variations of the augmentation, the best quarter in full,
-and for ``informed`` the compute of more than 32 of them in new strategies at once; the lengths are those that were recorded, 1/8, 1/4 and 1 of a full training, where a run has 1/6, 1/3 and 1. What counts
-is the noiseless score of what is chosen in the end, held against the best of the space and of what was recorded.
-``informed`` uses the rules' preferences without what they learnt on this very set, or none (blind), or their opposites
-(wrong). ``tpe`` and ``gp`` are asked for one strategy at a time, since each answer teaches them; their first ten are
-random. All others are asked for two at a time, as a run with two workers does.
+and for ``informed`` the compute of more than 32 of them in new strategies at once; the lengths are those that were
+recorded, 1/8, 1/4 and 1 of a full training, where a run has 1/6, 1/3 and 1. What counts is the noiseless score of what
+is chosen in the end, held against the best of the space and of what was recorded. ``informed`` uses the rules'
+preferences without what they learnt on this very set, or none (blind), or their opposites (wrong). ``tpe`` and ``gp``
+are asked for one strategy at a time, since each answer teaches them; their first ten are random. All others are asked
+for two at a time, as a run with two workers does.
 
 Each (set, searcher, study) is recorded when it is replayed, in ``recorded/replay/DATA.json``, with a fingerprint of
 what its first replays chose and scored. What is there is replayed anew where fewer replays were asked for then, or
