@@ -14,6 +14,7 @@ from edgehone.deploy.runnable import require_board_runs
 from edgehone.errors import UsageError
 from edgehone.models import architecture
 from edgehone.search.board_costs import parse_limits
+from edgehone.search.objective import parse_cost
 from edgehone.search.placement import check_placement, on_processor
 from edgehone.search.plan import Proof
 from edgehone.search.postgres_journal import check_study, pg8000
@@ -84,6 +85,8 @@ def check(request: Request) -> None:
     check_device(request.device)
     check_placement(request.device, deterministic=request.scope.deterministic, cluster=request.ray is not None)
     limits = parse_limits(request.latency)
+    for text in request.objectives:
+        parse_cost(text, request.boards)
     for name in request.boards:
         deployable(name)
     for name in dict.fromkeys([*request.boards, *(limit.mode.board for limit in limits)]):

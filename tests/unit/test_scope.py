@@ -105,6 +105,9 @@ def test_a_request_is_checked_before_anything_is_read() -> None:
         ({"latency": ("cpu<=3..5ms",)}, "given like cpu<=8ms"),
         ({"measured": ("nowhere.json",)}, "there is no file nowhere.json"),
         ({"scope": Scope(only=("nothing",))}, "nothing that is searched"),
+        ({"objectives": ("ap", "latency@cpu")}, r"a cost names its board in brackets: latency\[cpu\]"),
+        ({"objectives": ("ap, latency",)}, "objectives are given one by one: --objective ap --objective latency"),
+        ({"objectives": ("ap", "latency[kneron-kl720]")}, "latency is of one of the boards cpu"),
     ):
         with pytest.raises(UsageError, match=words):
             check(Request.model_validate({"data": "builtin:digits", "budget_s": 60, **changes}))

@@ -31,6 +31,7 @@ UNITS: dict[str, str] = {"latency": "ms", "memory": "MB", "energy": "mJ"}
 
 COST = re.compile(rf"({'|'.join(UNITS)})(?:\[([^\[\]]+)\])?")
 EIGHT_BITS = re.compile(r"(.+)@\s*([\w-]+)", re.DOTALL)
+COST_AT = re.compile(rf"({'|'.join(UNITS)})\s*@\s*([\w-]+)")
 RECALL = re.compile(r"recall\s*@\s*precision\s*=\s*([0-9.]+)")
 
 Costs = Mapping[str, Mapping[int, float]]
@@ -242,15 +243,9 @@ def parse_objective(text: str, class_names: Sequence[str], boards: Sequence[str]
     Raises:
         UsageError: neither an accuracy nor a cost, or a board that was not asked for.
     """
-    cost = COST.fullmatch(text.strip())
+    cost = parse_cost(text, boards)
     if cost is not None:
-        name = cost[2] or boards[0]
-        if re.split("[:@]", name)[0].strip() not in boards:
-            raise UsageError(f"{cost[1]} is of one of the boards {', '.join(boards)}; got {text!r}")
-        found = Cost(cost[1], BoardMode.parse(name))
-        if found.kind == "energy":
-            found.mode.watts()
-        return found
+        return cost
     rounded = EIGHT_BITS.fullmatch(text.strip())
     if rounded is None:
         return _plain_accuracy(text, class_names)
@@ -262,6 +257,30 @@ def parse_objective(text: str, class_names: Sequence[str], boards: Sequence[str]
             + (f": add --board {rounded[2]}" if rounded[2] in SCHEMES else "")
         )
     return InEightBits(_plain_accuracy(rounded[1], class_names), rounded[2])
+
+
+def parse_cost(text: str, boards: Sequence[str]) -> Cost | None:
+    """One objective, if it is a cost; which needs no data to be told.
+
+    Raises:
+        UsageError: of a board that was not asked for, or several in one text.
+    """
+    cost, otherwise = COST.fullmatch(text.strip()), COST_AT.fullmatch(text.strip())
+    if otherwise is not None:
+        raise UsageError(f"a cost names its board in brackets: {otherwise[1]}[{otherwise[2]}]; got {text!r}")
+    first, *others = (part.strip() for part in text.split(","))
+    if any(COST.fullmatch(part) or COST_AT.fullmatch(part) for part in others):
+        each = " ".join(f"--objective {part}" for part in (first, *others))
+        raise UsageError(f"objectives are given one by one: {each}; got {text!r}")
+    if cost is None:
+        return None
+    name = cost[2] or boards[0]
+    if re.split("[:@]", name)[0].strip() not in boards:
+        raise UsageError(f"{cost[1]} is of one of the boards {', '.join(boards)}; got {text!r}")
+    found = Cost(cost[1], BoardMode.parse(name))
+    if found.kind == "energy":
+        found.mode.watts()
+    return found
 
 
 def _plain_accuracy(text: str, class_names: Sequence[str]) -> Expression | RecallAtPrecision:

@@ -141,6 +141,10 @@ class History:
             if result.values is not None and (known is None or result.rung >= known.rung):
                 self.best[key] = result
                 self._order = None
+            self.learn(key, result)
+
+    def learn(self, key: str, result: Result) -> None:
+        """One result, of the strategy with this fingerprint, after it was noted."""
 
     def ranked(self) -> list[Result]:
         """A result a strategy, best first: whoever was promoted is better than who was not, then by values.
@@ -204,15 +208,12 @@ class PriorSearcher(History):
         self._following: dict[str, Following] = {}
         self._taught: SearchSpace | None = None
 
-    def update(self, results: Sequence[Result]) -> None:
-        """See :class:`Searcher`."""
-        super().update(results)
+    def learn(self, key: str, result: Result) -> None:
+        """See :class:`History`."""
         self._taught = None
-        for result in results:
-            if result.values is not None:
-                values = None if result.diverged else result.values
-                key = fingerprint(result.strategy)
-                self._expectation.learn(Training(key, result.strategy, result.rung, values))
+        if result.values is not None:
+            values = None if result.diverged else result.values
+            self._expectation.learn(Training(key, result.strategy, result.rung, values))
 
     def draw(self, number: int, rng: np.random.Generator) -> Suggestion:
         """See :class:`History`."""
