@@ -6,12 +6,12 @@ python benchmarks/replay.py DATA [DATA ...] [--replays 200] [--studies 4 8 16 32
 Searchers choose over the dimensions of ``recorded_trainings.py``; what they ask is answered by a surrogate fitted to
 the recorded trainings of the data set, with resampled noise (``surrogate.py``). Studies are those of a run: so many
 trials at the shortest length, promotion by measured trust, variations of the augmentation, the best quarter in full,
-and for ``informed`` the compute of more than 32 of them in new strategies at once; the lengths are those that were
-recorded, 1/8, 1/4 and 1 of a full training, where a run has 1/6, 1/3 and 1. What counts is the noiseless score of what
-is chosen in the end, held against the best of the space and of what was recorded. ``informed`` uses the rules'
-preferences without what they learnt on this very set, or none (blind), or their opposites (wrong). ``tpe`` and ``gp``
-are asked for one strategy at a time, since each answer teaches them; their first ten are random. All others are asked
-for two at a time, as a run with two workers does.
+and for ``informed`` the compute of more than 32 of them in new strategies at once, two or three seeds of the best three
+from 32 on; the lengths are those that were recorded, 1/8, 1/4 and 1 of a full training, where a run has 1/6, 1/3 and 1.
+What counts is the noiseless score of what is chosen in the end, held against the best of the space and of what was
+recorded. ``informed`` uses the rules' preferences without what they learnt on this very set, or none (blind), or their
+opposites (wrong). ``tpe`` and ``gp`` are asked for one strategy at a time, since each answer teaches them; their first
+ten are random. All others are asked for two at a time, as a run with two workers does.
 
 Each (set, searcher, study) is recorded when it is replayed, in ``recorded/replay/DATA.json``, with a fingerprint of
 what its first replays chose and scored. What is there is replayed anew where fewer replays were asked for then, or
@@ -91,22 +91,28 @@ def rungs_of(study: str, *, learns: bool = False) -> tuple[Rung, ...]:
     return (*rungs[:-1], rungs[-1].model_copy(update={"fresh": fresh}))
 
 
-def shares(rungs: Sequence[Rung]) -> float:
+def repeats_of(study: str) -> int:
+    """Seeds of each of the best finalists, as a run plans them: of 32 short trainings two, of more three."""
+    return 1 + sum(int(study.split(",")[0]) >= least for least in (MOST_SHORT, MOST_SHORT + 1))
+
+
+def shares(rungs: Sequence[Rung], repeats: int = 1) -> float:
     """Compute of a study, in full trainings."""
     *shorter, top = rungs
-    return search_shares(shorter, top.trials, 1, top.fresh)
+    return search_shares(shorter, top.trials, repeats, top.fresh)
 
 
 def compute(study: str) -> float:
     """What a search of other making may spend, in full trainings."""
-    return shares(rungs_of(study))
+    return shares(rungs_of(study), repeats_of(study))
 
 
 def searched(name: str, space: SearchSpace, surrogate: Surrogate) -> Search:
     """A search by a study of some size, with a seed: compute in full trainings, and the strategy that is chosen."""
 
     def search(size: str, seed: int) -> tuple[float, Strategy]:
-        terms = Terms(seed=seed, searcher=name, rungs=rungs_of(size, learns=name == ADVISED))
+        rungs = rungs_of(size, learns=name == ADVISED)
+        terms = Terms(seed=seed, searcher=name, rungs=rungs, repeats=repeats_of(size))
         study = Study(terms, space, make_searcher(name, space, seed, terms.rungs[0].trials))
         cost = 0.0
         while trials := study.ask_batch(1 if name in ONE_BY_ONE else BATCH):
