@@ -32,7 +32,7 @@ from edgehone.search.ladder import FORWARD_SHARE, Ladder, TaskMaker, freely, in_
 from edgehone.search.likeness import model_name
 from edgehone.search.objective import AP, Objectives
 from edgehone.search.origins import value_origins
-from edgehone.search.plan import Kind, Plan, make_plan
+from edgehone.search.plan import Plan, SearchKind, make_plan
 from edgehone.search.progress import Bench, Monitor, Show
 from edgehone.search.proof import PresetRuns, train_presets
 from edgehone.search.remembering import entry_of, keep, learnt_on
@@ -191,7 +191,7 @@ def plan_run(request: Request, known: Known, bench: Bench) -> Plan:
     """
     classes, folder = len(known.dataset.class_names), bench.monitor.folder
     cheapest = image_flops(request.model, classes, INPUT_SIZES[0]) / 1e9
-    kind = Kind(len(known.aim.each), len(known.aim.integer_boards), request.scope.searcher == ADVISED)
+    kind = SearchKind(len(known.aim.each), len(known.aim.integer_boards), request.scope.searcher == ADVISED)
     if request.scope.deterministic:
         return make_plan(request.budget_s, 0.0, request.proof, nominal(request.batch), cheapest, kind)
     calibration = calibrate(bench.workers, request.model, classes, known.placement)

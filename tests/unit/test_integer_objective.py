@@ -12,7 +12,7 @@ from edgehone.deploy.integer.accuracy import Inquiry, integer_accuracy
 from edgehone.search import verdict
 from edgehone.search.ladder import TaskMaker
 from edgehone.search.objective import Objectives, parse_objectives
-from edgehone.search.plan import MIDDLE, SHORT, Calibration, Kind, make_plan
+from edgehone.search.plan import MIDDLE, SHORT, Calibration, SearchKind, make_plan
 from edgehone.search.searcher import Suggestion
 from edgehone.search.trial import Outcome, Task, load_outcome
 from edgehone.search.verdict import Split, answers_on, gain, on_test_split
@@ -93,7 +93,7 @@ def test_the_proof_is_about_the_rounded_detector(
 
 
 def test_short_trainings_are_not_simulated_and_the_plan_pays_for_the_others(aim: Objectives) -> None:
-    plans = [make_plan(3600.0, 40.0, "full", CALIBRATION, 1.0, Kind(1, boards)) for boards in (0, 2)]
+    plans = [make_plan(3600.0, 40.0, "full", CALIBRATION, 1.0, SearchKind(1, boards)) for boards in (0, 2)]
     assert plans[1].full_gflops < plans[0].full_gflops
     make = TaskMaker(plans[1], "yolov4-tiny", lambda strategy: 1.0, 0, objectives=aim)
     boards = [make.task("t", "r", share, Suggestion(STRATEGY, "")).integer for share in (SHORT, MIDDLE, 1.0)]

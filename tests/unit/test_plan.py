@@ -15,9 +15,9 @@ from edgehone.search.plan import (
     SHORT_STEPS,
     TRIAL_OVERHEAD_S,
     Calibration,
-    Kind,
     Plan,
     Proof,
+    SearchKind,
     full_trainings,
     make_plan,
     promotions,
@@ -34,7 +34,7 @@ CHEAPEST = 1.0
 
 
 def plan_of(minutes: float, proof: Proof = "full", objectives: int = 1) -> Plan:
-    return make_plan(60 * minutes, 40.0, proof, CALIBRATION, CHEAPEST, Kind(objectives))
+    return make_plan(60 * minutes, 40.0, proof, CALIBRATION, CHEAPEST, SearchKind(objectives))
 
 
 @pytest.mark.parametrize("minutes", [6, 12, 30, 120, 600])

@@ -9,7 +9,7 @@ import pytest
 
 from edgehone.search.journal import Journal
 from edgehone.search.lengths import AUGMENTATION
-from edgehone.search.plan import FINAL, MOST_SHORT, Calibration, Kind, Plan, Rung, make_plan, search_shares
+from edgehone.search.plan import FINAL, MOST_SHORT, Calibration, Plan, Rung, SearchKind, make_plan, search_shares
 from edgehone.search.searcher import PriorSearcher, Result
 from edgehone.search.searchers import SEARCHERS, make_searcher
 from edgehone.search.study import Study, Terms, Trial, Worth
@@ -127,7 +127,7 @@ CALIBRATION = Calibration(
 
 def plan(hours: float, *, learns: bool = True, workers: int = 2) -> Plan:
     calibration = CALIBRATION.model_copy(update={"workers": workers})
-    return make_plan(3600 * hours, 40.0, "full", calibration, 1.0, Kind(learns=learns))
+    return make_plan(3600 * hours, 40.0, "full", calibration, 1.0, SearchKind(learns=learns))
 
 
 @pytest.mark.parametrize("hours", [0.5, 2.0, 3.5])

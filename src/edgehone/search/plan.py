@@ -182,7 +182,7 @@ def proof_shares(proof: Proof) -> float:
 
 
 @dataclass(frozen=True)
-class Kind:
+class SearchKind:
     """What a search is like.
 
     Attributes:
@@ -202,7 +202,7 @@ def make_plan(
     proof: Proof,
     calibration: Calibration,
     min_gflops_per_image: float,
-    kind: Kind = Kind(),
+    kind: SearchKind = SearchKind(),
 ) -> Plan:
     """Fit search, finalists and proof into what is left of the budget.
 
