@@ -6,6 +6,7 @@ python benchmarks/proof_over_sets.py DATA [DATA ...] [--budget 30m] [--seeds 0] 
 1. ``edgehone run DATA --compare evolution --leave-out NAME`` for every data set and seed, so that nothing that was
    learnt on the very set counts there; whether that is so is read from the run's advice.
 2. ``--arms``: further searches under that run's very plan, by random draws, by evolution over the full space, or blind.
+   Where it trains new strategies in full at once, from four hours on, so do they.
 3. ``--final-seeds``: the final strategy of every arm trained again from scratch with further seeds, for the same steps
    and batch; 0 is the run's own training. With ``--final-size`` and ``--final-epochs`` all of them are trained, at that
    input and for so many passes over the training split, whatever a search bought; in batches of the strategy's own

@@ -173,7 +173,8 @@ SECTIONS: Sequence[tuple[str, str, str, Callable[[Path], Iterator[str]]]] = (
         "Searches replayed on a stand-in fitted to recorded trainings (`recorded_trainings.py`, `surrogate.py`): "
         "median distance in AP points of what is chosen from the best of the space, with quartiles, after a search of "
         "so many short trainings and what follows them. Lengths are 1/8, 1/4 and 1 of a full training, where a run has "
-        "1/6, 1/3 and 1. TPE and GP are asked for one strategy at a time, and their first ten are random.",
+        "1/6, 1/3 and 1. The columns are `--studies`; what was not replayed says so. TPE and GP are asked for one "
+        "strategy at a time, and their first ten are random.",
         replays,
     ),
     (

@@ -10,7 +10,7 @@ import pytest
 from edgehone.search.journal import Journal
 from edgehone.search.lengths import AUGMENTATION
 from edgehone.search.plan import FINAL, MOST_SHORT, Calibration, Plan, Rung, SearchKind, make_plan, search_shares
-from edgehone.search.searcher import PriorSearcher, Result
+from edgehone.search.searcher import PriorSearcher, Result, Suggestion
 from edgehone.search.searchers import SEARCHERS, make_searcher
 from edgehone.search.study import Study, Terms, Trial, Worth
 from edgehone.space import Prefer, SearchSpace, fingerprint
@@ -82,6 +82,23 @@ def test_none_begins_while_a_shorter_training_runs_and_the_best_of_all_are_repea
     once = [t for t in one.trials if t.rung == 2 and t.kind != "repeated"]
     best = sorted(once, key=lambda t: -one.worth[t.number].values[0])[:3]
     assert repeated == {t.number for t in best}
+
+
+def test_a_searcher_that_has_nothing_new_is_asked_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = SPACE.keep_only(("projection.normalisation", "projection.vote"))
+    one = Study(TERMS, space, make_searcher("informed", space, TERMS.seed))
+    answers: list[bool] = []
+    suggest = one.searcher.suggest
+
+    def counted(count: int, *, full: bool = False) -> list[Suggestion]:
+        found = suggest(count, full=full)
+        answers.append(bool(found))
+        return found
+
+    monkeypatch.setattr(one.searcher, "suggest", counted)
+    finished(one)
+    assert answers.count(True) == 6, "all that there are"
+    assert answers.count(False) == 2, "once for short trainings, once for full ones"
 
 
 def test_interrupted_after_any_trial_the_study_goes_on_alike(tmp_path: Path) -> None:

@@ -125,7 +125,8 @@ class Study:
         self._rungs = [Level() for _ in terms.rungs]
         self._open: set[int] = set()
         self._spent = 0.0
-        self._exhausted = False
+        self._exhausted: set[int] = set()
+        """Rungs for which the searcher has nothing new left."""
         self._best: dict[int, list[Trial]] = {}
         self._agreement: dict[int, RungAgreement] = {}
         with _uncollected():
@@ -212,13 +213,7 @@ class Study:
 
     def _suggested(self) -> Trial | None:
         """A new strategy, while the compute of the plan buys it and what must follow."""
-        if self._exhausted or not self._affordable(0):
-            return None
-        suggestion = self.gate.suggest(self.searcher)
-        if suggestion is None:
-            self._exhausted = True
-            return None
-        return self._trial(0, "suggested", None, suggestion)
+        return self._new(0) if self._affordable(0) else None
 
     def _fresh(self) -> Trial | None:
         """A new strategy for a full training, once shorter ones have told what they can."""
@@ -227,8 +222,17 @@ class Study:
         settled = not any(self.trials[n].rung < top for n in self._open)
         if len(level.suggested) >= planned.fresh or not settled or not self._affordable(top):
             return None
-        suggestion = self.gate.suggest(self.searcher, full=True)
-        return None if suggestion is None else self._trial(top, "suggested", None, suggestion)
+        return self._new(top)
+
+    def _new(self, rung: int) -> Trial | None:
+        """A strategy that the searcher suggests for a rung: the lowest, or that of full trainings."""
+        if rung in self._exhausted:
+            return None
+        suggestion = self.gate.suggest(self.searcher, full=rung > 0)
+        if suggestion is None:
+            self._exhausted.add(rung)
+            return None
+        return self._trial(rung, "suggested", None, suggestion)
 
     def _promoted(self, rung: int, quota: int) -> Trial | None:
         """The best of a rung that has not been trained longer, if more may be."""
