@@ -164,8 +164,15 @@ class SearchSpace:
         return self._existing(flatten(settings))
 
     def _existing(self, flat: Mapping[str, Any]) -> list[Dimension]:
-        searched = (d for d in declared(type(self.base)) if d.path not in self.fixed)
-        return [d for d in searched if all(flat.get(path) == kind for path, kind in d.when)]
+        return [d for d in self._searched if d.path in flat and all(flat.get(path) == kind for path, kind in d.when)]
+
+    @functools.cached_property
+    def _searched(self) -> tuple[Dimension, ...]:
+        return tuple(d for d in declared(type(self.base)) if d.path not in self.fixed)
+
+    @functools.cached_property
+    def _base(self) -> dict[str, Any]:
+        return flatten(self.base)
 
     def allowed(self, dimension: Dimension) -> tuple[Any, ...]:
         """The values of a choice that no prior forbids.
@@ -246,7 +253,7 @@ class SearchSpace:
 
     def within(self, settings: Settings) -> Settings:
         """The member nearest to settings: what may not change is the base's, what is forbidden as preferred."""
-        base = flatten(self.base)
+        base = self._base
         seen: set[str] = set()
         while True:
             flat = flatten(settings)
@@ -275,19 +282,18 @@ class SearchSpace:
 
     def fill(self, settings: Settings, choose: Callable[[Dimension, Any], Any]) -> Settings:
         """Settings with every dimension passed through ``choose(dimension, value)``, parents first."""
-        seen: set[str] = set()
-        while True:
-            flat = flatten(settings)
-            pending = [d for d in self._existing(flat) if d.path not in seen]
-            if not pending:
-                return settings
-            changes: dict[str, Any] = {}
+        flat, seen = flatten(settings), set[str]()
+        while pending := [d for d in self._existing(flat) if d.path not in seen]:
             # Kinds first: a changed kind resets its part, so its members are drawn in the next pass.
             kinds = [d for d in pending if d.path.endswith(".kind")]
-            for d in kinds or pending:
-                seen.add(d.path)
-                changes[d.path] = choose(d, flat[d.path])
-            settings = replace(settings, changes)
+            chosen = {d.path: choose(d, flat[d.path]) for d in kinds or pending}
+            seen |= set(chosen)
+            if changes := {path: value for path, value in chosen.items() if value != flat[path]}:
+                settings = replace(settings, changes)
+            if not kinds:
+                break  # nothing else brings further dimensions into being
+            flat = flatten(settings) if changes else flat
+        return settings
 
     def _by_default(self, dimension: Dimension, rng: np.random.Generator) -> Any:
         """The default of a choice, and of a span that begins with it (off); else a value near it."""

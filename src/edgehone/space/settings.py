@@ -134,12 +134,12 @@ def flatten(settings: Settings) -> dict[str, Any]:
     """Dotted path to leaf value, in the order of declaration."""
     flat: dict[str, Any] = {}
 
-    def visit(node: Json, prefix: str) -> None:
-        if isinstance(node, dict):
-            for key, value in node.items():  # pyright: ignore[reportUnknownVariableType]
-                visit(value, f"{prefix}.{key}" if prefix else str(key))  # pyright: ignore[reportUnknownArgumentType]
-        else:
-            flat[prefix] = node
+    def visit(node: dict[str, Any], prefix: str) -> None:
+        for key, value in node.items():
+            if isinstance(value, dict):
+                visit(cast("dict[str, Any]", value), f"{prefix}{key}.")
+            else:
+                flat[prefix + key] = value
 
     visit(settings.model_dump(mode="json"), "")
     return flat
