@@ -6,9 +6,10 @@ python benchmarks/kill_and_resume.py DATA --budget 6m --deterministic --tiny [--
 What is killed is the main process or, as often, one of its workers. Studies follow one another until there were so many
 kills; no finished trial may be trained again, no trial may be lost or doubled, and every study must end. With
 ``--deterministic`` an undisturbed search runs first, in OUT/calm, and each killed one must equal it trial by trial:
-strategy, seed, length, metrics. ``--tiny`` lowers the floor of a full training to a few steps: the machinery is tested,
-not the detector. The gaps between kills are drawn between the start-up of a search and what an undisturbed one took. A
-run's budget counts the time that was killed, so it must be a multiple of what analysing takes.
+strategy, seed, length, metrics. ``--tiny`` lowers the floor of a full training to a few steps, and has a search of a
+minute plan what one of hours does, full trainings of new strategies and further seeds of the best: the machinery is
+tested, not the detector. The gaps between kills are drawn between the start-up of a search and what an undisturbed one
+took. A run's budget counts the time that was killed, so it must be a multiple of what analysing takes.
 
 Each study is recorded when it ends, in ``recorded/kills/MODE-DATA-BUDGET.json``, and its kills count: given again, the
 command goes on until there are enough. No new study is begun after ``--minutes`` (exit 3 while kills are left); exit 1
@@ -42,6 +43,7 @@ MOST = 8
 TINY = (
     "import edgehone.search.calibration as calibration, edgehone.search.plan as plan, edgehone.training as training;"
     "plan.MIN_STEPS, plan.TRIAL_OVERHEAD_S, calibration.NOMINAL_SECONDS = 8, 0.1, 0.35;"
+    "plan.MOST_SHORT, plan.SHORT_EACH, plan.REPEAT_FROM_S = 2, 1, (0.0,);"
     "calibration.SIZE, calibration.STEPS, training.CHECKPOINT_SECONDS = 160, 4, 0.2;"
 )
 
@@ -185,10 +187,18 @@ def disturb(words: Sequence[str], out: Path, seconds: float, most: int, rng: ran
 def kill(main: int, victim: str, rng: random.Random) -> None:
     """SIGKILL to the main process or to one of the processes that train."""
     children = psutil.Process(main).children(recursive=True)
-    workers = [child.pid for child in children if "spawn_main" in " ".join(child.cmdline())]
+    workers = [child.pid for child in children if trains(child)]
     os.kill(rng.choice(workers) if victim == "worker" and workers else main, signal.SIGKILL)
     if victim != "worker":
         psutil.wait_procs(children, timeout=30)
+
+
+def trains(process: psutil.Process) -> bool:
+    """Whether it is one of those that train, and has not ended meanwhile."""
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def journal_faults(out: Path) -> list[str]:
