@@ -43,7 +43,7 @@ MOST = 8
 TINY = (
     "import edgehone.search.calibration as calibration, edgehone.search.plan as plan, edgehone.training as training;"
     "plan.MIN_STEPS, plan.TRIAL_OVERHEAD_S, calibration.NOMINAL_SECONDS = 8, 0.1, 0.35;"
-    "plan.MOST_SHORT, plan.SHORT_EACH, plan.REPEAT_FROM_S = 2, 1, (0.0,);"
+    "plan._population, plan.MOST_SHORT, plan.SHORT_EACH, plan.REPEAT_FROM_S = lambda budget_s: 10, 2, 1, (0.0,);"
     "calibration.SIZE, calibration.STEPS, training.CHECKPOINT_SECONDS = 160, 4, 0.2;"
 )
 
