@@ -27,6 +27,7 @@ from pathlib import Path
 from cross_wins import cross_table
 from evidence import RECORDED, Row, Slice, SliceOver, changed, record, recorded, restored, stamp, stop
 from final_trainings import Final, side_by_side
+from proof_record import provenance
 
 from edgehone.cli import parse_duration
 from edgehone.data import read_dataset
@@ -111,6 +112,7 @@ class Cross:
             "options": " ".join(self.more),
             "seconds": results["seconds"],
             "hardware": results["hardware"],
+            "advice": provenance(folder, place.data),
         }
         self.add("found", place.name, {**row, "stamp": stamp()})
 

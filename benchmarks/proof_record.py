@@ -141,11 +141,12 @@ def provenance(folder: Path, name: str) -> Row:
     rules: list[Any] = read_json(folder / "rules.json")["rules"]
     taught = sorted({each for rule in rules for each in rule.get("learnt_on", ())})
     kept = folder / "starts.json"
-    starts = [start["because"] for start in read_json(kept)["starts"]] if kept.is_file() else []
-    guilty = [text for text in (*taught, *starts) if text.split(",")[0] == name]
+    starts: list[Any] = read_json(kept)["starts"] if kept.is_file() else []
+    guilty = [f"{name} taught a rule"] if name in taught else []
+    guilty += [start["because"] for start in starts if name in start.get("learnt_on", ())]
     if guilty:
-        sys.exit(f"{folder}: advice must not be learnt on the set that is to prove it, and {name} taught {guilty}")
-    return {"rules": len(rules), "learnt_on": taught, "starts": starts}
+        sys.exit(f"{folder}: advice must not be learnt on the set that is to prove it: {'; '.join(guilty)}")
+    return {"rules": len(rules), "learnt_on": taught, "starts": [start["because"] for start in starts]}
 
 
 def final_job(record: Row, arm: str, seed: int, length: tuple[int, int, int] | None, model: str) -> Job:

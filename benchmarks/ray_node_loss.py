@@ -151,7 +151,7 @@ def main() -> None:
         killer.join(1.0)
     outcomes = finished(folder)
     again = [name for name, outcome in outcomes.items() if AGAIN in outcome.message]
-    what = "six trainings" if options.trials_only else f"a search of {options.budget}"
+    what = "four trainings" if options.trials_only else f"a search of {options.budget}"
     content: Row = {"stamp": stamp(), "what": what, "trials": len(outcomes), "complete": complete, "again": again}
     if complete and again:  # a node that was killed between trials proves nothing: to be done again
         record(path, content)

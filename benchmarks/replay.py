@@ -10,8 +10,8 @@ and for ``informed`` the compute of more than 32 of them in new strategies at on
 from 32 on; the lengths are those that were recorded, 1/8, 1/4 and 1 of a full training, where a run has 1/6, 1/3 and 1.
 What counts is the noiseless score of what is chosen in the end, held against the best of the space and of what was
 recorded. ``informed`` uses the rules' preferences without what they learnt on this very set, or none (blind), or their
-opposites (wrong). ``tpe`` and ``gp`` are asked for one strategy at a time, since each answer teaches them; their first
-ten are random. All others are asked for two at a time, as a run with two workers does.
+opposites (wrong). ``tpe`` and ``gp`` are asked for one strategy at a time, since each answer teaches them; of
+their first a quarter are random, ten at most. All others are asked for two at a time, as a run with two workers does.
 
 Each (set, searcher, study) is recorded when it is replayed, in ``recorded/replay/DATA.json``, with a fingerprint of
 what its first replays chose and scored. What is there is replayed anew where fewer replays were asked for then, or

@@ -41,7 +41,7 @@ from edgehone.search.rung_zero import CeilingScreen
 from edgehone.search.scope import declared_space, open_study
 from edgehone.search.searchers import ADVISED
 from edgehone.search.starts import faster_starts
-from edgehone.search.store import Store
+from edgehone.search.store import Provenance, Store
 from edgehone.search.sufficiency import too_short
 from edgehone.search.trial import Outcome
 from edgehone.search.verdict import Decision, Split, Tested, all_on_test_split, decide, gain
@@ -128,9 +128,7 @@ def run(request: Request, out: Path, show: Show) -> Results:
         write_run_report(story, folder.path)
         strategy = decision.outcome.task.job.strategy
         save_strategy(strategy, out / "strategy.json", value_origins(strategy, explored.priors, ladder.outcomes))
-        learnt, again = learnt_on(request.scope, explored.priors, known.begun), nameless(request, known.dataset)
-        entry = entry_of(known.dataset, known.profile, ladder.finalists, results, again, learnt)
-        monitor.say("this search " + keep(Store.at(request.store), entry, out))
+        monitor.say(remember(request, known, explored, out, results))
         write_json(out / RESULTS, results.to_json())
         monitor.finish(f"done: {folder.path / 'report.html'}")
         return results
@@ -163,9 +161,23 @@ def search(request: Request, out: Path, show: Show) -> Found:
             seconds=round(folder.clock.seconds(), 1),
             warnings=explored.warnings,
         )
+        monitor.say(remember(request, known, explored, out))
         write_json(out / FOUND, found.model_dump(mode="json"))
         monitor.finish(f"done: {out / 'strategy.json'}")
         return found
+
+
+def remember(request: Request, known: Known, explored: Explored, out: Path, results: Results | None = None) -> str:
+    """Keep a finished search in the store; says what became of it. Without results it was not proven."""
+    provenance = Provenance(
+        edgehone=edgehone.__version__,
+        date=datetime.date.today().isoformat(),
+        hardware=explored.plan.hardware,
+        command=nameless(request, known.dataset),
+        learnt_on=learnt_on(request.scope, explored.priors, known.begun),
+    )
+    entry = entry_of(known.dataset, known.profile, request.model, explored.ladder, provenance, results)
+    return "this search " + keep(Store.at(request.store), entry, out)
 
 
 def nameless(request: Request, dataset: Dataset) -> str:
@@ -301,8 +313,7 @@ def conclude(
     return Results(
         edgehone=edgehone.__version__,
         date=datetime.date.today().isoformat(),
-        hardware=f"{plan.calibration.hardware}, {plan.calibration.workers} workers of one thread, "
-        f"{plan.calibration.precision}",
+        hardware=plan.hardware,
         model=request.model,
         data=request.data,
         found=found.entry,

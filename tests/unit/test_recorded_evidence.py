@@ -16,7 +16,7 @@ import pytest
 import recorded_trainings
 from continue_or_restart import cells_of
 from cross_wins import cross_table
-from evidence import Slice, SliceOver, changed, over, record, recorded, restored
+from evidence import RECORDED, Slice, SliceOver, changed, over, record, recorded, restored
 from multi_objective import load_matches, save_matches
 from proof_over_sets import Proof
 from proof_record import final_job, provenance
@@ -27,6 +27,7 @@ from results_page import all_together
 
 from edgehone.data import read_dataset
 from edgehone.evaluation import match, mean_ap
+from edgehone.files import read_json
 from edgehone.search.calibration import nominal
 from edgehone.search.plan import make_plan
 from edgehone.space import Prefer
@@ -82,7 +83,20 @@ def test_the_verdict_wants_the_mean_and_three_sets() -> None:
         "reached",
         "not measured",
     ]
-    assert "1.00" in clear[2], "core-hours are those that were recorded"
+    assert "1.02" in clear[2], "core-hours are those that were recorded, and its full training"
+    assert "1.00" in next(line for line in clear if "edgehone, informed" in line), "it is one of the search"
+
+
+def test_the_verdict_counts_the_seeds_that_were_asked_for_and_says_what_was_delivered() -> None:
+    records = [a_record(name, 0.09) for name in "abcd"]
+    records[0]["arms"]["found"]["trainings"] += [training(seed, 0.9) for seed in (3, 4)]
+    records[0]["arms"]["authors"]["trainings"] += [training(seed, 0.1) for seed in (3, 4)]
+    records[3]["kept"] = "default"
+    said = next(line for line in proof_table(records) if "over the better preset" in line)
+    assert "+9.2 [+9.2, +9.2] points on average of 4 sets" in said
+    assert "of what was delivered +6.9 [" in said, "three sets with the gain, one with the preset"
+    over_evolution = next(line for line in proof_table(records) if "over the authors' evolution" in line)
+    assert "of what was delivered +6.9 [" in over_evolution, "the preset is as good as the evolution here"
 
 
 def test_another_final_length_is_another_table() -> None:
@@ -123,7 +137,12 @@ def test_a_final_training_at_416_px_and_300_epochs_shows_every_picture_so_often(
 
 
 @pytest.mark.parametrize(
-    ("rules", "starts"), [([{"learnt_on": ["other", "mine"]}], []), ([], [{"because": "mine, similarity 1.00"}])]
+    ("rules", "starts"),
+    [
+        ([{"learnt_on": ["other", "mine"]}], []),
+        ([], [{"because": "mine, similarity 1.00", "learnt_on": ["mine"]}]),
+        ([], [{"because": "other, similarity 0.50", "learnt_on": ["other", "mine"]}]),
+    ],
 )
 def test_advice_that_was_learnt_on_the_set_proves_nothing(tmp_path: Path, rules: list[Any], starts: list[Any]) -> None:
     record(tmp_path / "rules.json", {"rules": rules})
@@ -131,6 +150,19 @@ def test_advice_that_was_learnt_on_the_set_proves_nothing(tmp_path: Path, rules:
     assert provenance(tmp_path, "yours")["rules"] == len(rules)
     with pytest.raises(SystemExit, match="learnt on the set that is to prove it"):
         provenance(tmp_path, "mine")
+
+
+def test_what_is_recorded_leaves_its_own_set_out() -> None:
+    """No circle: rules and starts of every informed result were made without any result from that set."""
+    proofs = [read_json(path) for path in sorted((RECORDED / "proof").glob("*.json"))]
+    assert {proof["data"] for proof in proofs} == {"bccd", "aquarium-640", "cards-640", "hituav-820"}
+    for proof in proofs:
+        assert proof["request"]["scope.leave_out"] == [proof["data"]]
+        assert proof["request"]["store"] == "none"
+        assert proof["advice"]["starts"] == []
+        assert proof["data"] not in proof["advice"]["learnt_on"]
+    for replays in (read_json(path) for path in (RECORDED / "replay").glob("*.json")):
+        assert all(replays["data"] not in learnt for _, _, learnt in replays["rules"].values())
 
 
 def a_proof(tmp_path: Path, **options: Any) -> Proof:

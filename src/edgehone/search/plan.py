@@ -131,6 +131,12 @@ class Plan(Settings):
     repeats: int = 1
     reserve_s: float
 
+    @property
+    def hardware(self) -> str:
+        """What trains, how many side by side and in which precision, for people."""
+        of = self.calibration
+        return f"{of.hardware}, {of.workers} workers of one thread, {of.precision}"
+
     def images(self, gflops_per_image: float, share: float = 1.0) -> int:
         """Pictures shown in ``share`` of a full training at this cost of a picture."""
         return max(1, round(self.full_gflops * share / gflops_per_image))

@@ -10,6 +10,7 @@ from edgehone.data import Dataset
 from edgehone.errors import EdgehoneError
 from edgehone.files import write_text
 from edgehone.results import Entry, Results
+from edgehone.search.ladder import Ladder
 from edgehone.search.likeness import Identity, Likeness, model_name
 from edgehone.search.scope import Scope
 from edgehone.search.starts import Start
@@ -44,42 +45,42 @@ def learnt_on(scope: Scope, priors: Sequence[Prior], begun: Sequence[Start]) -> 
 
 
 def entry_of(
-    dataset: Dataset,
-    profile: Profile,
-    finalists: Sequence[Outcome],
-    results: Results,
-    command: str,
-    learnt: tuple[str, ...],
+    dataset: Dataset, profile: Profile, model: str, ladder: Ladder, provenance: Provenance, results: Results | None
 ) -> StoreEntry:
     """What a finished search leaves to others.
 
     Args:
         dataset: for its identity; nothing of its labels is kept but fingerprints, class names and statistics.
         profile: what was measured.
-        finalists: full trainings of the search, the best first.
-        results: of the run.
-        command: that repeats it.
-        learnt: see :func:`learnt_on`.
+        model: the architecture.
+        ladder: of the search.
+        provenance: of its strategies; the data set itself does not count as another.
+        results: of the proof; None where there was none.
     """
-    rest = [o for o in finalists if fingerprint(o.task.job.strategy) != fingerprint(results.found.strategy)]
-    found = [_tested(results.found, found=True, origin="found"), *(_finalist(outcome) for outcome in rest)][:KEPT]
-    presets = [_tested(entry, found=False, origin=f"preset {name}") for name, entry in results.presets.items()]
+    identity = Identity.of(dataset)
+    gain = None if results is None else results.gain
     return StoreEntry(
-        data=Identity.of(dataset),
-        model=model_name(results.model),
+        data=identity,
+        model=model_name(model),
         likeness=Likeness.of(profile),
-        strategies=(*found, *presets),
-        trials=results.trials,
-        gain=None if results.gain is None else results.gain.ap,
-        gain_interval95=None if results.gain is None else results.gain.interval95,
-        provenance=Provenance(
-            edgehone=results.edgehone,
-            date=results.date,
-            hardware=results.hardware,
-            command=command,
-            learnt_on=tuple(name for name in learnt if name != Identity.of(dataset).name),
+        strategies=_strategies(ladder.finalists, results),
+        trials=len(ladder.outcomes),
+        gain=None if gain is None else gain.ap,
+        gain_interval95=None if gain is None else gain.interval95,
+        provenance=provenance.model_copy(
+            update={"learnt_on": tuple(name for name in provenance.learnt_on if name != identity.name)}
         ),
     )
+
+
+def _strategies(finalists: Sequence[Outcome], results: Results | None) -> tuple[StoredStrategy, ...]:
+    """The best finalists, and what a proof adds: the test split's word on the first, and the presets."""
+    if results is None:
+        return tuple(map(_finalist, finalists[:KEPT]))
+    rest = [o for o in finalists if fingerprint(o.task.job.strategy) != fingerprint(results.found.strategy)]
+    found = [_tested(results.found, found=True, origin="found"), *map(_finalist, rest)][:KEPT]
+    presets = [_tested(entry, found=False, origin=f"preset {name}") for name, entry in results.presets.items()]
+    return (*found, *presets)
 
 
 def _tested(entry: Entry, *, found: bool, origin: str) -> StoredStrategy:
