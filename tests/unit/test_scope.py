@@ -160,6 +160,21 @@ def test_a_board_that_is_not_here_answers_with_the_upper_end_of_its_interval() -
     assert Latencies.model_validate_json(found.model_dump_json()) == found
 
 
+def test_this_machine_answers_with_the_90th_percentile_and_ranks_by_the_median() -> None:
+    graph = architecture("yolov4-tiny").graph(3)
+    mode = BoardMode.parse("cpu")
+    found = latencies(graph, [mode], [160, 416])
+    slow = found.boards["cpu"][416]
+    assert found.boards["cpu"][160].mid_ms < slow.mid_ms == found.middle("cpu")[416] <= slow.high_ms
+    assert slow.measured
+    wide = slow.model_copy(update={"high_ms": 2 * slow.mid_ms})
+    found = Latencies(boards={"cpu": {**found.boards["cpu"], 416: wide}})
+    forbidden = found.too_slow(LatencyLimit.parse(f"cpu<={1.5 * slow.mid_ms:.3f}ms"))
+    assert forbidden is not None
+    assert forbidden.values == (416,), "nine in ten are to be in time, not every second one"
+    assert "at the upper end of the interval" in forbidden.because
+
+
 def test_what_is_delivered_is_what_a_limit_is_about() -> None:
     graph = architecture("yolov4-tiny").graph(3)
     modes = [BoardMode.parse(text) for text in ("jetson-xavier-nx", "jetson-xavier-nx:int8@20W_2CORE")]
