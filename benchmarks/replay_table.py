@@ -46,19 +46,26 @@ def replay_table(content: Row) -> list[str]:
     near = " | ".join(f"within 1 point of {name} at, full trainings" for name in ends)
     lines = [f"| {content['data']} | " + " | ".join(studies) + f" | {near} |"]
     lines.append("|---" * (len(studies) + 1 + len(ends)) + "|")
+    usual = usual_replays(content)
     for searcher, rows in content["rows"].items():
-        cells = [cell(rows.get(study)) for study in studies]
+        cells = [cell(rows.get(study), usual) for study in studies]
         cells += [reached_text(rows, lower) for lower in ends.values()]
         lines.append(f"| {searcher} | " + " | ".join(cells) + " |")
     return lines
 
 
-def cell(row: Row | None) -> str:
-    """Median and quartiles of a study; at which cost."""
+def usual_replays(content: Row) -> int:
+    """Of a study, where its cell says no other number."""
+    return max(row["replays"] for rows in content["rows"].values() for row in rows.values())
+
+
+def cell(row: Row | None, usual: int) -> str:
+    """Median and quartiles of a study, and its replays where they are not as many as usual."""
     if row is None:
         return "not replayed"
     low, middle, high = (100 * float(end) for end in np.quantile(distances(row), [0.25, 0.5, 0.75]))
-    return f"{middle:.1f} [{low:.1f}, {high:.1f}]"
+    few = f" ({row['replays']} replays)" if row["replays"] != usual else ""
+    return f"{middle:.1f} [{low:.1f}, {high:.1f}]{few}"
 
 
 def reached(costs: Sequence[float], medians: Sequence[float]) -> float:
@@ -102,7 +109,9 @@ def savings(content: Row) -> Iterator[str]:
             continue
         mine, theirs = (reached_by(rows[searcher], lower) for searcher in ("informed", other))
         found = share_text(mine, theirs, rows[other], other, asked)
-        yield f"- {name}: informed is within 1 point of {end} at {found}"
+        low, high = share_ends(rows["informed"], rows[other], lower)
+        drawn = f" (95 % over replays: {low:.2f} to {high:.2f})" if math.isfinite(max(mine, high)) else ""
+        yield f"- {name}: informed is within 1 point of {end} at {found}{drawn}"
     yield from equal_ends(content)
     yield from wrong_rules(content)
 
@@ -116,6 +125,26 @@ def share_text(mine: float, theirs: float, rows: Mapping[str, Row], other: str, 
     sign = "" if math.isfinite(theirs) else "at most "
     verdict = "reached" if mine / known <= asked else "not reached" if math.isfinite(theirs) else "not shown"
     return f"{mine:.1f} full trainings, {sign}{mine / known:.2f} of {other} (asked for: {asked:.2f}): {verdict}"
+
+
+def share_ends(mine: Mapping[str, Row], theirs: Mapping[str, Row], lower: float) -> tuple[float, float]:
+    """95 % interval of the share of another searcher's compute, each study over draws of its replays.
+
+    Who is nowhere near counts with its longest study, so that the share is at most that.
+    """
+    rng = np.random.default_rng(0)
+    longest = max(row["cost"] for row in theirs.values())
+    shares = np.array(drawn_costs(mine, lower, rng)) / np.minimum(drawn_costs(theirs, lower, rng), longest)
+    low, high = np.quantile(shares, [0.025, 0.975], method="nearest")
+    return float(low), float(high)
+
+
+def drawn_costs(studies: Mapping[str, Row], lower: float, rng: np.random.Generator) -> list[float]:
+    """What :func:`reached_by` finds in each of many draws."""
+    rows = by_cost(studies)
+    sides = [distances(row) for row in rows]
+    medians = np.stack([np.median(rng.choice(side, (DRAWS // 4, len(side))), axis=1) for side in sides], axis=1)
+    return [reached([row["cost"] for row in rows], (each - lower).tolist()) for each in medians]
 
 
 def equal_ends(content: Row) -> Iterator[str]:

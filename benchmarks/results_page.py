@@ -21,7 +21,7 @@ from kill_and_resume import kills_table
 from multi_objective import front_table
 from proof_table import FURTHER, OWN, lengths, longest, proof_table, verdicts
 from ray_node_loss import ray_table
-from replay_table import replay_table, savings
+from replay_table import replay_table, savings, usual_replays
 from trainings import read_rows
 from worker_scaling import scaling_table
 
@@ -98,14 +98,13 @@ def replays(folder: Path) -> Iterator[str]:
     """A table and the acceptance of each set."""
     for content in contents(folder / "replay"):
         rules = ", ".join(f"`{path}={value}`" for path, (value, *_) in content["rules"].items())
-        counts = sorted({row["replays"] for rows in content["rows"].values() for row in rows.values()})
         yield (
             f"{content['data']}: stand-in of {content['trials']} strategies trained at three lengths and "
             f"{content['in_full_alone']} in full alone; Spearman of unseen predictions at each length "
             + ", ".join(f"{share}: {rho:.2f}" for share, rho in content["spearman"].items())
             + f"; noise between seeds {content['seed_noise']:.3f}; "
             f"best recorded {content['best_recorded']:.3f}, best of the space {content['best']:.3f}. "
-            f"Replays: {', '.join(map(str, counts))}. "
+            f"Replays: {usual_replays(content)}, where a cell says no other number. "
             f"Rules, without what they learnt on the set: {rules}. {origin(content)} "
             f"Rows: {commits(row for rows in content['rows'].values() for row in rows.values())}."
         )

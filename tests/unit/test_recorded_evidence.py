@@ -22,7 +22,7 @@ from proof_over_sets import Proof
 from proof_record import final_job, provenance
 from proof_table import gains, length_name, longest, proof_table
 from recorded_trainings import drawn, preferences
-from replay_table import packed, reached, replay_table, savings
+from replay_table import packed, reached, replay_table, savings, share_ends
 from results_page import all_together
 
 from edgehone.data import read_dataset
@@ -292,6 +292,23 @@ def test_where_a_median_is_near_the_best_lies_between_two_studies() -> None:
     assert reached([2.0, 8.0], [0.02, 0.0]) == pytest.approx(4.0), "half the way, in octaves"
     assert reached([2.0, 8.0], [0.005, 0.0]) == 2.0
     assert reached([2.0, 8.0], [0.03, 0.02]) == math.inf
+
+
+def test_a_share_is_as_sure_as_its_replays() -> None:
+    slow = {"4": replays(0.05, 0.05, cost=4.0), "32": replays(0.0, 0.0, cost=32.0)}
+    fast = {"4": replays(0.05, 0.05, cost=2.0), "32": replays(0.0, 0.0, cost=16.0)}
+    assert share_ends(fast, slow, 0.0) == pytest.approx((0.5, 0.5)), "replays that all say the same"
+    torn = {**fast, "32": replays(*[0.0, 0.012] * 8, cost=16.0)}
+    low, high = share_ends(torn, slow, 0.0)
+    assert 0.4 < low < 0.55 < high == math.inf, "half of them never come near"
+    never = {"32": replays(0.05, 0.05, cost=32.0)}
+    assert share_ends(fast, never, 0.0)[1] == pytest.approx(2 * 8**0.8 / 32), "at most, for the other never came near"
+
+
+def test_a_cell_says_where_it_was_replayed_less_than_others() -> None:
+    rows = {"informed": {"4": replays(*[0.02] * 4, cost=2.0), "32": replays(0.01, 0.01, cost=16.0)}}
+    text = "\n".join(replay_table({"data": "a", "best": 0.4, "best_recorded": 0.38, "rows": rows}))
+    assert "| 2.0 [2.0, 2.0] | 1.0 [1.0, 1.0] (2 replays) |" in text
 
 
 def test_the_acceptance_of_replays() -> None:
