@@ -25,7 +25,7 @@ from edgehone.search.pool import TrialQueue
 
 ENOUGH = 0.9
 DISPATCH_MS = 130.0
-"""What the dearest suggestion takes, one for a full training; others take a quarter of it (`informed`, one core)."""
+"""Assumed of every trial: about what `informed` takes on one core to suggest a full training, its dearest."""
 
 RUNGS = (0.5, 0.25, 0.125, 0.125)
 """Trials on rungs that wait for each other, as shares of all."""
