@@ -2,12 +2,12 @@
 
 python benchmarks/multi_objective.py DATA [--budget 30m] [--limits 416 256 160] [--minutes 60]
 
-For each seed: one search for ``ap`` and ``latency`` on ``cpu``, and one search for ``ap`` alone under each limit. A
-limit is an input size, since latency on a board depends on nothing else. Budgets are nominal compute
-(``--deterministic``), so that all searches train equally much however busy the machine is. Then, for each search for
-``ap`` alone, its winner is held against the member of the front that is best on validation among those that are no
-slower: a paired bootstrap on the test split, by which nothing was chosen. The front *dominates or equals* where it is
-better or the interval holds zero.
+Nothing that was learnt on the very set counts in any search. For each seed: one search for ``ap`` and ``latency`` on
+``cpu``, and one search for ``ap`` alone under each limit. A limit is an input size, since latency on a board depends on
+nothing else. Budgets are nominal compute (``--deterministic``), so that all searches train equally much however busy
+the machine is. Then, for each search for ``ap`` alone, its winner is held against the member of the front that is best
+on validation among those that are no slower: a paired bootstrap on the test split, by which nothing was chosen. The
+front *dominates or equals* where it is better or the interval holds zero.
 
 What a search found is recorded when it ends, in ``recorded/front/DATA-BUDGET-SEARCH-SEED.json``, with the matches of
 its detectors on the test split beside it, so that searches may be compared whose folders are gone. Prints the
@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 from evidence import RECORDED, Row, Slice, SliceOver, changed, points, record, recorded, stamp, stop
+from proof_record import provenance
 
 import edgehone.search.calibration as calibration
 import edgehone.search.plan as plan
@@ -39,6 +40,7 @@ from edgehone.pipeline import FOUND, Found, search
 from edgehone.request import Request
 from edgehone.results import judge
 from edgehone.search.board_costs import Latencies
+from edgehone.search.likeness import Identity
 from edgehone.search.placement import WORKERS
 from edgehone.search.progress import Status
 from edgehone.search.scope import Scope
@@ -59,8 +61,8 @@ class Point:
     matches: Matches
 
 
-def request_of(given: argparse.Namespace, seed: int, limit: int | None) -> Request:
-    """The search for the front, or for AP alone up to an input size."""
+def request_of(given: argparse.Namespace, name: str, seed: int, limit: int | None) -> Request:
+    """The search for the front, or for AP alone up to an input size, without what the set of this name taught."""
     return Request(
         data=given.data,
         model=given.model,
@@ -70,12 +72,12 @@ def request_of(given: argparse.Namespace, seed: int, limit: int | None) -> Reque
         max_input=max(given.limits) if limit is None else limit,
         seed=seed,
         objectives=("ap", "latency") if limit is None else ("ap",),
-        scope=Scope(deterministic=True),
+        scope=Scope(deterministic=True, leave_out=(name,)),
         store="none",
     )
 
 
-def condensed(folder: Path, dataset: Dataset) -> tuple[Row, list[Matches]]:
+def condensed(folder: Path, name: str, dataset: Dataset) -> tuple[Row, list[Matches]]:
     """What a search found: every full training of its front, or its winner; and their matches on the test split."""
     found = load(Found, read_json(folder / FOUND))
     latencies = load(Latencies, read_json(folder / "latency.json"))
@@ -84,13 +86,13 @@ def condensed(folder: Path, dataset: Dataset) -> tuple[Row, list[Matches]]:
     chosen = [(point.trial, point.values["ap"]) for point in found.front] or [(best.name, best.values[0])]
     rows: list[Row] = []
     matches: list[Matches] = []
-    for name, ap in chosen:
-        outcome = load_outcome(folder / "trials", name)
+    for trial, ap in chosen:
+        outcome = load_outcome(folder / "trials", trial)
         assert outcome is not None
         strategy = outcome.task.job.strategy
         rows.append({"strategy": changed(strategy), "size": strategy.input.size, "ap_validation": ap})
         matches.append(answers_on("test", outcome, Split(dataset, folder / "trials")).matches)
-    steps = {"trials": found.trials, "seconds": found.seconds}
+    steps = {"trials": found.trials, "seconds": found.seconds, "advice": provenance(folder, name)}
     speeds = {str(size): milliseconds[size] for size in milliseconds}
     return {"stamp": stamp(), **steps, "milliseconds": speeds, "points": rows}, matches
 
@@ -189,9 +191,10 @@ def main() -> None:
         plan.MIN_STEPS, plan.TRIAL_OVERHEAD_S, calibration.NOMINAL_SECONDS = 8, 0.1, 0.35
         given.recorded = given.out / "recorded"
     time, dataset = Slice(given.minutes), read_dataset(given.data)
+    name = Identity.of(dataset).name
     stem = given.recorded / "front" / f"{dataset.name.partition('?')[0].replace(':', '-')}-{given.budget}"
     names = {(s, limit): f"{limit or 'front'}-{s}" for s in given.seeds for limit in (None, *given.limits)}
-    paths = {key: stem.with_name(f"{stem.name}-{name}.json") for key, name in names.items()}
+    paths = {key: stem.with_name(f"{stem.name}-{which}.json") for key, which in names.items()}
     left = [key for key, path in paths.items() if not path.is_file()]
     hours = len(left) * WORKERS * parse_duration(given.budget) / 3600
     print(f"planned: at most {hours:.1f} core-hours, {len(left)} searches of {given.budget}", flush=True)
@@ -205,8 +208,8 @@ def main() -> None:
         for key in left:
             print(names[key], flush=True)
             folder = given.out / f"{stem.name}-{names[key]}"
-            search(request_of(given, *key), folder, show)
-            row, matches = condensed(folder, dataset)
+            search(request_of(given, name, *key), folder, show)
+            row, matches = condensed(folder, name, dataset)
             save_matches(paths[key].with_suffix(".npz"), matches)
             record(paths[key], row)
     except SliceOver:

@@ -1,7 +1,8 @@
 """The whole job on several data sets, against the presets and the authors' evolution; and its table.
 
 python benchmarks/proof_over_sets.py DATA [DATA ...] [--budget 30m] [--seeds 0] [--final-seeds 0 1 2] [--minutes 60]
-    [--arms random full-evolution blind] [--final-size 416 --final-epochs 300] [further options of `edgehone run`]
+    [--arms random full-evolution blind] [--final-size 416 --final-epochs 300]
+    [--model CFG --weights FILE] [further options of `edgehone run`]
 
 1. ``edgehone run DATA --compare evolution --leave-out NAME`` for every data set and seed, so that nothing that was
    learnt on the very set counts there; whether that is so is read from the run's advice.
@@ -12,11 +13,13 @@ python benchmarks/proof_over_sets.py DATA [DATA ...] [--budget 30m] [--seeds 0] 
    input and for so many passes over the training split, whatever a search bought; in batches of the strategy's own
    size, or smaller ones where a run of that length would take them.
 
-Everything is judged on the test split and recorded piece by piece in ``recorded/proof/NAME-BUDGET-SEED.json`` (see
-``proof_record.py``); what is recorded is not made again, even where the run's folder in OUT is gone. Prints the
-core-hours that are planned, works for ``--minutes`` and goes on where it was when it is given again; exit 3 while
-something is left. Searches are interrupted in the midst and resume; so do final trainings. The table is in
-``docs/results.md`` as well (``results_page.py``).
+With ``--weights`` all trainings start from them: those of the presets, of every search and the final ones.
+
+Everything is judged on the test split and recorded piece by piece in ``recorded/proof/NAME-BUDGET-SEED.json``, of
+another model in ``NAME-MODEL-BUDGET-SEED.json`` (see ``proof_record.py``); what is recorded is not made again, even
+where the run's folder in OUT is gone. Prints the core-hours that are planned, works for ``--minutes`` and goes on where
+it was when it is given again; exit 3 while something is left. Searches are interrupted in the midst and resume; so do
+final trainings. The table is in ``docs/results.md`` as well (``results_page.py``).
 """
 
 from __future__ import annotations
@@ -42,9 +45,10 @@ from edgehone.search.placement import WORKERS
 from edgehone.search.plan import Plan
 from edgehone.search.progress import Status
 from edgehone.space import load, replace
-from edgehone.training import Job
+from edgehone.training import Job, StartWeights
 from edgehone.training.device import device_here
 
+DEFAULT_MODEL = "yolov4-tiny"
 CHANGES = {
     "random": {"scope.searcher": "random"},
     "full-evolution": {"scope.searcher": "evolution"},
@@ -81,7 +85,8 @@ class Proof:
     @property
     def stem(self) -> str:
         """Of folder and file."""
-        return f"{self.name}-{self.given.budget}-{self.seed}"
+        model = "" if self.given.model == DEFAULT_MODEL else f"-{Path(self.given.model).stem}"
+        return f"{self.name}{model}-{self.given.budget}-{self.seed}"
 
     @property
     def path(self) -> Path:
@@ -104,6 +109,7 @@ class Proof:
             words = ["run", self.source, "--model", self.given.model, "--budget", self.given.budget]
             words += ["--seed", str(self.seed), "--compare", "evolution", "--store", "none"]
             words += ["--leave-out", self.name, "--device", self.given.device]
+            words += ["--weights", self.given.weights] if self.given.weights is not None else []
             self.time.edgehone([*words, *self.more, "--out", str(folder)])
         record(self.path, run_record(folder, self.name, self.dataset))
 
@@ -127,7 +133,8 @@ class Proof:
 
     def request_of(self, known: Row, arm: str) -> Request:
         """The request of a further search: the run's, found another way, and without a proof."""
-        here = {"data": self.source, "model": self.given.model, "proof": "off", "compare": None, "store": "none"}
+        here = {"data": self.source, "model": self.given.model, "weights": self.given.weights}
+        here |= {"proof": "off", "compare": None, "store": "none"}
         changes = {path: value for path, value in known["request"].items() if path not in here}
         plain = Request(data=self.source, budget_s=known["budget_s"])
         return replace(plain, {**changes, **here, **CHANGES[arm]})
@@ -157,7 +164,8 @@ class Proof:
         known = self.record
         assert known is not None
         job = final_job(known, arm, seed, self.length(), self.given.model)
-        job = job.model_copy(update={"device": device_here(self.given.device)})
+        weights = None if self.given.weights is None else StartWeights.of(self.given.weights)
+        job = job.model_copy(update={"device": device_here(self.given.device), "weights": weights})
         return Final(self.source, job, self.given.out / "finals", self.time.end)
 
     def add(self, arm: str, seed: int, final: Final, row: Row) -> None:
@@ -227,7 +235,8 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("data", nargs="+")
     parser.add_argument("--out", type=Path, default=Path("runs/proof"), help="folders of runs; may be lost")
     parser.add_argument("--recorded", type=Path, default=RECORDED)
-    parser.add_argument("--model", default="yolov4-tiny")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--weights", help="to start from; default: none")
     parser.add_argument("--budget", default="30m")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of searches")
     parser.add_argument("--final-seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -167,7 +167,7 @@ def test_what_is_recorded_leaves_its_own_set_out() -> None:
 
 def a_proof(tmp_path: Path, **options: Any) -> Proof:
     plain = {"budget": "30m", "recorded": tmp_path, "out": tmp_path / "lost", "final_seeds": [0, 1, 2], "arms": []}
-    plain |= {"final_size": None, "final_epochs": 300, "model": "yolov4-tiny", "device": "cpu"}
+    plain |= {"final_size": None, "final_epochs": 300, "model": "yolov4-tiny", "weights": None, "device": "cpu"}
     given = argparse.Namespace(**{**plain, **options})
     source = "builtin:digits?train=4&val=2&test=2"
     return Proof(given, [], source, read_dataset(source), 0, Slice(1.0))
@@ -194,6 +194,19 @@ def test_a_further_search_asks_for_the_same_but_for_its_searcher(tmp_path: Path)
     assert (request.seed, request.compare, request.proof) == (3, None, "off")
     assert (request.scope.searcher, request.scope.leave_out) == ("evolution", ("digits",))
     assert proof.request_of(known, "blind").scope.blind
+
+
+def test_another_model_is_recorded_beside_and_starts_from_its_weights_wherever_they_lie(tmp_path: Path) -> None:
+    weights = tmp_path / "net.weights"
+    weights.write_bytes(b"weights")
+    other = a_proof(tmp_path, model="folder/net.cfg", weights=str(weights))
+    assert other.path.name == "builtin:digits-net-30m-0.json"
+    record(other.path, {**a_record("digits", 0.1), "request": {"model": "net.cfg", "weights": "net.weights"}})
+    started = other.final("found", 3).job.weights
+    assert started is not None
+    assert started.path == str(weights)
+    request = other.request_of(read_json(other.path), "blind")
+    assert (request.model, request.weights) == ("folder/net.cfg", str(weights))
 
 
 def test_a_slice_interrupts_a_command_and_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
