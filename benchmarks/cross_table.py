@@ -4,8 +4,9 @@ python benchmarks/cross_table.py DATA [DATA ...] --models yolov4-tiny yolo-faste
     [--weights none yolo-fastest-1.1-xl.weights] [--size 160] [--budget 20m] [--steps 400] [--batch 8] [--seeds 0 1 2]
     [--minutes 60] [further options of `edgehone run`]
 
-A place is a data set and a model. Finds a strategy for each (``edgehone run --proof off --leave-out DATA`` at one input
-size, no store) and trains every found strategy in every place, alike in steps, batch and seeds; anchors are always
+A place is a data set and a model. Finds a strategy for each (``edgehone run --proof off`` at one input size, no store,
+without what was learnt on any data set of the table: else foreign strategies would know what native ones may not) and
+trains every found strategy in every place, alike in steps, batch and seeds; anchors are always
 those of the place. Scores are AP on the test split. How often the native strategy wins its place, and by how much, is
 said with 95 % intervals; a win by less than the noise between seeds is counted apart (``cross_wins.py``). A model may
 start from weights, in searches and trainings alike: a network of many thin layers learns too little afresh in so few
@@ -20,6 +21,7 @@ while something is left. Trainings have one thread.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +34,10 @@ from proof_record import provenance
 from edgehone.cli import parse_duration
 from edgehone.data import read_dataset
 from edgehone.files import read_json
+from edgehone.results import Results
 from edgehone.search.likeness import Identity
 from edgehone.search.placement import WORKERS
-from edgehone.strategy import load_strategy
+from edgehone.space import load
 from edgehone.training import Job, StartWeights
 from edgehone.training.device import device_here
 
@@ -52,6 +55,11 @@ class Place:
     def name(self) -> str:
         """In the table."""
         return f"{self.data}+{Path(self.model).name.removesuffix('.cfg')}"
+
+    @property
+    def began(self) -> str | None:
+        """Name of the weights' file."""
+        return None if self.weights is None else Path(self.weights).name
 
 
 @dataclass(frozen=True)
@@ -93,26 +101,33 @@ class Cross:
         known[kind][name] = row
         record(self.path, {**known, "stamp": stamp()})
 
+    @property
+    def data(self) -> list[str]:
+        """Every data set of the table, once."""
+        return list(dict.fromkeys(place.data for place in self.places))
+
     def find(self, place: Place) -> None:
-        """The strategy of a place, unless it is recorded."""
-        if place.name in self.known()["found"]:
+        """The strategy of a place, unless it is recorded; ends the script where that began with other weights."""
+        known = self.known()["found"].get(place.name)
+        if known is not None:
+            if known["weights"] != place.began:
+                sys.exit(f"{self.path}: {place.name} began with {known['weights']}, not {place.began}")
             return
         folder = self.given.out / "found" / place.name
         print(place.name, flush=True)
         words = ["run", place.source, "--model", place.model, "--budget", self.given.budget, "--proof", "off"]
         words += ["--weights", place.weights] if place.weights is not None else []
-        words += ["--fix", f"input.size={self.given.size}", "--store", "none", "--leave-out", place.data]
+        words += ["--fix", f"input.size={self.given.size}", "--store", "none"]
+        words += [word for name in self.data for word in ("--leave-out", name)]
         self.time.edgehone([*words, "--device", self.given.device, *self.more, "--out", str(folder)])
-        results = read_json(folder / "results.json")
-        strategy = load_strategy(str(folder / "strategy.json"))
-        began = None if place.weights is None else Path(place.weights).name
+        results = load(Results, read_json(folder / "results.json"))
         row = {
-            "strategy": changed(strategy),
-            "weights": began,
+            "strategy": changed(results.found.strategy),
+            "weights": place.began,
             "options": " ".join(self.more),
-            "seconds": results["seconds"],
-            "hardware": results["hardware"],
-            "advice": provenance(folder, place.data),
+            "seconds": results.seconds,
+            "hardware": results.hardware,
+            "advice": provenance(folder, *self.data),
         }
         self.add("found", place.name, {**row, "stamp": stamp()})
 
@@ -149,7 +164,7 @@ class Cross:
         names = {self.final(*each): each for each in self.left()}
         for final, row in side_by_side(names, self.given.workers):
             found, place, seed = names[final]
-            self.add("scores", f"{found} in {place.name}, {seed}", row)
+            self.add("scores", f"{found} in {place.name}, {seed}", {**row, "stamp": stamp()})
             print(f"{found} in {place.name}, seed {seed}: AP {row['ap']:.3f} ({row['seconds']:.0f} s)", flush=True)
 
     def hours(self) -> float:

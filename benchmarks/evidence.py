@@ -30,6 +30,7 @@ from edgehone.space import diff, replace
 from edgehone.strategy import Strategy
 
 RECORDED = Path(__file__).parent / "recorded"
+DEFAULT_MODEL = "yolov4-tiny"
 UNFINISHED = 3
 """Exit code while something is left for another slice."""
 

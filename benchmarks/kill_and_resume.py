@@ -19,6 +19,7 @@ if anything differs.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import shutil
@@ -36,6 +37,7 @@ from evidence import RECORDED, Row, Slice, SliceOver, record, recorded, stamp, s
 from edgehone.cli import parse_duration
 from edgehone.files import read_json
 from edgehone.search.journal import Journal
+from edgehone.search.placement import WORKERS
 
 MOST = 8
 """Kills of one study, so that it ends; more studies follow until there were enough."""
@@ -67,7 +69,13 @@ def main() -> None:
     name = options.data.partition("?")[0].rstrip("/").rpartition("/")[2].replace(":", "-")
     path = options.recorded / "kills" / f"{mode}-{name}-{options.budget}.json"
     content = recorded(path) or {"mode": mode, "data": name, "budget": options.budget, "studies": []}
-    print(f"planned: {options.kills} kills, {kills_of(content)} of them recorded, some {MOST} a study", flush=True)
+    left = math.ceil(max(options.kills - kills_of(content), 0) / MOST)
+    hours = 2 * left * parse_duration(options.budget) * WORKERS / 3600
+    print(
+        f"planned: {options.kills} kills, {kills_of(content)} of them recorded, some {MOST} a study; {left} studies, "
+        f"at most {hours:.1f} core-hours with what is trained again",
+        flush=True,
+    )
     try:
         if kills_of(content) < options.kills:
             seconds = undisturbed(options) if options.deterministic else parse_duration(options.budget)

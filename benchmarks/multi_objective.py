@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from evidence import RECORDED, Row, Slice, SliceOver, changed, points, record, recorded, stamp, stop
+from evidence import DEFAULT_MODEL, RECORDED, Row, Slice, SliceOver, changed, points, record, recorded, stamp, stop
 from proof_record import provenance
 
 import edgehone.search.calibration as calibration
@@ -175,7 +175,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("data")
     parser.add_argument("--out", type=Path, default=Path("runs/front"), help="folders of searches; may be lost")
     parser.add_argument("--recorded", type=Path, default=RECORDED)
-    parser.add_argument("--model", default="yolov4-tiny")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--budget", default="30m", help="of each search, nominal")
     parser.add_argument("--limits", type=int, nargs="+", default=[416, 256, 160], help="input sizes, pixels")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -192,7 +192,8 @@ def main() -> None:
         given.recorded = given.out / "recorded"
     time, dataset = Slice(given.minutes), read_dataset(given.data)
     name = Identity.of(dataset).name
-    stem = given.recorded / "front" / f"{dataset.name.partition('?')[0].replace(':', '-')}-{given.budget}"
+    model = "" if given.model == DEFAULT_MODEL else f"-{Path(given.model).stem}"
+    stem = given.recorded / "front" / f"{dataset.name.partition('?')[0].replace(':', '-')}{model}-{given.budget}"
     names = {(s, limit): f"{limit or 'front'}-{s}" for s in given.seeds for limit in (None, *given.limits)}
     paths = {key: stem.with_name(f"{stem.name}-{which}.json") for key, which in names.items()}
     left = [key for key, path in paths.items() if not path.is_file()]

@@ -30,7 +30,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evidence import RECORDED, Row, Slice, SliceOver, record, recorded, stop
+from evidence import DEFAULT_MODEL, RECORDED, Row, Slice, SliceOver, record, recorded, stamp, stop
 from final_trainings import Final, side_by_side
 from proof_record import OWN, final_job, run_record, search_row
 from proof_table import ARMS, FURTHER, length_name, proof_table
@@ -48,7 +48,9 @@ from edgehone.space import load, replace
 from edgehone.training import Job, StartWeights
 from edgehone.training.device import device_here
 
-DEFAULT_MODEL = "yolov4-tiny"
+NOT_IN_FINALS = ("--teacher", "--merge", "--drop", "--ignore", "--format")
+"""Options of `edgehone run` that change what is trained, and that a proof does not pass on."""
+
 CHANGES = {
     "random": {"scope.searcher": "random"},
     "full-evolution": {"scope.searcher": "evolution"},
@@ -95,15 +97,23 @@ class Proof:
 
     @property
     def record(self) -> Row | None:
-        """What is recorded, if anything is."""
-        return recorded(self.path)
+        """What is recorded, if anything is; ends the script where that began with other weights."""
+        known = recorded(self.path)
+        if known is not None and known["request"].get("weights") != self.began:
+            raise SystemExit(f"{self.path}: began with {known['request'].get('weights')}, not {self.began}")
+        return known
+
+    @property
+    def began(self) -> str | None:
+        """Name of the file of the weights that all trainings start from."""
+        return None if self.given.weights is None else Path(self.given.weights).name
 
     def run(self) -> None:
         """The whole job, unless it is recorded."""
         if self.record is not None:
             return
         folder = self.given.out / self.stem
-        refuse_another(folder, self.name)
+        refuse_another(folder, self.name, self.began)
         if not (folder / "results.json").is_file():
             print(f"{self.stem}: the run", flush=True)
             words = ["run", self.source, "--model", self.given.model, "--budget", self.given.budget]
@@ -174,7 +184,7 @@ class Proof:
         assert known is not None
         label = length_name(self.given.final_size, self.given.final_epochs)
         job = final.job
-        made = {"length": label, "seed": seed, **row}
+        made = {"length": label, "seed": seed, **row, "stamp": stamp()}
         if label != OWN:
             made |= {"steps": job.steps, "batch": job.batch_size, "device": job.device}
         trainings = [*known["arms"][arm]["trainings"], made]
@@ -201,10 +211,14 @@ def shown(job: Job) -> float:
     return float(job.steps) * job.batch_size * job.strategy.input.size**2
 
 
-def refuse_another(folder: Path, name: str) -> None:
-    """End where a folder holds a run that did not leave its data set out."""
-    request = read_json(folder / "request.json") if (folder / "request.json").is_file() else None
-    left_out = [name] if request is None else request.get("scope", {}).get("leave_out", [])
+def refuse_another(folder: Path, name: str, began: str | None) -> None:
+    """End where a folder holds a run that did not leave its data set out, or that began with other weights."""
+    if not (folder / "request.json").is_file():
+        return
+    request = read_json(folder / "request.json")
+    left_out, weights = request.get("scope", {}).get("leave_out", []), request.get("weights")
+    if (weights and Path(weights).name) != began:
+        raise SystemExit(f"{folder} holds a run that began with {weights}, not {began}; give another --out")
     if left_out != [name]:
         raise SystemExit(
             f"{folder} holds a run that left out {left_out or 'nothing'} instead of {name}; give another --out"
@@ -221,12 +235,15 @@ def work(proofs: Sequence[Proof], given: argparse.Namespace) -> None:
         proof.run()
     for arm, proof in itertools.product(given.arms, proofs):
         proof.further(arm)
-    finals = {proof.final(arm, seed): (proof, arm, seed) for proof in proofs for arm, seed in proof.left()}
-    by_seed = sorted(finals, key=lambda final: finals[final][2])
+    finals: dict[Final, list[tuple[Proof, str, int]]] = {}  # two arms may have come to the same strategy
+    for proof in proofs:
+        for arm, seed in proof.left():
+            finals.setdefault(proof.final(arm, seed), []).append((proof, arm, seed))
+    by_seed = sorted(finals, key=lambda final: finals[final][0][2])
     for final, row in side_by_side(by_seed, given.workers):
-        proof, arm, seed = finals[final]
-        proof.add(arm, seed, final, row)
-        print(f"{proof.stem}: {arm}, seed {seed}: AP {row['ap']:.3f} ({row['seconds']:.0f} s)", flush=True)
+        for proof, arm, seed in finals[final]:
+            proof.add(arm, seed, final, row)
+            print(f"{proof.stem}: {arm}, seed {seed}: AP {row['ap']:.3f} ({row['seconds']:.0f} s)", flush=True)
 
 
 def options() -> argparse.ArgumentParser:
@@ -252,6 +269,8 @@ def options() -> argparse.ArgumentParser:
 def main() -> None:
     """Do what is left within the slice, then print the table."""
     given, more = options().parse_known_args()
+    if refused := [word for word in more if word.partition("=")[0] in NOT_IN_FINALS]:
+        options().error(f"final trainings would not know of {', '.join(refused)}: prepare the data or model beforehand")
     time, datasets = Slice(given.minutes), {source: read_dataset(source) for source in given.data}
     proofs = [Proof(given, more, source, datasets[source], seed, time) for seed in given.seeds for source in given.data]
     runs = sum(proof.record is None for proof in proofs)

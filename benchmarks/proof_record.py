@@ -136,14 +136,14 @@ def without_places(request: Request) -> Row:
     }
 
 
-def provenance(folder: Path, name: str) -> Row:
-    """On what a run's advice was learnt; ends the script where that is the very set that is to prove it."""
+def provenance(folder: Path, *names: str) -> Row:
+    """On what a run's advice was learnt; ends the script where that is a set that is to prove it."""
     rules: list[Any] = read_json(folder / "rules.json")["rules"]
     taught = sorted({each for rule in rules for each in rule.get("learnt_on", ())})
     kept = folder / "starts.json"
     starts: list[Any] = read_json(kept)["starts"] if kept.is_file() else []
-    guilty = [f"{name} taught a rule"] if name in taught else []
-    guilty += [start["because"] for start in starts if name in start.get("learnt_on", ())]
+    guilty = [f"{name} taught a rule" for name in names if name in taught]
+    guilty += [start["because"] for start in starts if not set(names).isdisjoint(start.get("learnt_on", ()))]
     if guilty:
         sys.exit(f"{folder}: advice must not be learnt on the set that is to prove it: {'; '.join(guilty)}")
     return {"rules": len(rules), "learnt_on": taught, "starts": [start["because"] for start in starts]}

@@ -32,6 +32,7 @@ from edgehone.data import read_dataset
 from edgehone.pipeline import run
 from edgehone.request import Request
 from edgehone.search import calibration, plan
+from edgehone.search.placement import WORKERS
 from edgehone.search.ray_workers import AGAIN, start_ray_workers
 from edgehone.search.trial import Task, finished
 from edgehone.space import replace
@@ -140,6 +141,7 @@ def main() -> None:
     folder = options.out / "trials"
     if folder.exists():
         parser.error(f"{options.out} holds a run; choose another --out")
+    print(f"planned: at most {WORKERS * parse_duration(options.budget) / 3600:.1f} core-hours", flush=True)
     with two_nodes() as (address, kill_node):
         killer = kill_in_mid_trial(folder, kill_node, 1 if options.trials_only else 2)
         if options.trials_only:

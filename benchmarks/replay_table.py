@@ -110,7 +110,8 @@ def savings(content: Row) -> Iterator[str]:
         mine, theirs = (reached_by(rows[searcher], lower) for searcher in ("informed", other))
         found = share_text(mine, theirs, rows[other], other, asked)
         low, high = share_ends(rows["informed"], rows[other], lower)
-        drawn = f" (95 % over replays: {low:.2f} to {high:.2f})" if math.isfinite(max(mine, high)) else ""
+        end_text = f"{high:.2f}" if math.isfinite(high) else "not within what was replayed"
+        drawn = f" (95 % over replays: {low:.2f} to {end_text})" if math.isfinite(mine) else ""
         yield f"- {name}: informed is within 1 point of {end} at {found}{drawn}"
     yield from equal_ends(content)
     yield from wrong_rules(content)

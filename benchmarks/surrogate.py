@@ -12,6 +12,7 @@ How well they predict is measured by cross-validation: a replay says no more tha
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -137,8 +138,17 @@ class Surrogate:
         return {share: shrunk * each for share, each in residuals.items()}
 
     def trustworthiness(self) -> dict[float, float]:
-        """Share to Spearman's rank correlation of unseen predictions with what was recorded."""
-        return {share: float(spearmanr(self.unseen[share], y).statistic) for share, y in self.y.items()}
+        """Share to Spearman's rank correlation of unseen predictions with what was recorded.
+
+        What was trained in full alone is mostly a second seed of trials: here no model knows them, either.
+        """
+        none = dataclasses.replace(self, more_x=self.more_x[:0], more_y=self.more_y[:0])
+        return {share: float(spearmanr(none.unseen[share], y).statistic) for share, y in self.y.items()}
+
+    def second_seeds(self) -> int:
+        """How many of the strategies that were trained in full alone were trained at every length, too."""
+        known = {tuple(row) for row in self.x.tolist()}
+        return sum(tuple(row) in known for row in self.more_x.tolist())
 
     def best_recorded(self) -> float:
         """The best noiseless score, in full, of all strategies that were trained."""

@@ -24,8 +24,9 @@ from evidence import RECORDED, Row, record, stamp
 from edgehone.search.pool import TrialQueue
 
 ENOUGH = 0.9
-DISPATCH_MS = 130.0
-"""Assumed of every trial: about what `informed` takes on one core to suggest a full training, its dearest."""
+DISPATCH_MS = 230.0
+"""Assumed of every trial: about what `informed` takes on one core to suggest a full training, its dearest (130), and
+rung 0 to look at a drawn projection (100, see ``rung_zero.py``)."""
 
 RUNGS = (0.5, 0.25, 0.125, 0.125)
 """Trials on rungs that wait for each other, as shares of all."""
@@ -120,7 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("durations", type=Path)
     parser.add_argument("--trials", type=int, default=10_000)
-    parser.add_argument("--workers", default="1,4,16,64,128,256")
+    parser.add_argument("--workers", default="1,4,16,64,128,192,256")
     parser.add_argument("--dispatch-ms", type=float, default=DISPATCH_MS, help="of the search, for each trial")
     parser.add_argument("--startup-s", type=float, default=15.0, help="of a worker")
     parser.add_argument("--losses-an-hour", type=float, default=0.02, help="of each worker")

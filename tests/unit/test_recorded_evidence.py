@@ -12,13 +12,14 @@ from typing import Any
 
 import kill_and_resume
 import numpy as np
+import proof_over_sets
 import pytest
 import recorded_trainings
 from continue_or_restart import cells_of
 from cross_wins import cross_table
 from evidence import RECORDED, Slice, SliceOver, changed, over, record, recorded, restored
 from multi_objective import load_matches, save_matches
-from proof_over_sets import Proof
+from proof_over_sets import Proof, refuse_another, work
 from proof_record import final_job, provenance
 from proof_table import gains, length_name, longest, proof_table
 from recorded_trainings import drawn, preferences
@@ -27,7 +28,7 @@ from results_page import all_together
 
 from edgehone.data import read_dataset
 from edgehone.evaluation import match, mean_ap
-from edgehone.files import read_json
+from edgehone.files import read_json, write_json
 from edgehone.search.calibration import nominal
 from edgehone.search.plan import make_plan
 from edgehone.space import Prefer
@@ -53,7 +54,7 @@ def a_record(data: str, lead: float, arms: tuple[str, ...] = ("darknet", "author
     pictures = {name: {"gain": lead, "interval95": [lead - 0.02, lead + 0.02]} for name in arms}
     return {
         "data": data, "seed": 0, "default": "authors", "kept": "found", "over_pictures": pictures, "budget_s": 1800.0,
-        "plan": plan,
+        "plan": plan, "request": {},
         "arms": {name: arm(name) for name in (*arms, "found")},
     }  # fmt: skip
 
@@ -161,6 +162,11 @@ def test_what_is_recorded_leaves_its_own_set_out() -> None:
         assert proof["request"]["store"] == "none"
         assert proof["advice"]["starts"] == []
         assert proof["data"] not in proof["advice"]["learnt_on"]
+    for cross in (read_json(path) for path in (RECORDED / "cross").glob("*.json")):
+        sets = {place.partition("+")[0] for place in cross["found"]}
+        assert all(sets.isdisjoint(found["advice"]["learnt_on"]) for found in cross["found"].values())
+    for search in (read_json(path) for path in (RECORDED / "front").glob("*-*-*-*.json")):
+        assert "bccd" not in search["advice"]["learnt_on"], "fronts are of bccd alone so far"
     for replays in (read_json(path) for path in (RECORDED / "replay").glob("*.json")):
         assert all(replays["data"] not in learnt for _, _, learnt in replays["rules"].values())
 
@@ -207,6 +213,33 @@ def test_another_model_is_recorded_beside_and_starts_from_its_weights_wherever_t
     assert started.path == str(weights)
     request = other.request_of(read_json(other.path), "blind")
     assert (request.model, request.weights) == ("folder/net.cfg", str(weights))
+
+
+def test_a_proof_from_other_weights_is_refused(tmp_path: Path) -> None:
+    proof = a_proof(tmp_path)
+    record(proof.path, a_record("digits", 0.1))
+    with pytest.raises(SystemExit, match="began with None, not net.weights"):
+        list(a_proof(tmp_path, weights="net.weights").left())
+    folder = proof.given.out / proof.stem
+    write_json(folder / "request.json", {"scope": {"leave_out": ["digits"]}, "weights": "folder/net.weights"})
+    refuse_another(folder, "digits", "net.weights")
+    with pytest.raises(SystemExit, match="not None; give another --out"):
+        refuse_another(folder, "digits", None)
+    with pytest.raises(SystemExit, match="instead of other"):
+        refuse_another(folder, "other", "net.weights")
+
+
+def test_arms_that_came_to_the_same_strategy_share_their_trainings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof = a_proof(tmp_path, final_seeds=[3])
+    content = a_record("digits", 0.1)
+    content["arms"]["evolution"]["strategy"] = content["arms"]["authors"]["strategy"]
+    record(proof.path, content)
+    row = {"ap": 0.4, "interval95": [0.3, 0.5], "seconds": 1.0}
+    monkeypatch.setattr(proof_over_sets, "side_by_side", lambda finals, workers: [(final, row) for final in finals])
+    work([proof], argparse.Namespace(**{**vars(proof.given), "workers": 1}))
+    assert list(proof.left()) == []
 
 
 def test_a_slice_interrupts_a_command_and_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

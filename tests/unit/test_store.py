@@ -171,6 +171,16 @@ def test_no_store_holds_and_keeps_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         read_foreign(tmp_path / "nowhere.jsonl")
 
 
+def test_who_imports_something_else_is_told_what_may_be_imported(tmp_path: Path) -> None:
+    other = tmp_path / "results.json"
+    other.write_text("{}\n")
+    with pytest.raises(EdgehoneError, match="name an export, or store.jsonl of a run's folder") as refused:
+        read_foreign(other)
+    assert "--store" not in str(refused.value)
+    with pytest.raises(EdgehoneError, match="--store none"):
+        Store(other).entries()
+
+
 def test_the_very_same_data_is_left_out_by_any_sign() -> None:
     signs = (
         entry("here").data.model_copy(update={"name": "here", "class_names": ("a", "b")}),

@@ -191,7 +191,10 @@ def ladder(study: Study, make: TaskMaker, runs: Runs) -> Ladder:
     noise = seed_noise(study, known)
     order = standings(study, noise)
     if not order:
-        raise EdgehoneError("every trial diverged or failed; the trials' messages in the run's folder say why")
+        raise EdgehoneError(
+            "every full training diverged or failed; the trials' messages in the run's folder say why; begin anew in "
+            "another --out with a calmer strategy, as by --fix optimisation.optimizer.lr=0.0005, or another --seed"
+        )
     chosen = front([standing.values for standing in order]) if make.objectives.several else []
     points = [
         FrontPoint(trial=order[k].name, strategy=study.trials[order[k].trial].strategy, values=order[k].shown)

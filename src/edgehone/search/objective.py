@@ -32,7 +32,7 @@ UNITS: dict[str, str] = {"latency": "ms", "memory": "MB", "energy": "mJ"}
 COST = re.compile(rf"({'|'.join(UNITS)})(?:\[([^\[\]]+)\])?")
 EIGHT_BITS = re.compile(r"(.+)@\s*([\w-]+)", re.DOTALL)
 COST_AT = re.compile(rf"({'|'.join(UNITS)})\s*@\s*([\w-]+)")
-RECALL = re.compile(r"recall\s*@\s*precision\s*=\s*([0-9.]+)")
+RECALL = re.compile(r"recall\s*@\s*precision\s*(?:=([^@]*))?")
 
 Costs = Mapping[str, Mapping[int, float]]
 """By the text of the objective, then by input size."""
@@ -247,7 +247,7 @@ def parse_objective(text: str, class_names: Sequence[str], boards: Sequence[str]
     if cost is not None:
         return cost
     rounded = EIGHT_BITS.fullmatch(text.strip())
-    if rounded is None:
+    if rounded is None or RECALL.fullmatch(text.strip()) is not None:
         return _plain_accuracy(text, class_names)
     known = [name for name in boards if name in SCHEMES]
     if rounded[2] not in known:
@@ -292,9 +292,12 @@ def _plain_accuracy(text: str, class_names: Sequence[str]) -> Expression | Recal
             if not text.strip().isidentifier():
                 raise
             raise UsageError(f"{error}; what a picture costs is {', '.join(UNITS)}") from None
-    precision = float(recall[1])
+    try:
+        precision = float(recall[1] or "nan")
+    except ValueError:
+        precision = math.nan
     if not 0 < precision < 1:
-        raise UsageError(f"a precision lies between 0 and 1, got {text!r}")
+        raise UsageError(f"a recall names a precision between 0 and 1, like recall@precision=0.9; got {text!r}")
     return RecallAtPrecision(precision)
 
 

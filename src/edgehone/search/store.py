@@ -103,6 +103,10 @@ class StoreEntry(Settings):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
+WAYS_OUT = f"name another file with --store or {ENVIRONMENT}, or go without with --store {NONE}"
+WAYS_OUT_OF_IMPORT = "name an export, or store.jsonl of a run's folder"
+
+
 class Store:
     """A store in a file. It need not exist yet.
 
@@ -119,8 +123,11 @@ class Store:
         named = place if place is not None else os.environ.get(ENVIRONMENT) or str(default_place())
         return Store(None if named == NONE else Path(named).expanduser())
 
-    def entries(self) -> list[StoreEntry]:
+    def entries(self, way_out: str = WAYS_OUT) -> list[StoreEntry]:
         """Everything in it, the oldest first.
+
+        Args:
+            way_out: what an error advises to do instead.
 
         Raises:
             EdgehoneError: the file is not a store, is of another schema, or a line is damaged.
@@ -131,9 +138,9 @@ class Store:
             text = self.path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise EdgehoneError(
-                f"a store is a UTF-8 text file, but {self.path} cannot be read: {error}; {WAYS_OUT}"
+                f"a store is a UTF-8 text file, but {self.path} cannot be read: {error}; {way_out}"
             ) from None
-        return parse_store(text, str(self.path))
+        return parse_store(text, str(self.path), way_out)
 
     def add(self, new: Iterable[StoreEntry]) -> int:
         """Add searches that are not in it yet; return how many were new.
@@ -153,9 +160,6 @@ class Store:
                 return len(fresh)
         except OSError as error:
             raise EdgehoneError(f"cannot write the store {self.path}: {error}; {WAYS_OUT}") from None
-
-
-WAYS_OUT = f"name another file with --store or {ENVIRONMENT}, or go without with --store {NONE}"
 
 
 def default_place() -> Path:
@@ -190,7 +194,7 @@ def store_text(entries: Sequence[StoreEntry], about: str = "searches of edgehone
     return "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
 
 
-def parse_store(text: str, name: str) -> list[StoreEntry]:
+def parse_store(text: str, name: str, way_out: str = WAYS_OUT) -> list[StoreEntry]:
     """The entries of a store's file.
 
     Raises:
@@ -200,22 +204,22 @@ def parse_store(text: str, name: str) -> list[StoreEntry]:
     first = _json(lines[0])
     head = cast(dict[str, Any], first) if isinstance(first, dict) else {}
     if head.get("format") != FORMAT:
-        raise EdgehoneError(f"the first line of a store says that it is one; {name} is something else; {WAYS_OUT}")
+        raise EdgehoneError(f"the first line of a store says that it is one; {name} is something else; {way_out}")
     schema = head.get("schema")
     if schema != SCHEMA:
         raise EdgehoneError(
             f"this edgehone reads stores of schema {SCHEMA}, but {name} is of schema {schema}; use the edgehone that "
-            f"wrote it to export what is there, or {WAYS_OUT}"
+            f"wrote it to export what is there, or {way_out}"
         )
     if lines[-1]:
         raise EdgehoneError(
             f"every line of a store ends, but line {len(lines)} of {name} does not: it was cut short while it was "
-            f"copied or edited; restore the file, or delete that line, or {WAYS_OUT}"
+            f"copied or edited; restore the file, or delete that line, or {way_out}"
         )
-    return [_entry(line, k, name) for k, line in enumerate(lines[1:-1], 2)]
+    return [_entry(line, k, name, way_out) for k, line in enumerate(lines[1:-1], 2)]
 
 
-def _entry(line: str, number: int, name: str) -> StoreEntry:
+def _entry(line: str, number: int, name: str, way_out: str) -> StoreEntry:
     content = _json(line)
     try:
         return StoreEntry.model_validate(content)
@@ -224,7 +228,7 @@ def _entry(line: str, number: int, name: str) -> StoreEntry:
         where = ".".join(str(part) for part in first["loc"]) or "the line"
         raise EdgehoneError(
             f"every line of a store is a search, but in line {number} of {name} {where}: {first['msg']}; restore the "
-            f"file, or delete that line, or {WAYS_OUT}"
+            f"file, or delete that line, or {way_out}"
         ) from None
 
 
@@ -245,7 +249,7 @@ def read_foreign(path: Path) -> list[StoreEntry]:
     """
     if not path.is_file():
         raise UsageError(f"there is no store at {path}")
-    return Store(path).entries()
+    return Store(path).entries(WAYS_OUT_OF_IMPORT)
 
 
 @contextmanager
