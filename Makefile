@@ -42,7 +42,7 @@ demo: $(STAMP) ## the main job on the built-in data, about ten minutes, more wit
 
 test: $(STAMP) ## all tests, with coverage
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --cov --cov-report=term
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --no-loadscope-reorder --cov --cov-report=term
 
 check: $(STAMP) ## style, types, layers and sizes
 	$(BIN)/ruff check .
