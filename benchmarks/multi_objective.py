@@ -10,10 +10,10 @@ on validation among those that are no slower: a paired bootstrap on the test spl
 front *dominates or equals* where it is better or the interval holds zero.
 
 What a search found is recorded when it ends, in ``recorded/front/DATA-BUDGET-SEARCH-SEED.json``, with the matches of
-its detectors on the test split beside it, so that searches may be compared whose folders are gone. Prints the
-core-hours that are planned, works for ``--minutes`` and goes on where it was when it is given again; exit 3 while
-searches are left; exit 1 if the front is worse somewhere. ``--tiny`` tests the machinery, with a few steps for a full
-training; it records into OUT.
+its detectors on the test split beside it, so that searches may be compared whose folders are gone; one that knew what
+was learnt on the set is made again. Prints the core-hours that are planned, works for ``--minutes`` and goes on where
+it was when it is given again; exit 3 while searches are left; exit 1 if the front is worse somewhere. ``--tiny`` tests
+the machinery, with a few steps for a full training; it records into OUT.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def main() -> None:
     stem = given.recorded / "front" / f"{dataset.name.partition('?')[0].replace(':', '-')}{model}-{given.budget}"
     names = {(s, limit): f"{limit or 'front'}-{s}" for s in given.seeds for limit in (None, *given.limits)}
     paths = {key: stem.with_name(f"{stem.name}-{which}.json") for key, which in names.items()}
-    left = [key for key, path in paths.items() if not path.is_file()]
+    left = [key for key, path in paths.items() if "advice" not in (recorded(path) or {})]
     hours = len(left) * WORKERS * parse_duration(given.budget) / 3600
     print(f"planned: at most {hours:.1f} core-hours, {len(left)} searches of {given.budget}", flush=True)
 

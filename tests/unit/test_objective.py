@@ -94,6 +94,9 @@ def test_an_objective_is_worth_what_it_says(text: str, expected: float) -> None:
         ("min(*[ap])", "is made of"),
         ("ap_small[RBC]", "is made of"),
         ("recall@precision=1.5", "between 0 and 1"),
+        ("recall@precision=0.9.5", "between 0 and 1"),
+        ("recall@precision=", "between 0 and 1"),
+        ("recall@precision", "between 0 and 1"),
         ("latency[nowhere]", "one of the boards cpu"),
     ],
 )

@@ -174,7 +174,7 @@ def test_no_store_holds_and_keeps_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 def test_who_imports_something_else_is_told_what_may_be_imported(tmp_path: Path) -> None:
     other = tmp_path / "results.json"
     other.write_text("{}\n")
-    with pytest.raises(EdgehoneError, match="name an export, or store.jsonl of a run's folder") as refused:
+    with pytest.raises(EdgehoneError, match=r"name an export, or store\.jsonl of a run's folder") as refused:
         read_foreign(other)
     assert "--store" not in str(refused.value)
     with pytest.raises(EdgehoneError, match="--store none"):
