@@ -6,8 +6,8 @@ python benchmarks/cross_table.py DATA [DATA ...] --models yolov4-tiny yolo-faste
 
 A place is a data set and a model. Finds a strategy for each (``edgehone run --proof off`` at one input size, no store,
 without what was learnt on any data set of the table: else foreign strategies would know what native ones may not) and
-trains every found strategy in every place, alike in steps, batch and seeds; anchors are always
-those of the place. Scores are AP on the test split. How often the native strategy wins its place, and by how much, is
+trains every found strategy in every place, alike in steps, batch and seeds; anchors are always those of the place.
+Scores are AP on the test split. How often the native strategy wins its place, and by how much, is
 said with 95 % intervals; a win by less than the noise between seeds is counted apart (``cross_wins.py``). A model may
 start from weights, in searches and trainings alike: a network of many thin layers learns too little afresh in so few
 steps to tell strategies apart.

@@ -40,6 +40,11 @@ PATIENCE_S = 180
 Row = dict[str, Any]
 
 
+def of_model(model: str) -> str:
+    """Part of a file's name: nothing for the default model, else what tells another one from it."""
+    return "" if model == DEFAULT_MODEL else f"-{Path(model).stem}"
+
+
 class SliceOver(Exception):
     """The time of this slice is used up; what is finished is kept."""
 

@@ -26,7 +26,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from evidence import DEFAULT_MODEL, RECORDED, Row, Slice, SliceOver, changed, points, record, recorded, stamp, stop
+from evidence import (
+    DEFAULT_MODEL,
+    RECORDED,
+    Row,
+    Slice,
+    SliceOver,
+    changed,
+    of_model,
+    points,
+    record,
+    recorded,
+    stamp,
+    stop,
+)
 from proof_record import provenance
 
 import edgehone.search.calibration as calibration
@@ -192,8 +205,8 @@ def main() -> None:
         given.recorded = given.out / "recorded"
     time, dataset = Slice(given.minutes), read_dataset(given.data)
     name = Identity.of(dataset).name
-    model = "" if given.model == DEFAULT_MODEL else f"-{Path(given.model).stem}"
-    stem = given.recorded / "front" / f"{dataset.name.partition('?')[0].replace(':', '-')}{model}-{given.budget}"
+    data = dataset.name.partition("?")[0].replace(":", "-")
+    stem = given.recorded / "front" / f"{data}{of_model(given.model)}-{given.budget}"
     names = {(s, limit): f"{limit or 'front'}-{s}" for s in given.seeds for limit in (None, *given.limits)}
     paths = {key: stem.with_name(f"{stem.name}-{which}.json") for key, which in names.items()}
     left = [key for key, path in paths.items() if "advice" not in (recorded(path) or {})]

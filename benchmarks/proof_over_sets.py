@@ -30,7 +30,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evidence import DEFAULT_MODEL, RECORDED, Row, Slice, SliceOver, record, recorded, stamp, stop
+from evidence import DEFAULT_MODEL, RECORDED, Row, Slice, SliceOver, of_model, record, recorded, stamp, stop
 from final_trainings import Final, side_by_side
 from proof_record import OWN, final_job, run_record, search_row
 from proof_table import ARMS, FURTHER, length_name, proof_table
@@ -87,8 +87,7 @@ class Proof:
     @property
     def stem(self) -> str:
         """Of folder and file."""
-        model = "" if self.given.model == DEFAULT_MODEL else f"-{Path(self.given.model).stem}"
-        return f"{self.name}{model}-{self.given.budget}-{self.seed}"
+        return f"{self.name}{of_model(self.given.model)}-{self.given.budget}-{self.seed}"
 
     @property
     def path(self) -> Path:
