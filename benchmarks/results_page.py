@@ -236,7 +236,7 @@ SECTIONS: Sequence[tuple[str, str, str, Callable[[Path], Iterator[str]]]] = (
     ),
     (
         "Does one front equal a search for each of its places?",
-        "python benchmarks/multi_objective.py bccd",
+        "python benchmarks/multi_objective.py bccd --budget 6m --limits 256 160 --seeds 0 1 2",
         "One search for AP and latency against searches for AP alone under limits of the input, at equal nominal "
         "budget, by a paired bootstrap on the test split.",
         fronts,
@@ -257,8 +257,9 @@ SECTIONS: Sequence[tuple[str, str, str, Callable[[Path], Iterator[str]]]] = (
     ),
     (
         "What do many workers reach?",
-        "python benchmarks/worker_scaling.py benchmarks/recorded/bccd.jsonl",
-        "A simulation: the queue of trials under a virtual clock, durations as they were recorded.",
+        "python benchmarks/worker_scaling.py bccd cards-640",
+        "A simulation: the study and the queue of trials under a virtual clock, decisions as long as measured, "
+        "trainings as long as recorded ones.",
         each_of("scaling", scaling_table),
     ),
 )

@@ -1,181 +1,309 @@
-"""How much of ideal throughput many workers reach: the real queue of trials, under a virtual clock.
+"""How much of ideal throughput do many workers reach? The study of a search under a virtual clock.
 
-python benchmarks/worker_scaling.py benchmarks/recorded/bccd.jsonl [--trials 10000] [--workers 1,16,64,256]
+python benchmarks/worker_scaling.py DATA [DATA ...] [--workers 16 64 256] [--rounds 40 120] [--minutes 60]
 
-Reads recorded trainings, one {"seconds": ..., "gflops": ...} a line (the planned cost is optional), and draws so many
-trials from them. Ideal is all work divided by the workers. What is lost on the way: the search hands out one trial
-after another, a worker takes time to start, the last trials leave others idle, workers are lost in mid-trial (their
-trial is run again) and come back. Two ways of searching are shown: without pauses, and with rungs that wait for each
-other. Writes ``recorded/scaling/NAME.json``. Exit 1 if the last row of the first way is below 0.9.
+First measures what an informed search takes to decide, with its rules, its searcher, rung 0 and its journal on disk: of
+a study of :data:`MEASURED` trials, processor time of one thread by kind of trial, of new full trainings in the last
+quarter. Then simulates studies as they are planned for so many workers, with so many trials for each (``--rounds``):
+the study and the queue of trials are the real ones; one search serves all workers, one after another, and takes as long
+as was measured; strategies are drawn at random; a training takes as long as one drawn from the recorded ones of its
+length (``recorded/DATA.jsonl``), and scores what the stand-in of ``surrogate.py`` says. A worker takes time to start;
+some are lost in mid-trial, which is then run again, and come back.
+
+Ideal is all work divided by the workers. Not counted: what the network between machines takes. Each piece is recorded
+as it ends, in ``recorded/scaling/DATA.json``. Prints how many trials are planned, works for ``--minutes`` and goes on
+where it was when it is given again; exit 3 while some are left, 1 if the most workers and rounds that were asked for
+reach less than 0.9 on any data set.
 """
 
 from __future__ import annotations
 
 import argparse
-import heapq
-import json
-from collections.abc import Sequence
+import itertools
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-from evidence import RECORDED, Row, record, stamp
+import torch
+from evidence import RECORDED, Row, Slice, SliceOver, record, recorded, stamp, stop
+from recorded_trainings import MODEL, RUNGS, STEPS
+from replay import root
+from surrogate import Surrogate
+from trainings import SECONDS_PER_GFLOP, Table
+from virtual_cluster import Cluster, Simulation
 
-from edgehone.search.pool import TrialQueue
+from edgehone.data import Dataset, read_dataset
+from edgehone.preparation import analyse_only
+from edgehone.search.journal import Journal
+from edgehone.search.plan import Calibration, Plan, make_plan
+from edgehone.search.rung_zero import CeilingScreen
+from edgehone.search.scope import Given, Scope, declared_space
+from edgehone.search.searchers import ADVISED, make_searcher
+from edgehone.search.study import Study, Terms, Trial, Worth
+from edgehone.space import SearchSpace
+from edgehone.strategy import INPUT_SIZES, Strategy
 
 ENOUGH = 0.9
-DISPATCH_MS = 230.0
-"""Assumed of every trial: about what `informed` takes on one core to suggest a full training, its dearest (130), and
-rung 0 to look at a drawn projection (100, see ``rung_zero.py``)."""
+SMALLEST = 1.0
+"""GFLOPs of the cheapest picture: so small that every plan is possible."""
 
-RUNGS = (0.5, 0.25, 0.125, 0.125)
-"""Trials on rungs that wait for each other, as shares of all."""
+MEASURED = (64, 40)
+"""Workers and trials for each of them."""
 
+DECISION_S, SIMULATED_S = 0.2, 0.01
+"""Of a trial that is decided, and of one that is simulated, on one core of 2026."""
 
-@dataclass(frozen=True)
-class Cluster:
-    """What keeps workers from working.
-
-    Attributes:
-        dispatch: seconds that the search spends on a trial; it serves one worker after another.
-        startup: seconds before a worker takes its first trial.
-        losses_an_hour: of each worker; it is back after ``startup``.
-        seed: of the losses.
-    """
-
-    dispatch: float = 0.0
-    startup: float = 0.0
-    losses_an_hour: float = 0.0
-    seed: int = 0
+LENGTHS = ("short", "middle", "full")
+FRESH = "suggested, full"
+TOLD, WAITED = "told", "nothing yet"
+"""What a search spends time on beside the kinds of trials."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """What became of a simulated search."""
+class Stand:
+    """One data set: what is drawn from, what rejects, and what answers for trainings."""
 
-    trials: int
-    seconds: float
-    efficiency: float
-    lost: int
+    dataset: Dataset
+    space: SearchSpace
+    surrogate: Surrogate
+    durations: dict[float, list[float]]
 
-
-def simulate(trials: Sequence[tuple[float, float]], workers: int, cluster: Cluster) -> Found:
-    """Run ``(seconds, expected cost)`` through the queue.
-
-    Args:
-        trials: as recorded, with what the search expects of each before it runs.
-        workers: side by side.
-        cluster: with its troubles.
-    """
-    rng = np.random.default_rng(cluster.seed)
-    queue: TrialQueue[int] = TrialQueue([(k, cost) for k, (_, cost) in enumerate(trials)])
-    free = [(cluster.startup, worker) for worker in range(workers)]
-    busy: list[tuple[float, int, int, bool]] = []
-    clock = served = 0.0
-    done = lost = 0
-    rate = cluster.losses_an_hour / 3600
-    while queue:
-        if free and queue.waiting and (not busy or free[0][0] <= busy[0][0]):
-            at, worker = heapq.heappop(free)
-            served = max(served, at) + cluster.dispatch
-            taken = queue.take()
-            assert taken is not None
-            number, item = taken
-            seconds = trials[item][0]
-            dies = float(rng.exponential(1 / rate)) if rate else np.inf
-            heapq.heappush(busy, (served + min(seconds, dies), worker, number, dies < seconds))
-            continue
-        clock, worker, number, failed = heapq.heappop(busy)
-        if failed:
-            queue.lose(number, "simulated")
-            lost += 1
-        else:
-            queue.finish(number)
-            done += 1
-        heapq.heappush(free, (clock + (cluster.startup if failed else 0.0), worker))
-    work = sum(seconds for seconds, _ in trials)
-    return Found(done, clock, work / workers / clock, lost)
+    @staticmethod
+    def of(source: str) -> Stand:
+        """With the rules for it."""
+        dataset = read_dataset(source)
+        table = Table(dataset)
+        _, rules = analyse_only(dataset, MODEL, max(INPUT_SIZES))
+        durations: dict[float, list[float]] = {share: [] for share in RUNGS}
+        for row in table.rows.values():
+            durations.get(row["steps"] / STEPS, []).append(float(row["seconds"]))
+        space = declared_space(Scope(), rules, Given(weights=False, teacher=False))
+        return Stand(dataset, space, Surrogate.of(table), durations)
 
 
-def with_rungs(trials: Sequence[tuple[float, float]], workers: int, cluster: Cluster) -> Found:
-    """The same, where each rung waits for the one before."""
-    ends = np.cumsum([round(share * len(trials)) for share in RUNGS])
-    parts = [list(trials[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
-    begun = replace(cluster, startup=0.0)
-    found = [simulate(part, workers, begun if k else cluster) for k, part in enumerate(parts) if part]
-    seconds = sum(each.seconds for each in found)
-    work = sum(duration for duration, _ in trials)
-    return Found(
-        sum(each.trials for each in found), seconds, work / workers / seconds, sum(each.lost for each in found)
+class SimulatedStudy:
+    """A study whose trainings are drawn from recorded ones, and whose decisions take what they took elsewhere."""
+
+    def __init__(self, stand: Stand, study: Study, costs: Mapping[str, float]) -> None:
+        self.stand = stand
+        self.study = study
+        self.costs = costs
+        """Milliseconds of each kind."""
+
+    def ask(self) -> tuple[Trial | None, float]:
+        """See :class:`virtual_cluster.Decider`."""
+        trial = self.study.ask()
+        return trial, self.costs[kind_of(trial)] / 1000
+
+    def tell(self, trial: Trial) -> float:
+        """See :class:`virtual_cluster.Decider`."""
+        self.study.tell([self.worth(trial)])
+        return self.costs[TOLD] / 1000
+
+    def worth(self, trial: Trial) -> Worth:
+        """What the stand-in says."""
+        share, first = RUNGS[trial.rung], root(self.study, trial)
+        score = self.stand.surrogate.answers([trial.strategy], share, [first], self.study.terms.seed)[0]
+        return Worth(number=trial.number, values=(score,))
+
+    def seconds(self, trial: Trial) -> float:
+        """See :class:`virtual_cluster.Decider`."""
+        drawn = self.stand.durations[RUNGS[trial.rung]]
+        return drawn[int(np.random.default_rng([self.study.terms.seed, trial.number]).integers(len(drawn)))]
+
+
+class MeasuredStudy(SimulatedStudy):
+    """The same with decisions that take what they take here."""
+
+    def __init__(self, stand: Stand, study: Study) -> None:
+        super().__init__(stand, study, {})
+        self.took: dict[str, list[float]] = {}
+
+    def ask(self) -> tuple[Trial | None, float]:
+        """See :class:`virtual_cluster.Decider`."""
+        started = time.process_time()
+        trial = self.study.ask()
+        if len(self.study.trials) % 250 == 0 and trial is not None:
+            print(f"  {len(self.study.trials)} trials decided", flush=True)
+        return trial, self._note(kind_of(trial), started)
+
+    def tell(self, trial: Trial) -> float:
+        """See :class:`virtual_cluster.Decider`."""
+        worth = self.worth(trial)
+        started = time.process_time()
+        self.study.tell([worth])
+        return self._note(TOLD, started)
+
+    def _note(self, kind: str, started: float) -> float:
+        seconds = time.process_time() - started
+        self.took.setdefault(kind, []).append(seconds)
+        return seconds
+
+    def means(self) -> dict[str, float]:
+        """Milliseconds of each kind; of new full trainings in the last quarter, as those take longer and longer."""
+        late = {kind: took[-len(took) // 4 :] if kind == FRESH else took for kind, took in self.took.items()}
+        return {kind: round(1000 * float(np.mean(took)), 1) for kind, took in late.items()}
+
+
+def kind_of(trial: Trial | None) -> str:
+    """How it came about and how long it is, for people."""
+    return WAITED if trial is None else f"{trial.kind}, {LENGTHS[trial.rung]}"
+
+
+def plan_of(workers: int, trials: int) -> Plan:
+    """The shortest plan, in quarters of an hour, of at least so many trials."""
+    calibration = Calibration(
+        precision="fp32",
+        seconds_per_gflop=SECONDS_PER_GFLOP,
+        seconds_per_gflop_by_precision={},
+        workers=workers,
+        cpu="",
     )
+    plans = (make_plan(900.0 * k, 0.0, "off", calibration, SMALLEST) for k in itertools.count(4))
+    return next(plan for plan in plans if sum(r.trials + r.varied + r.fresh for r in plan.levels()) >= trials)
 
 
-def recorded(path: Path) -> list[tuple[float, float]]:
-    """Seconds of each training, and its planned cost where the file holds it: a search knows that beforehand."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return [(float(row["seconds"]), float(row.get("gflops", 1.0))) for row in rows]
+def terms_of(searcher: str, cluster: Cluster, rounds: int) -> Terms:
+    """Of a study for so many workers."""
+    plan = plan_of(cluster.workers, rounds * cluster.workers)
+    return Terms(seed=cluster.seed, searcher=searcher, rungs=plan.levels(), repeats=plan.repeats)
 
 
-def main() -> None:
-    """Draw, simulate, print."""
+def measured(stand: Stand, cluster: Cluster) -> Row:
+    """What decisions take."""
+    workers, rounds = MEASURED
+    terms = terms_of(ADVISED, replace(cluster, workers=workers), rounds)
+    screen = CeilingScreen(cast(Strategy, stand.space.preferred()), MODEL, stand.dataset)
+    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "study.jsonl") as journal:
+        study = Study(terms, stand.space, make_searcher(ADVISED, stand.space, terms.seed), journal, screen)
+        decider = MeasuredStudy(stand, study)
+        found = Simulation(decider, replace(cluster, workers=workers)).run()
+        size = journal.path.stat().st_size
+    return {
+        "stamp": stamp(),
+        "trials": found.trials,
+        "rejected": len(study.gate.rejected),
+        "ms": decider.means(),
+        "journal_kb_a_trial": round(size / 1e3 / found.trials, 1),
+        "of_ideal": round(found.efficiency(workers), 3),
+    }
+
+
+def simulated(stand: Stand, cluster: Cluster, rounds: int, costs: Mapping[str, float]) -> Row:
+    """A search by so many workers."""
+    terms = terms_of("random", cluster, rounds)
+    study = Study(terms, stand.space, make_searcher("random", stand.space, terms.seed))
+    found = Simulation(SimulatedStudy(stand, study, costs), cluster).run()
+    return {
+        "stamp": stamp(),
+        "trials": found.trials,
+        "lost": found.lost,
+        "hours": round(found.clock / 3600, 2),
+        "deciding": round(found.deciding / found.clock, 3),
+        "of_ideal": round(found.efficiency(cluster.workers), 3),
+    }
+
+
+def head_of(stand: Stand, given: argparse.Namespace) -> Row:
+    """What is the same whatever the workers."""
+    full = stand.durations[RUNGS[-1]]
+    return {
+        "data": stand.dataset.name,
+        "recorded": sum(len(each) for each in stand.durations.values()),
+        "full_p5_p50_p95_max": [round(float(q), 1) for q in np.quantile(full, [0.05, 0.5, 0.95, 1.0])],
+        "startup_s": given.startup_s,
+        "losses_an_hour": given.losses_an_hour,
+        "seed": given.seed,
+    }
+
+
+def scaling_table(content: Row) -> list[str]:
+    """What was measured and simulated, and a row for each number of workers and trials for each."""
+    low, middle, high, most = content["full_p5_p50_p95_max"]
+    known = content["measured"]
+    costs = ", ".join(f"{kind} {ms:.0f}" for kind, ms in known["ms"].items())
+    lines = [
+        f"{content['data']}: durations drawn from {content['recorded']} recorded trainings, full ones of {low:.0f} to "
+        f"{high:.0f} s (median {middle:.0f}, longest {most:.0f}); {content['startup_s']:g} s until a worker works, "
+        f"{content['losses_an_hour']:g} losses an hour of each. Milliseconds to decide, mean over {known['trials']} "
+        f"trials ({known['rejected']} strategies rejected by rung 0): {costs}; the journal grows by "
+        f"{known['journal_kb_a_trial']:g} KB a trial.",
+        "",
+        "| workers | trials | lost | hours | share of them that the search decides | of ideal |",
+        "|---" * 6 + "|",
+    ]
+    for name, row in sorted(content["rows"].items(), key=lambda item: [int(part) for part in item[0].split(" x ")]):
+        cells = (name.split(" x ")[0], row["trials"], row["lost"], row["hours"], f"{row['deciding']:.2f}")
+        lines.append("| " + " | ".join(map(str, cells)) + f" | {row['of_ideal']:.3f} |")
+    return lines
+
+
+def options() -> argparse.ArgumentParser:
+    """Of this script."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("durations", type=Path)
-    parser.add_argument("--trials", type=int, default=10_000)
-    parser.add_argument("--workers", default="1,4,16,64,128,192,256")
-    parser.add_argument("--dispatch-ms", type=float, default=DISPATCH_MS, help="of the search, for each trial")
+    parser.add_argument("data", nargs="+")
+    parser.add_argument("--workers", type=int, nargs="+", default=[16, 64, 256])
+    parser.add_argument("--rounds", type=int, nargs="+", default=[40, 120], help="trials for each worker")
     parser.add_argument("--startup-s", type=float, default=15.0, help="of a worker")
     parser.add_argument("--losses-an-hour", type=float, default=0.02, help="of each worker")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--recorded", type=Path, default=RECORDED)
-    options = parser.parse_args()
-    known = recorded(options.durations)
-    rng = np.random.default_rng(options.seed)
-    drawn = [known[k] for k in rng.integers(len(known), size=options.trials)]
-    cluster = Cluster(options.dispatch_ms / 1000, options.startup_s, options.losses_an_hour, options.seed)
-    rows: list[Row] = []
-    for count in (int(text) for text in options.workers.split(",")):
-        found, stepped = simulate(drawn, count, cluster), with_rungs(drawn, count, cluster)
-        rows.append(
-            {
-                "workers": count,
-                "hours": round(found.seconds / 3600, 2),
-                "of_ideal": round(found.efficiency, 3),
-                "lost": found.lost,
-                "with_rungs": round(stepped.efficiency, 3),
-            }
-        )
-    content: Row = {
-        "stamp": stamp(),
-        "durations": options.durations.name,
-        "recorded": len(known),
-        "seconds_p5_p50_p95": [round(float(q), 1) for q in np.quantile([s for s, _ in known], [0.05, 0.5, 0.95])],
-        "trials": options.trials,
-        "dispatch_ms": options.dispatch_ms,
-        "startup_s": options.startup_s,
-        "losses_an_hour": options.losses_an_hour,
-        "seed": options.seed,
-        "rows": rows,
-    }
-    record(options.recorded / "scaling" / f"{options.durations.stem}.json", content)
-    print("\n".join(scaling_table(content)))
-    raise SystemExit(int(rows[-1]["of_ideal"] < ENOUGH))
+    parser.add_argument("--minutes", type=float, default=60.0)
+    return parser
 
 
-def scaling_table(content: Row) -> list[str]:
-    """What was simulated, and a row for each number of workers."""
-    low, middle, high = content["seconds_p5_p50_p95"]
-    lines = [
-        f"{content['trials']} trials drawn from {content['recorded']} recorded trainings of {low:.0f} to {high:.0f} s "
-        f"(median {middle:.0f}); {content['dispatch_ms']:g} ms to hand out a trial, {content['startup_s']:g} s until a "
-        f"worker works, {content['losses_an_hour']:g} losses an hour of each.",
-        "",
-        "| workers | hours | of ideal | trials lost | of ideal, rungs that wait |",
-        "|---|---|---|---|---|",
-    ]
-    for row in content["rows"]:
-        cells = (row["workers"], row["hours"], f"{row['of_ideal']:.3f}", row["lost"], f"{row['with_rungs']:.3f}")
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return lines
+def pieces(source: str, given: argparse.Namespace, time_left: Slice) -> Row:
+    """What is recorded of a data set, and what is left within the slice.
+
+    Raises:
+        SliceOver: some is left.
+    """
+    path = given.recorded / "scaling" / f"{read_dataset(source).name}.json"
+    content = recorded(path) or {"rows": {}}
+    left = [(w, r) for w in given.workers for r in given.rounds if name_of(w, r) not in content["rows"]]
+    seconds = sum(w * r for w, r in left) * SIMULATED_S + math.prod(MEASURED) * DECISION_S * ("measured" not in content)
+    print(f"{source}: planned {seconds / 3600:.1f} core-hours", flush=True)
+    if not left:
+        return content
+    stand = Stand.of(source)
+    cluster = Cluster(0, given.startup_s, given.losses_an_hour, given.seed)
+    content = {**content, **head_of(stand, given)}
+    if "measured" not in content:
+        time_left.check()
+        content["measured"] = measured(stand, cluster)
+    for workers, rounds in left:
+        time_left.check()
+        row = simulated(stand, replace(cluster, workers=workers), rounds, content["measured"]["ms"])
+        content["rows"][name_of(workers, rounds)] = row
+        record(path, {**content, "stamp": stamp()})
+        print(f"  {name_of(workers, rounds)}: {row['of_ideal']:.3f} of ideal", flush=True)
+    return content
+
+
+def name_of(workers: int, rounds: int) -> str:
+    """Of a row."""
+    return f"{workers} x {rounds}"
+
+
+def main() -> None:
+    """Measure, simulate, print."""
+    given = options().parse_args()
+    torch.set_num_threads(1)
+    time_left = Slice(given.minutes)
+    try:
+        contents = [pieces(source, given, time_left) for source in given.data]
+    except SliceOver:
+        stop()
+    else:
+        print("\n\n".join("\n".join(scaling_table(content)) for content in contents))
+        most = name_of(max(given.workers), max(given.rounds))
+        sys.exit(int(any(content["rows"][most]["of_ideal"] < ENOUGH for content in contents)))
 
 
 if __name__ == "__main__":

@@ -164,3 +164,36 @@ def test_more_budget_buys_them_for_a_searcher_that_learns_and_trainings_are_as_l
 
 def test_many_workers_have_short_trainings_for_all_of_them() -> None:
     assert plan(40.0, workers=64).rungs[0].trials >= 4 * 64
+
+
+def with_one_that_never_ends(short: int) -> tuple[Study, Trial]:
+    """A study until nothing can be done without the first trial, one worker asking at a time."""
+    rungs = (
+        Rung(name="short", share=1 / 6, trials=short),
+        Rung(name="middle", share=1 / 3, trials=8, varied=2),
+        Rung(name=FINAL, share=1.0, trials=4, fresh=3 * short),
+    )
+    one = Study(TERMS.model_copy(update={"rungs": rungs}), SPACE, make_searcher("random", SPACE, TERMS.seed))
+    late = one.ask()
+    assert late is not None
+    while (trial := one.ask()) is not None:
+        one.tell([worth(trial)])
+    return one, late
+
+
+def test_hundreds_of_trials_do_not_wait_for_one() -> None:
+    one, late = with_one_that_never_ends(100)
+    kinds = [(trial.kind, trial.rung) for trial in one.trials]
+    assert kinds.count(("suggested", 2)) == 300, "new full trainings begin, for it is one in a hundred shorter ones"
+    assert any(kind == "repeated" for kind, _ in kinds), "and so do second seeds"
+    one.tell([worth(late)])
+    while (trial := one.ask()) is not None:
+        one.tell([worth(trial)])
+    assert not one.pending
+
+
+def test_a_few_trials_wait_for_one() -> None:
+    one, late = with_one_that_never_ends(16)
+    assert [trial.number for trial in one.pending] == [late.number]
+    assert all(trial.kind != "repeated" for trial in one.trials)
+    assert not any(trial.kind == "suggested" and trial.rung == 2 for trial in one.trials)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
@@ -14,13 +16,7 @@ from hypothesis import strategies as st
 
 from edgehone.search.pool import LOSSES, LostTooOften, TrialQueue
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "worker_scaling.py"
-
-
-def test_long_trials_go_first_and_equal_ones_in_order() -> None:
-    queue = TrialQueue([("a", 1.0), ("b", 3.0), ("c", 1.0), ("d", 3.0)])
-    taken = [queue.take() for _ in range(5)]
-    assert [item and item[1] for item in taken] == ["b", "d", "a", "c", None]
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "virtual_cluster.py"
 
 
 def test_what_is_added_later_waits_behind_what_was_lost() -> None:
@@ -35,10 +31,10 @@ def test_what_is_added_later_waits_behind_what_was_lost() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.floats(0.1, 10), min_size=1, max_size=30), st.integers(0, 2**31), st.integers(1, 5))
-def test_every_trial_ends_once_whatever_is_lost(costs: list[float], seed: int, workers: int) -> None:
+@given(st.integers(1, 30), st.integers(0, 2**31), st.integers(1, 5))
+def test_every_trial_ends_once_whatever_is_lost(trials: int, seed: int, workers: int) -> None:
     rng = np.random.default_rng(seed)
-    queue = TrialQueue([(k, cost) for k, cost in enumerate(costs)])
+    queue = TrialQueue(range(trials))
     flying: dict[int, int] = {}
     ended: list[int] = []
     lost: dict[int, int] = {}
@@ -54,12 +50,12 @@ def test_every_trial_ends_once_whatever_is_lost(costs: list[float], seed: int, w
         else:
             queue.finish(number)
             ended.append(item)
-    assert sorted(ended) == list(range(len(costs)))
-    assert {item for item in range(len(costs)) if queue.lost(item)} == set(lost)
+    assert sorted(ended) == list(range(trials))
+    assert {item for item in range(trials) if queue.lost(item)} == set(lost)
 
 
 def test_a_lost_trial_goes_first_and_one_that_kills_its_workers_is_blamed() -> None:
-    queue = TrialQueue([("big", 9.0), ("small", 1.0)])
+    queue = TrialQueue(["big", "small"])
     first = queue.take()
     assert first is not None
     for _ in range(LOSSES - 1):
@@ -73,9 +69,34 @@ def test_a_lost_trial_goes_first_and_one_that_kills_its_workers_is_blamed() -> N
     assert not queue, "it waits no more"
 
 
+@dataclass
+class Listed:
+    """Trials that are known beforehand: seconds of each, and what it takes to decide on one."""
+
+    durations: Sequence[float]
+    deciding: float = 0.0
+    after: Mapping[int, int] = field(default_factory=dict[int, int])
+    """Number of a trial to that of another one, which must have ended before."""
+    told: list[int] = field(default_factory=list[int])
+    asked: int = 0
+
+    def ask(self) -> tuple[int | None, float]:
+        if self.asked == len(self.durations) or self.after.get(self.asked, -1) not in {-1, *self.told}:
+            return None, 0.0
+        self.asked += 1
+        return self.asked - 1, self.deciding
+
+    def tell(self, trial: int) -> float:
+        self.told.append(trial)
+        return 0.0
+
+    def seconds(self, trial: int) -> float:
+        return self.durations[trial]
+
+
 @pytest.fixture(scope="module")
-def scaling() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("worker_scaling", SCRIPT)
+def cluster() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("virtual_cluster", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -84,23 +105,30 @@ def scaling() -> ModuleType:
     return module
 
 
-def test_one_worker_takes_as_long_as_all_trials_together(scaling: ModuleType) -> None:
-    found = scaling.simulate([(3.0, 1.0), (2.0, 1.0)], 1, scaling.Cluster())
-    assert found.seconds == pytest.approx(5.0)
-    assert found.efficiency == pytest.approx(1.0)
+def test_one_worker_takes_as_long_as_all_trials_together(cluster: ModuleType) -> None:
+    found = cluster.Simulation(Listed([3.0, 2.0]), cluster.Cluster(1)).run()
+    assert (found.clock, found.trials) == (pytest.approx(5.0), 2)
+    assert found.efficiency(1) == pytest.approx(1.0)
 
 
-def test_long_trials_that_are_known_to_be_long_do_not_hold_up_the_end(scaling: ModuleType) -> None:
-    durations = [1.0, 1.0, 1.0, 1.0, 4.0]
-    known = scaling.simulate([(d, d) for d in durations], 2, scaling.Cluster())
-    unknown = scaling.simulate([(d, 1.0) for d in durations], 2, scaling.Cluster())
-    assert (known.seconds, unknown.seconds) == (pytest.approx(4.0), pytest.approx(6.0))
+def test_a_search_serves_one_worker_after_another(cluster: ModuleType) -> None:
+    found = cluster.Simulation(Listed([4.0, 4.0], deciding=1.0), cluster.Cluster(2, startup=10.0)).run()
+    assert found.clock == pytest.approx(10.0 + 1.0 + 1.0 + 4.0)
+    assert found.deciding == pytest.approx(2.0)
 
 
-def test_hundreds_of_workers_stay_busy_even_where_some_are_lost(scaling: ModuleType) -> None:
+def test_workers_idle_while_the_search_waits(cluster: ModuleType) -> None:
+    found = cluster.Simulation(Listed([5.0, 1.0, 2.0], after={2: 0}), cluster.Cluster(2)).run()
+    assert found.clock == pytest.approx(7.0)
+    assert found.efficiency(2) == pytest.approx(8.0 / 14.0)
+
+
+def test_hundreds_of_workers_stay_busy_even_where_some_are_lost(cluster: ModuleType) -> None:
     rng = np.random.default_rng(0)
-    durations = 90 * rng.lognormal(0, 0.5, 10_000)
-    for cluster in (scaling.Cluster(dispatch=0.01, startup=5.0), scaling.Cluster(dispatch=0.01, losses_an_hour=0.05)):
-        found = scaling.simulate([(d, 1.0) for d in durations], 256, cluster)
-        assert found.efficiency > 0.9
-        assert found.trials == 10_000
+    durations = (90 * rng.lognormal(0, 0.5, 10_000)).tolist()
+    for losses in (0.0, 0.05):
+        listed = Listed(durations, deciding=0.01)
+        found = cluster.Simulation(listed, cluster.Cluster(256, startup=5.0, losses_an_hour=losses)).run()
+        assert found.efficiency(256) > 0.9
+        assert (found.lost > 0) == (losses > 0)
+        assert sorted(listed.told) == list(range(10_000))

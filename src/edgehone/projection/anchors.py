@@ -216,7 +216,8 @@ def best_nearness(wh: Sides, anchors: Sides) -> NDArray[np.float64]:
     nearness = np.zeros(len(wh))
     for anchor in np.maximum(anchors, 1e-9):
         ratio = np.maximum(wh, 1e-9) / anchor
-        np.maximum(nearness, np.minimum(ratio, 1 / ratio).min(1), out=nearness)
+        width, height = np.minimum(ratio, 1 / ratio).T
+        np.maximum(nearness, np.minimum(width, height), out=nearness)
     return nearness
 
 

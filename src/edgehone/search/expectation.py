@@ -9,7 +9,7 @@ unknown gets its chance. With several objectives each question weighs them at ra
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ from sklearn.gaussian_process.kernels import (  # pyright: ignore[reportMissingT
 )
 from threadpoolctl import threadpool_limits
 
-from edgehone.space import Choice, Dimension, SearchSpace, flatten
+from edgehone.space import Choice, SearchSpace, Span, flatten
 from edgehone.space.search_space import declared
 from edgehone.strategy import Strategy
 
@@ -57,7 +57,8 @@ class Expectation:
     """Learns from trainings in the order in which they end; the same order teaches the same."""
 
     def __init__(self, space: SearchSpace) -> None:
-        self._dimensions = [d for d in declared(type(space.base)) if d.path not in space.fixed]
+        searched = [d for d in declared(type(space.base)) if d.path not in space.fixed]
+        self._coders = [(d.path, d.when, _coder(d.domain)) for d in searched]
         self._known: list[Training] = []
         self._codes: dict[str, Rows] = {}
         self._kernel: tuple[int, Any] = (0, None)
@@ -107,22 +108,30 @@ class Expectation:
         return x, (y - y.mean()) / (y.std() or 1.0)
 
     def _code(self, strategy: Strategy) -> Rows:
+        """Every dimension as numbers, two different choices 1 apart; half-way where it does not exist."""
         flat = flatten(strategy)
-        return np.array([number for dimension in self._dimensions for number in _numbers(dimension, flat)])
+        numbers: list[float] = []
+        for path, when, code in self._coders:
+            exists = path in flat and all(flat.get(where) == kind for where, kind in when)
+            numbers += code(flat[path] if exists else None)
+        return np.array(numbers)
 
 
-def _numbers(dimension: Dimension, flat: dict[str, Any]) -> Iterator[float]:
-    """A dimension as numbers, two different choices 1 apart; half-way where it does not exist."""
-    exists = all(flat.get(path) == kind for path, kind in dimension.when)
-    value = flat.get(dimension.path) if exists else None
-    if not isinstance(dimension.domain, Choice):
-        yield 0.5 if value is None else dimension.domain.unit(float(value))
-        return
-    values = dimension.domain.values
+Coder = Callable[[Any], Sequence[float]]
+"""Of a value, None where there is none."""
+
+
+def _coder(domain: Span | Choice) -> Coder:
+    if isinstance(domain, Span):
+        return lambda value: (0.5,) if value is None else (domain.unit(float(value)),)
+    values = domain.values
     if any(isinstance(each, str) for each in values):
-        yield from (float(value == each) / np.sqrt(2) for each in values)
-    else:  # in order, as sizes are
-        yield values.index(value) / max(len(values) - 1, 1) if value in values else 0.5
+        apart = {value: tuple(float(value == each) / np.sqrt(2) for each in values) for value in values}
+        nowhere = (0.0,) * len(values)
+        return lambda value: apart.get(value, nowhere)
+    # In order, as sizes are.
+    places = {value: k / max(len(values) - 1, 1) for k, value in enumerate(values)}
+    return lambda value: (places.get(value, 0.5),)
 
 
 def _beside(code: Rows, rung: int) -> Rows:

@@ -53,18 +53,14 @@ class Pool(Protocol):
 class TrialQueue(Generic[T]):
     """Which trial is given out next, and what becomes of those whose worker is lost. Knows no clock and no process.
 
-    Made of ``(trial, expected cost)``.
-
-    Long trials go first, so that none of them begins when the others have ended; trials of one length keep their order.
-    A lost trial goes before all others: it has waited longest.
+    Trials go in their order; a lost one goes before all others: it has waited longest.
     """
 
-    def __init__(self, items: Sequence[tuple[T, float]] = ()) -> None:
-        order = sorted(range(len(items)), key=lambda number: -items[number][1])
-        self.waiting = deque((number, items[number][0]) for number in order)
+    def __init__(self, items: Sequence[T] = ()) -> None:
+        self.waiting = deque(enumerate(items))
         self.running: dict[int, T] = {}
         self.losses: dict[int, int] = {}
-        self.items = [item for item, _ in items]
+        self.items = list(items)
 
     def lost(self, item: T) -> bool:
         """Whether a trial has lost a worker."""

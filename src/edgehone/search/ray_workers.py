@@ -216,8 +216,8 @@ class RayWorkers:
         """Outcomes as they come; a trial whose node is lost is trained again elsewhere.
 
         Args:
-            tasks: all at once (then the longest goes first), or made one at a time, whenever a worker is free; None
-                says that nothing can be done before the next outcome.
+            tasks: taken one at a time, whenever a worker is free; None says that nothing can be done before the next
+                outcome.
             tick: told about twice a second how far running tasks are.
         """
         by_name: dict[str, Task] = {}

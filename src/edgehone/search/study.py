@@ -9,9 +9,7 @@ with several objectives the order is by Pareto front.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace as replaced
 from typing import cast
 
@@ -19,7 +17,7 @@ import numpy as np
 
 from edgehone.errors import UsageError
 from edgehone.search.agreement import RungAgreement, agree
-from edgehone.search.journal import AnyJournal
+from edgehone.search.journal import AnyJournal, uncollected
 from edgehone.search.lengths import AUGMENTATION
 from edgehone.search.level import Kind, Level
 from edgehone.search.pareto import best_first
@@ -35,6 +33,10 @@ SETTLED = 16
 
 VARIED_RATE = 0.4
 """Share of the augmentation's dimensions that are drawn anew where a good strategy is varied."""
+
+LATE_SHORTER, LATE = 64, 256
+"""Of shorter trials one in so many, of all one in so many is not waited for by full trainings of new strategies, and by
+finalists' second seeds: hundreds of workers would idle for a few."""
 
 SLACK = 1e-6
 
@@ -129,7 +131,7 @@ class Study:
         """Rungs for which the searcher has nothing new left."""
         self._best: dict[int, list[Trial]] = {}
         self._agreement: dict[int, RungAgreement] = {}
-        with _uncollected():
+        with uncollected():
             self._replay([] if journal is None else journal.events)
 
     def ask(self) -> Trial | None:
@@ -202,10 +204,11 @@ class Study:
             if trial is not None:
                 return trial
         trial = (self._suggested() or self._fresh()) if new > 0 else None
-        if trial is not None or any(self.trials[n].kind != "repeated" for n in self._open):
+        searching = sum(self.trials[n].kind != "repeated" for n in self._open)
+        if trial is not None or searching > len(self.worth) // LATE:
             return trial
         # Nothing runs and nothing is new: where trials diverged or the space is small, rungs stay below their plan.
-        for rung in range(len(self._rungs) - 1):
+        for rung in range(0 if searching else len(self._rungs) - 1):
             trial = self._promoted(rung, self._target(rung + 1))
             if trial is not None:
                 return trial
@@ -219,10 +222,14 @@ class Study:
         """A new strategy for a full training, once shorter ones have told what they can."""
         top = len(self._rungs) - 1
         level, planned = self._rungs[top], self.terms.rungs[top]
-        settled = not any(self.trials[n].rung < top for n in self._open)
-        if len(level.suggested) >= planned.fresh or not settled or not self._affordable(top):
+        if len(level.suggested) >= planned.fresh or not self._settled(top) or not self._affordable(top):
             return None
         return self._new(top)
+
+    def _settled(self, top: int) -> bool:
+        """Whether all trials below a rung have told what they can, but for a few."""
+        told = sum(len(level.told) for level in self._rungs[:top])
+        return sum(len(level.asked) for level in self._rungs[:top]) - told <= told // LATE_SHORTER
 
     def _new(self, rung: int) -> Trial | None:
         """A strategy that the searcher suggests for a rung: the lowest, or that of full trainings."""
@@ -378,15 +385,3 @@ class Study:
             self._note_told(worth)
             told += [self._result(self.trials[each.number]) for each in worth]
         self.searcher.update([*told, *(self._result(trial) for trial in self.pending)])
-
-
-@contextmanager
-def _uncollected() -> Generator[None]:
-    """Everything that a journal says is kept: to look for garbage meanwhile takes three times as long as to read it."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

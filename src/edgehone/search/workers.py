@@ -164,7 +164,7 @@ class Workers:
         return max(free_bytes - left, reserved)
 
     def _all(self, call: Callable[[Note, Job], T], job: Job, count: int) -> list[T]:
-        queue: TrialQueue[str] = TrialQueue([(f"timing {k}", 1.0) for k in range(count)])
+        queue: TrialQueue[str] = TrialQueue([f"timing {k}" for k in range(count)])
         found: list[T] = []
         while queue:
             while self.crew.free and (taken := queue.take()) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Union
@@ -91,6 +92,9 @@ def in_force(priors: Sequence[Prior]) -> tuple[Prior, ...]:
     return tuple(prior for prior in priors if isinstance(prior, Forbid) or prior is last[prior.subject])
 
 
+Conditions = tuple[tuple[str, str], ...]
+"""Under which a dimension exists: path and kind of each."""
+
 NEAR = 0.12
 """Standard deviation, in units of a span, of a draw near a preferred or current value."""
 
@@ -164,11 +168,24 @@ class SearchSpace:
         return self._existing(flatten(settings))
 
     def _existing(self, flat: Mapping[str, Any]) -> list[Dimension]:
-        return [d for d in self._searched if d.path in flat and all(flat.get(path) == kind for path, kind in d.when)]
+        parts = (part for when, part in self._searched if all(flat.get(path) == kind for path, kind in when))
+        return [d for part in parts for d in part if d.path in flat]
 
     @functools.cached_property
-    def _searched(self) -> tuple[Dimension, ...]:
-        return tuple(d for d in declared(type(self.base)) if d.path not in self.fixed)
+    def _searched(self) -> tuple[tuple[Conditions, tuple[Dimension, ...]], ...]:
+        """In their order; neighbours that exist under the same conditions together."""
+        searched = (d for d in declared(type(self.base)) if d.path not in self.fixed)
+        return tuple((when, tuple(part)) for when, part in itertools.groupby(searched, lambda d: d.when))
+
+    # A search draws a hundred strategies for each that it suggests: what is asked of every dimension is kept.
+
+    @functools.cached_property
+    def _allowed(self) -> dict[tuple[str, Conditions], tuple[Any, ...]]:
+        return {}
+
+    @functools.cached_property
+    def _preferences(self) -> dict[tuple[str, Conditions], Prefer | None]:
+        return {}
 
     @functools.cached_property
     def _base(self) -> dict[str, Any]:
@@ -180,6 +197,12 @@ class SearchSpace:
         Raises:
             UsageError: when nothing is left.
         """
+        name = dimension.path, dimension.when
+        if name not in self._allowed:
+            self._allowed[name] = self._left(dimension)
+        return self._allowed[name]
+
+    def _left(self, dimension: Dimension) -> tuple[Any, ...]:
         assert isinstance(dimension.domain, Choice)
         rules = [p for p in self.priors if isinstance(p, Forbid) and p.path == dimension.path]
         banned = {value for rule in rules for value in rule.values}
@@ -191,7 +214,11 @@ class SearchSpace:
 
     def preference(self, dimension: Dimension) -> Prefer | None:
         """The preference that counts for a dimension, if any."""
-        return next((p for p in reversed(self.priors) if isinstance(p, Prefer) and p.about(dimension)), None)
+        name = dimension.path, dimension.when
+        if name not in self._preferences:
+            about = (p for p in reversed(self.priors) if isinstance(p, Prefer) and p.about(dimension))
+            self._preferences[name] = next(about, None)
+        return self._preferences[name]
 
     def draw(self, dimension: Dimension, rng: np.random.Generator) -> Any:
         """One value: by the prior with its confidence, without a prior the default with the trust, else uniformly."""
