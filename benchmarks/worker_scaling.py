@@ -1,14 +1,15 @@
 """How much of ideal throughput do many workers reach? The study of a search under a virtual clock.
 
-python benchmarks/worker_scaling.py DATA [DATA ...] [--workers 16 64 256] [--rounds 40 120] [--minutes 60]
+python benchmarks/worker_scaling.py DATA [DATA ...] [--workers 16 64 256] [--rounds 40 120] [--dearer 1] [--minutes 60]
 
 First measures what an informed search takes to decide, with its rules, its searcher, rung 0 and its journal on disk: of
 a study of :data:`MEASURED` trials, processor time of one thread by kind of trial, of new full trainings in the last
-quarter. Then simulates studies as they are planned for so many workers, with so many trials for each (``--rounds``):
-the study and the queue of trials are the real ones; one search serves all workers, one after another, and takes as long
-as was measured; strategies are drawn at random; a training takes as long as one drawn from the recorded ones of its
-length (``recorded/DATA.jsonl``), and scores what the stand-in of ``surrogate.py`` says. A worker takes time to start;
-some are lost in mid-trial, which is then run again, and come back.
+quarter, since they take longer and longer (``--dearer`` shows what comes of that). Then simulates studies as they are
+planned for so many workers, with so many trials for each (``--rounds``): the study and the queue of trials are the real
+ones; one search serves all workers, one after another, and takes as long as was measured; strategies are drawn at
+random; a training takes as long as one drawn from the recorded ones of its length (``recorded/DATA.jsonl``), and scores
+what the stand-in of ``surrogate.py`` says. A worker takes time to start; some are lost in mid-trial, which is then run
+again, and come back.
 
 Ideal is all work divided by the workers. Not counted: what the network between machines takes. Each piece is recorded
 as it ends, in ``recorded/scaling/DATA.json``. Prints how many trials are planned, works for ``--minutes`` and goes on
@@ -61,6 +62,9 @@ DECISION_S, SIMULATED_S = 0.2, 0.01
 
 LENGTHS = ("short", "middle", "full")
 FRESH = "suggested, full"
+LONG_MS = 10.0
+"""What takes less is not told one by one."""
+
 TOLD, WAITED = "told", "nothing yet"
 """What a search spends time on beside the kinds of trials."""
 
@@ -196,7 +200,7 @@ def measured(stand: Stand, cluster: Cluster) -> Row:
 
 
 def simulated(stand: Stand, cluster: Cluster, rounds: int, costs: Mapping[str, float]) -> Row:
-    """A search by so many workers."""
+    """A search by so many workers, whose decisions take so many milliseconds of each kind."""
     terms = terms_of("random", cluster, rounds)
     study = Study(terms, stand.space, make_searcher("random", stand.space, terms.seed))
     found = Simulation(SimulatedStudy(stand, study, costs), cluster).run()
@@ -227,19 +231,23 @@ def scaling_table(content: Row) -> list[str]:
     """What was measured and simulated, and a row for each number of workers and trials for each."""
     low, middle, high, most = content["full_p5_p50_p95_max"]
     known = content["measured"]
-    costs = ", ".join(f"{kind} {ms:.0f}" for kind, ms in known["ms"].items())
+    long = {kind: ms for kind, ms in known["ms"].items() if ms >= LONG_MS}
+    costs = ", ".join(f"{ms:.0f} ({kind})" for kind, ms in long.items())
+    rest = max(ms for kind, ms in known["ms"].items() if kind not in long)
     lines = [
         f"{content['data']}: durations drawn from {content['recorded']} recorded trainings, full ones of {low:.0f} to "
         f"{high:.0f} s (median {middle:.0f}, longest {most:.0f}); {content['startup_s']:g} s until a worker works, "
         f"{content['losses_an_hour']:g} losses an hour of each. Milliseconds to decide, mean over {known['trials']} "
-        f"trials ({known['rejected']} strategies rejected by rung 0): {costs}; the journal grows by "
-        f"{known['journal_kb_a_trial']:g} KB a trial.",
+        f"trials ({known['rejected']} strategies rejected by rung 0): {costs}, else at most {rest:g}; the journal "
+        f"grows by {known['journal_kb_a_trial']:g} KB a trial.",
         "",
-        "| workers | trials | lost | hours | share of them that the search decides | of ideal |",
-        "|---" * 6 + "|",
+        "| workers | trials | lost | hours | ms for a new full training | share of the time | of ideal |",
+        "|---" * 7 + "|",
     ]
-    for name, row in sorted(content["rows"].items(), key=lambda item: [int(part) for part in item[0].split(" x ")]):
-        cells = (name.split(" x ")[0], row["trials"], row["lost"], row["hours"], f"{row['deciding']:.2f}")
+    named = {tuple(float(part) for part in name.split(" x ")): row for name, row in content["rows"].items()}
+    for (workers, _, *dearer), row in sorted(named.items()):
+        dearest = math.prod(dearer) * known["ms"][FRESH]
+        cells = (f"{workers:.0f}", row["trials"], row["lost"], row["hours"], f"{dearest:.0f} | {row['deciding']:.2f}")
         lines.append("| " + " | ".join(map(str, cells)) + f" | {row['of_ideal']:.3f} |")
     return lines
 
@@ -250,6 +258,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("data", nargs="+")
     parser.add_argument("--workers", type=int, nargs="+", default=[16, 64, 256])
     parser.add_argument("--rounds", type=int, nargs="+", default=[40, 120], help="trials for each worker")
+    parser.add_argument("--dearer", type=float, default=1.0, help="decisions take so many times what was measured")
     parser.add_argument("--startup-s", type=float, default=15.0, help="of a worker")
     parser.add_argument("--losses-an-hour", type=float, default=0.02, help="of each worker")
     parser.add_argument("--seed", type=int, default=0)
@@ -266,8 +275,11 @@ def pieces(source: str, given: argparse.Namespace, time_left: Slice) -> Row:
     """
     path = given.recorded / "scaling" / f"{read_dataset(source).name}.json"
     content = recorded(path) or {"rows": {}}
-    left = [(w, r) for w in given.workers for r in given.rounds if name_of(w, r) not in content["rows"]]
-    seconds = sum(w * r for w, r in left) * SIMULATED_S + math.prod(MEASURED) * DECISION_S * ("measured" not in content)
+    wanted = {name_of(w, r, given.dearer): (w, r) for w in given.workers for r in given.rounds}
+    left = {name: wanted[name] for name in wanted if name not in content["rows"]}
+    seconds = sum(w * r for w, r in left.values()) * SIMULATED_S + math.prod(MEASURED) * DECISION_S * (
+        "measured" not in content
+    )
     print(f"{source}: planned {seconds / 3600:.1f} core-hours", flush=True)
     if not left:
         return content
@@ -277,18 +289,19 @@ def pieces(source: str, given: argparse.Namespace, time_left: Slice) -> Row:
     if "measured" not in content:
         time_left.check()
         content["measured"] = measured(stand, cluster)
-    for workers, rounds in left:
-        time_left.check()
-        row = simulated(stand, replace(cluster, workers=workers), rounds, content["measured"]["ms"])
-        content["rows"][name_of(workers, rounds)] = row
         record(path, {**content, "stamp": stamp()})
-        print(f"  {name_of(workers, rounds)}: {row['of_ideal']:.3f} of ideal", flush=True)
+    costs = {kind: given.dearer * ms for kind, ms in content["measured"]["ms"].items()}
+    for name, (workers, rounds) in left.items():
+        time_left.check()
+        content["rows"][name] = simulated(stand, replace(cluster, workers=workers), rounds, costs)
+        record(path, {**content, "stamp": stamp()})
+        print(f"  {name}: {content['rows'][name]['of_ideal']:.3f} of ideal", flush=True)
     return content
 
 
-def name_of(workers: int, rounds: int) -> str:
+def name_of(workers: int, rounds: int, dearer: float) -> str:
     """Of a row."""
-    return f"{workers} x {rounds}"
+    return f"{workers} x {rounds}" if dearer == 1 else f"{workers} x {rounds} x {dearer:g}"
 
 
 def main() -> None:
@@ -302,7 +315,7 @@ def main() -> None:
         stop()
     else:
         print("\n\n".join("\n".join(scaling_table(content)) for content in contents))
-        most = name_of(max(given.workers), max(given.rounds))
+        most = name_of(max(given.workers), max(given.rounds), given.dearer)
         sys.exit(int(any(content["rows"][most]["of_ideal"] < ENOUGH for content in contents)))
 
 
