@@ -165,6 +165,12 @@ def test_what_is_recorded_leaves_its_own_set_out() -> None:
     for cross in (read_json(path) for path in (RECORDED / "cross").glob("*.json")):
         sets = {place.partition("+")[0] for place in cross["found"]}
         assert all(sets.isdisjoint(found["advice"]["learnt_on"]) for found in cross["found"].values())
+    searches = list((RECORDED / "front").glob("*-*-*-*.json"))
+    assert len(searches) > 2
+    for search in searches:
+        advice = read_json(search)["advice"]
+        assert search.name.partition("-6m-")[0] not in advice["learnt_on"]
+        assert advice["starts"] == []
     for replays in (read_json(path) for path in (RECORDED / "replay").glob("*.json")):
         assert all(replays["data"] not in learnt for _, _, learnt in replays["rules"].values())
 
