@@ -18,7 +18,7 @@ import recorded_trainings
 from continue_or_restart import cells_of
 from cross_wins import cross_table
 from evidence import RECORDED, Slice, SliceOver, changed, over, record, recorded, restored
-from multi_objective import load_matches, save_matches
+from multi_objective import load_matches, save_matches, verdicts
 from proof_over_sets import Proof, refuse_another, work
 from proof_record import final_job, provenance
 from proof_table import gains, length_name, longest, proof_table
@@ -173,6 +173,32 @@ def test_what_is_recorded_leaves_its_own_set_out() -> None:
         assert advice["starts"] == []
     for replays in (read_json(path) for path in (RECORDED / "replay").glob("*.json")):
         assert all(replays["data"] not in learnt for _, _, learnt in replays["rules"].values())
+
+
+def a_match(limit: int, gain: float | None) -> dict[str, Any]:
+    """A front against a search for AP alone: two points to either side by pictures."""
+    if gain is None:
+        return {"limit": limit, "front": None}
+    return {"limit": limit, "front": {}, "gain": {"ap": gain, "interval95": [gain - 0.02, gain + 0.02]}}
+
+
+@pytest.mark.parametrize(
+    ("gains", "equal", "text"),
+    [
+        ([-0.01], True, "-1.0 [-3.0, +1.0] over pictures: equal"),
+        ([-0.03], False, "-3.0 [-5.0, -1.0] over pictures: worse"),
+        ([0.03], True, "+3.0 [+1.0, +5.0] over pictures: better"),
+        ([-0.04, 0.0, 0.01], True, "-1.0 [-7.6, +5.6] over 3 seeds: equal"),
+        ([-0.04, -0.05, -0.045], False, "-4.5 [-5.7, -3.3] over 3 seeds: worse"),
+        ([0.01, None], False, "nothing as fast"),
+    ],
+)
+def test_a_front_is_judged_by_seeds_where_there_are_several(gains: list[Any], equal: bool, text: str) -> None:
+    rows = [a_match(256, 0.0), *(a_match(160, gain) for gain in gains)]
+    other, mine = verdicts(rows)
+    assert other == (True, "up to 256 px: +0.0 [-2.0, +2.0] over pictures: equal")
+    assert mine[0] == equal
+    assert text in mine[1]
 
 
 def a_proof(tmp_path: Path, **options: Any) -> Proof:
