@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import kill_and_resume
-import numpy as np
 import proof_over_sets
 import pytest
 import recorded_trainings
 from continue_or_restart import cells_of
 from cross_wins import cross_table
-from evidence import RECORDED, Slice, SliceOver, changed, over, record, recorded, restored
-from multi_objective import load_matches, save_matches, verdicts
+from evidence import RECORDED, Slice, SliceOver, changed, over, record, restored
 from proof_over_sets import Proof, refuse_another, work
 from proof_record import final_job, provenance
 from proof_table import gains, length_name, longest, proof_table
@@ -27,13 +25,11 @@ from replay_table import packed, reached, replay_table, savings, share_ends
 from results_page import all_together
 
 from edgehone.data import read_dataset
-from edgehone.evaluation import match, mean_ap
 from edgehone.files import read_json, write_json
 from edgehone.search.calibration import nominal
 from edgehone.search.plan import make_plan
 from edgehone.space import Prefer
 from edgehone.strategy import PRESETS
-from edgehone.types import Detections
 
 
 def training(seed: int, ap: float, length: str = "own") -> dict[str, Any]:
@@ -175,32 +171,6 @@ def test_what_is_recorded_leaves_its_own_set_out() -> None:
         assert all(replays["data"] not in learnt for _, _, learnt in replays["rules"].values())
 
 
-def a_match(limit: int, gain: float | None) -> dict[str, Any]:
-    """A front against a search for AP alone: two points to either side by pictures."""
-    if gain is None:
-        return {"limit": limit, "front": None}
-    return {"limit": limit, "front": {}, "gain": {"ap": gain, "interval95": [gain - 0.02, gain + 0.02]}}
-
-
-@pytest.mark.parametrize(
-    ("gains", "equal", "text"),
-    [
-        ([-0.01], True, "-1.0 [-3.0, +1.0] over pictures: equal"),
-        ([-0.03], False, "-3.0 [-5.0, -1.0] over pictures: worse"),
-        ([0.03], True, "+3.0 [+1.0, +5.0] over pictures: better"),
-        ([-0.04, 0.0, 0.01], True, "-1.0 [-7.6, +5.6] over 3 seeds: equal"),
-        ([-0.04, -0.05, -0.045], False, "-4.5 [-5.7, -3.3] over 3 seeds: worse"),
-        ([0.01, None], False, "nothing as fast"),
-    ],
-)
-def test_a_front_is_judged_by_seeds_where_there_are_several(gains: list[Any], equal: bool, text: str) -> None:
-    rows = [a_match(256, 0.0), *(a_match(160, gain) for gain in gains)]
-    other, mine = verdicts(rows)
-    assert other == (True, "up to 256 px: +0.0 [-2.0, +2.0] over pictures: equal")
-    assert mine[0] == equal
-    assert text in mine[1]
-
-
 def a_proof(tmp_path: Path, **options: Any) -> Proof:
     plain = {"budget": "30m", "recorded": tmp_path, "out": tmp_path / "lost", "final_seeds": [0, 1, 2], "arms": []}
     plain |= {"final_size": None, "final_epochs": 300, "model": "yolov4-tiny", "weights": None, "device": "cpu"}
@@ -333,19 +303,6 @@ def test_studies_follow_until_there_were_so_many_kills(
             kill_and_resume.main()
         assert ended.value.code == code
     assert begun == [(0, 20), (1, 12), (2, 4), (3, 10), (4, 2)], "what is recorded counts and is not repeated"
-
-
-def test_matches_are_kept_whole(tmp_path: Path) -> None:
-    samples = read_dataset("builtin:digits?train=4&val=2&test=6").test
-    truths = [sample.truth() for sample in samples]
-    found = [
-        Detections(t.boxes_xyxy + 2, np.linspace(0.9, 0.5, len(t.classes), dtype=np.float32), t.classes) for t in truths
-    ]
-    both = [match(truths, found, 10), match(truths, found[::-1], 10)]
-    save_matches(tmp_path / "new" / "m.npz", both)
-    again = load_matches(tmp_path / "new" / "m.npz")
-    assert [mean_ap(each) for each in again] == [mean_ap(each) for each in both]
-    assert recorded(tmp_path / "none.json") is None
 
 
 def test_rules_of_a_replay_know_nothing_of_the_set_itself(monkeypatch: pytest.MonkeyPatch) -> None:

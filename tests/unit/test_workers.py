@@ -152,7 +152,7 @@ def test_what_a_proof_needs_is_never_counted_as_nothing(tmp_path: Path) -> None:
 
 
 def test_a_result_on_disk_counts_though_its_worker_died_before_it_said_so(dataset: Dataset, tmp_path: Path) -> None:
-    queue = TrialQueue([(task("short-00", 2), 1.0)])
+    queue = TrialQueue([task("short-00", 2)])
     taken = queue.take()
     assert taken is not None
     outcome = run_task(taken[1], dataset, tmp_path)
