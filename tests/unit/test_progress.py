@@ -63,6 +63,25 @@ def test_progress_never_falls_and_ends_with_nothing_left(tmp_path: Path) -> None
     assert (said[-1].seconds_left, said[-1].share, said[-1].event) == (0.0, 1.0, True)
 
 
+def test_of_a_batch_the_longest_begin_first_and_what_is_finished_is_not_run_again(tmp_path: Path) -> None:
+    begun: list[str] = []
+
+    class OneByOne(TwoAtOnce):
+        def run(self, tasks: Iterable[Task | None], tick: Callable[[dict[str, float]], None]) -> Iterator[Outcome]:
+            del tick
+            for each in tasks:
+                assert each is not None
+                begun.append(each.name)
+                yield self.outcome(each)
+
+    folder = RunFolder(tmp_path)
+    save_outcome(TwoAtOnce().outcome(task("done", 9.0)), folder.trials)
+    batch = [task("a", 1.0), task("b", 3.0), task("done", 9.0), task("c", 1.0), task("d", 3.0)]
+    outcomes = Monitor(folder, lambda status: None).run(OneByOne(), batch)
+    assert begun == ["b", "d", "a", "c"]
+    assert [outcome.task.name for outcome in outcomes] == ["a", "b", "done", "c", "d"]
+
+
 def test_a_trial_is_told_by_what_is_asked_for(tmp_path: Path) -> None:
     aim = Objectives((RecallAtPrecision(0.9),), {})
     curve = {"cell": [1.0] * 51 + [0.0] * 50}
